@@ -1,1 +1,36 @@
-//! Placeholder while the workspace is laid out.
+//! The contract between Chatbus services: ids, events, states, commands, subjects, and what clients see.
+//!
+//! Pure types: no clock, no randomness, no IO, no async. Everything that crosses a process boundary is defined
+//! here once, so that two services cannot disagree about a byte of it.
+//!
+//! Where to look:
+//! - [`id`], [`time`]: the words every record is made of
+//! - [`event`]: what is stored in the log; [`state`]: the whole states that some events carry
+//! - [`subject`], [`stream`]: where it is stored; [`splice`]: how a reader puts `seq` and `at` in front
+//! - [`command`]: requests on the bus and their single outcome; [`signal`]: what is never stored
+//! - [`config`]: the configuration that travels from admin-api to edges and routers
+//! - [`protocol`]: what clients send and receive; [`error`], [`close`]: the two code tables; [`limits`]
+//! - [`claims`]: what tokens say
+
+pub mod claims;
+pub mod close;
+pub mod command;
+pub mod config;
+pub mod cursor;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod limits;
+pub mod protocol;
+pub mod signal;
+pub mod splice;
+pub mod state;
+pub mod stream;
+pub mod subject;
+pub mod time;
+
+pub use error::{ErrorBody, ErrorCode, FieldError};
+pub use event::{Author, AuthorType, Body, Event, Visibility};
+pub use id::*;
+pub use subject::{Audience, Lane, Shard, Subject};
+pub use time::Timestamp;

@@ -1,0 +1,212 @@
+//! Configuration as it travels from admin-api, through the KV bucket `config`, to edges and routers.
+//!
+//! Postgres is the truth; a record here is a whole copy with its revision. A deleted thing stays as a record with
+//! `deleted: true`, so that a late reader cannot mistake "gone" for "not yet here".
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AccountId, AgentId, GroupId, Shard, TenantId, WidgetId, claims::Role, state::Strategy};
+
+/// A member's place within a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberPriority {
+    First,
+    #[default]
+    Normal,
+    Last,
+    /// Sees the group first, and never gets automatic chats.
+    Supervisor,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TenantRecord {
+    pub tenant_id: TenantId,
+    pub name: String,
+    pub shard: Shard,
+    pub default_group_id: Option<GroupId>,
+    /// Origins from which staff may connect.
+    #[serde(default)]
+    pub console_origins: Vec<String>,
+    #[serde(default)]
+    pub thread_per_assignment: bool,
+    /// Grows with each change of any of the tenant's records.
+    pub revision: u64,
+    #[serde(default)]
+    pub deleted: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WidgetRecord {
+    pub widget_id: WidgetId,
+    pub tenant_id: TenantId,
+    /// The public key that pages carry.
+    pub key: String,
+    pub name: String,
+    /// Origins of pages that may use it; `*` allows every origin.
+    #[serde(default)]
+    pub allowed_origins: Vec<String>,
+    pub default_group_id: Option<GroupId>,
+    #[serde(default)]
+    pub greeting: Option<String>,
+    #[serde(default)]
+    pub locale: Option<String>,
+    #[serde(default)]
+    pub theme: serde_json::Map<String, serde_json::Value>,
+    #[serde(default)]
+    pub identity: Option<IdentityKey>,
+    #[serde(default)]
+    pub identity_required: bool,
+    pub revision: u64,
+    #[serde(default)]
+    pub deleted: bool,
+}
+
+/// How a site proves who its visitor is.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "algorithm")]
+pub enum IdentityKey {
+    HS256 { secret: String },
+    EdDSA { public_key_pem: String },
+}
+
+impl std::fmt::Debug for IdentityKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            IdentityKey::HS256 { .. } => "IdentityKey::HS256(…)",
+            IdentityKey::EdDSA { .. } => "IdentityKey::EdDSA(…)",
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupRecord {
+    pub group_id: GroupId,
+    pub tenant_id: TenantId,
+    pub name: String,
+    pub strategy: Strategy,
+    /// Where a sticky visitor's agent is away.
+    #[serde(default)]
+    pub second_strategy: Strategy,
+    #[serde(default)]
+    pub members: Vec<Member>,
+    /// Threads that may wait; none: no bound.
+    #[serde(default)]
+    pub queue_max: Option<u32>,
+    #[serde(default)]
+    pub when_offline: WhenOffline,
+    pub revision: u64,
+    #[serde(default)]
+    pub deleted: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    pub agent_id: AgentId,
+    #[serde(default)]
+    pub priority: MemberPriority,
+}
+
+/// What happens to a start while nobody of the group is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenOffline {
+    /// It waits for when someone comes.
+    #[default]
+    Keep,
+    /// It is closed with `group_offline`.
+    Close,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentRecord {
+    pub agent_id: AgentId,
+    pub tenant_id: TenantId,
+    pub account_id: AccountId,
+    pub name: String,
+    pub role: Role,
+    /// What the agent's capacity should be; the router writes it into the agent's state.
+    pub capacity: u32,
+    #[serde(default)]
+    pub skills: Vec<String>,
+    #[serde(default)]
+    pub avatar_url: Option<String>,
+    #[serde(default)]
+    pub job_title: Option<String>,
+    pub revision: u64,
+    #[serde(default)]
+    pub deleted: bool,
+}
+
+/// A record of the `config` bucket with its key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    Tenant(TenantRecord),
+    Widget(WidgetRecord),
+    Group(GroupRecord),
+    Agent(AgentRecord),
+}
+
+/// A key or value of the `config` bucket that this build cannot read.
+#[derive(Debug, thiserror::Error)]
+pub enum BadRecord {
+    #[error("no such kind of record: {key}")]
+    Key { key: String },
+    #[error("value of {key} does not fit")]
+    Value {
+        key: String,
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Record {
+    /// `tenant.<tenant>`, `widget.<tenant>.<widget>`, `group.<tenant>.<group>`, `agent.<tenant>.<agent>`.
+    pub fn key(&self) -> String {
+        match self {
+            Record::Tenant(r) => format!("tenant.{}", r.tenant_id),
+            Record::Widget(r) => format!("widget.{}.{}", r.tenant_id, r.widget_id),
+            Record::Group(r) => format!("group.{}.{}", r.tenant_id, r.group_id),
+            Record::Agent(r) => format!("agent.{}.{}", r.tenant_id, r.agent_id),
+        }
+    }
+
+    pub const fn tenant_id(&self) -> TenantId {
+        match self {
+            Record::Tenant(r) => r.tenant_id,
+            Record::Widget(r) => r.tenant_id,
+            Record::Group(r) => r.tenant_id,
+            Record::Agent(r) => r.tenant_id,
+        }
+    }
+
+    pub const fn revision(&self) -> u64 {
+        match self {
+            Record::Tenant(r) => r.revision,
+            Record::Widget(r) => r.revision,
+            Record::Group(r) => r.revision,
+            Record::Agent(r) => r.revision,
+        }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let json = match self {
+            Record::Tenant(r) => serde_json::to_vec(r),
+            Record::Widget(r) => serde_json::to_vec(r),
+            Record::Group(r) => serde_json::to_vec(r),
+            Record::Agent(r) => serde_json::to_vec(r),
+        };
+        json.expect("a record holds only strings, numbers and string-keyed maps")
+    }
+
+    pub fn decode(key: &str, value: &[u8]) -> Result<Self, BadRecord> {
+        let record = match key.split('.').next() {
+            Some("tenant") => serde_json::from_slice(value).map(Record::Tenant),
+            Some("widget") => serde_json::from_slice(value).map(Record::Widget),
+            Some("group") => serde_json::from_slice(value).map(Record::Group),
+            Some("agent") => serde_json::from_slice(value).map(Record::Agent),
+            _ => return Err(BadRecord::Key { key: key.to_owned() }),
+        };
+        record.map_err(|source| BadRecord::Value { key: key.to_owned(), source })
+    }
+}

@@ -1,0 +1,91 @@
+//! An agent's whole routing state, written by the router alone.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CommandRecord, Extra};
+use crate::{AgentId, ConversationId, IncarnationId, ThreadId, Timestamp};
+
+/// Carried by every message of an agent's subject.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentState {
+    pub agent_id: AgentId,
+    /// What the agent chose; kept across reconnects and edges.
+    pub status: RoutingStatus,
+    /// How many conversations the agent may hold. This one counts, not the configuration's.
+    pub capacity: u32,
+    /// Edges that say the agent is connected.
+    #[serde(default)]
+    pub presence: BTreeMap<IncarnationId, Presence>,
+    /// Conversations held, oldest assignment first. Their number is the agent's load.
+    #[serde(default)]
+    pub conversations: Vec<Held>,
+    pub last_assigned_at: Option<Timestamp>,
+    /// The agent was removed from the configuration.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+    #[serde(default)]
+    pub commands: Vec<CommandRecord>,
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+impl AgentState {
+    pub fn load(&self) -> u32 {
+        u32::try_from(self.conversations.len()).unwrap_or(u32::MAX)
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.load() < self.capacity
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.presence.values().any(|presence| presence.connections > 0)
+    }
+
+    /// What others see.
+    pub fn seen_status(&self) -> AgentStatus {
+        match (self.is_connected(), self.status) {
+            (false, _) => AgentStatus::Offline,
+            (true, RoutingStatus::Accepting) => AgentStatus::Accepting,
+            (true, RoutingStatus::NotAccepting) => AgentStatus::NotAccepting,
+        }
+    }
+
+    pub fn holds(&self, conversation: ConversationId) -> bool {
+        self.conversations.iter().any(|held| held.conversation_id == conversation)
+    }
+}
+
+/// What an agent chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum RoutingStatus {
+    Accepting,
+    #[default]
+    NotAccepting,
+}
+
+/// What others see: the choice, or `offline` without a live connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentStatus {
+    Accepting,
+    NotAccepting,
+    Offline,
+}
+
+/// One edge's word on an agent: `rev` grows with each change, an old one is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    pub rev: u64,
+    pub connections: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub conversation_id: ConversationId,
+    pub thread_id: ThreadId,
+    pub since: Timestamp,
+}

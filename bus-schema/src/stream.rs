@@ -1,0 +1,107 @@
+//! Streams and buckets as data; `ops provision` creates them, services only verify them.
+
+use crate::{Shard, limits, subject};
+
+/// A stream of the log. Nothing here says how to connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamDef {
+    pub name: String,
+    pub subjects: Vec<String>,
+    /// The server republishes what it stored from the first filter to the second.
+    pub republish: (String, String),
+    pub duplicate_window_ms: u64,
+    pub message_bytes_max: usize,
+}
+
+/// Metadata key under which a stream keeps the [`crate::Epoch`] that was drawn when it was created.
+pub const EPOCH_KEY: &str = "chatbus_epoch";
+/// How long the server recognises a repeated `Nats-Msg-Id`: an optimisation, never relied upon.
+pub const DUPLICATE_WINDOW_MS: u64 = 120_000;
+
+/// The log of one shard: never trimmed by the server (`discard: new`), direct reads and atomic batches allowed.
+pub fn log(shard: Shard) -> StreamDef {
+    StreamDef {
+        name: log_name(shard),
+        subjects: vec![subject::stored_in_shard(shard)],
+        republish: (subject::stored_in_shard(shard), subject::live_of_shard(shard)),
+        duplicate_window_ms: DUPLICATE_WINDOW_MS,
+        message_bytes_max: limits::STORED_BYTES_MAX,
+    }
+}
+
+pub fn log_name(shard: Shard) -> String {
+    format!("CHAT_{shard}")
+}
+
+/// A key-value bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BucketDef {
+    pub name: &'static str,
+    pub description: &'static str,
+    pub history: i64,
+    /// Default time to live of a value; 0 = for ever. Single values may carry a shorter one.
+    pub max_age_ms: u64,
+    /// Removal by time leaves a marker for this long; 0 = none.
+    pub marker_ttl_ms: u64,
+}
+
+/// Tenants, widgets, groups and agents as edges and routers need them ([`crate::config`]). Written by admin-api.
+pub const CONFIG: BucketDef = BucketDef {
+    name: "config",
+    description: "configuration for edges and routers",
+    history: 1,
+    max_age_ms: 0,
+    marker_ttl_ms: 0,
+};
+
+/// Public keys by `staff.<kid>` and `visitor.<kid>`.
+pub const KEYS: BucketDef = BucketDef {
+    name: "keys",
+    description: "public keys that verify tokens",
+    history: 1,
+    max_age_ms: 0,
+    marker_ttl_ms: 0,
+};
+
+/// Leases: `edge.<incarnation>` and `router.<shard>`, refreshed while the holder lives.
+pub const LEASES: BucketDef = BucketDef {
+    name: "leases",
+    description: "who is alive",
+    history: 1,
+    max_age_ms: 0,
+    marker_ttl_ms: 60_000,
+};
+
+/// Sessions that were ended before their access tokens expire, by session id.
+pub const REVOKED: BucketDef = BucketDef {
+    name: "revoked",
+    description: "sessions ended early",
+    history: 1,
+    max_age_ms: 15 * 60_000,
+    marker_ttl_ms: 0,
+};
+
+/// Small facts about the installation: `horizon.<shard>`, `min_version`.
+pub const META: BucketDef = BucketDef {
+    name: "meta",
+    description: "facts about the installation",
+    history: 1,
+    max_age_ms: 0,
+    marker_ttl_ms: 0,
+};
+
+pub const BUCKETS: &[BucketDef] = &[CONFIG, KEYS, LEASES, REVOKED, META];
+
+/// An edge refreshes its lease this often, and the lease lives that long without.
+pub const LEASE_REFRESH_MS: u64 = 1_500;
+pub const LEASE_TTL_MS: u64 = 6_000;
+
+/// Key of an edge's lease.
+pub fn edge_lease(incarnation: crate::IncarnationId) -> String {
+    format!("edge.{incarnation}")
+}
+
+/// Key of the lease that keeps one router per shard working.
+pub fn router_lease(shard: Shard) -> String {
+    format!("router.{shard}")
+}
