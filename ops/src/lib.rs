@@ -1,1 +1,11 @@
-//! Placeholder while the workspace is laid out.
+//! The kit every Chatbus process runs in: settings, telemetry, health, life cycle, bus and tokens.
+//!
+//! Invariant: it links no service, so each service may build on it and none can reach another through it.
+
+#![forbid(unsafe_code)]
+
+pub mod health;
+pub mod metrics;
+pub mod service;
+pub mod settings;
+pub mod telemetry;
