@@ -3,6 +3,8 @@
 //! A file is never edited (`SHA256SUMS` holds them to that); a new kind or version adds one. To add the files of new
 //! kinds run `GOLDEN=add cargo test -p bus-schema --test golden`, read them, and commit them.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use bus_schema::{event::*, state::*, *};
