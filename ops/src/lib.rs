@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod health;
+pub mod log;
 pub mod metrics;
+pub mod nats;
 pub mod service;
 pub mod settings;
 pub mod telemetry;

@@ -1,0 +1,195 @@
+//! Reads that the stream's leader answers: never older than a write that was acknowledged before.
+//!
+//! Invariant: none of these is answered by a replica that may lag.
+
+use std::borrow::Cow;
+
+use async_nats::{HeaderMap, RequestErrorKind};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bus_schema::Timestamp;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{Log, READ_WAIT, ReadError, StoredMsg, ack::ApiError};
+
+const NO_MESSAGE_FOUND: u64 = 10037;
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Question<'a> {
+    Last { last_by_subj: &'a str },
+    Next { seq: u64, next_by_subj: &'a str },
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    message: Option<Raw<'a>>,
+    #[serde(borrow)]
+    error: Option<ApiError<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Raw<'a> {
+    subject: String,
+    seq: u64,
+    #[serde(borrow, default)]
+    hdrs: Cow<'a, str>,
+    #[serde(borrow, default)]
+    data: Cow<'a, str>,
+    #[serde(borrow)]
+    time: Cow<'a, str>,
+}
+
+/// Where the stream begins and ends, and how full it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamEnd {
+    pub first: u64,
+    pub last: u64,
+    pub bytes: u64,
+    /// None where the stream has no limit.
+    pub bytes_max: Option<u64>,
+    /// What the stream was created with, such as its epoch.
+    pub metadata: std::collections::HashMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct InfoAnswer {
+    state: Option<StateAnswer>,
+    config: Option<ConfigAnswer>,
+    error: Option<InfoError>,
+}
+
+#[derive(Deserialize)]
+struct InfoError {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+#[derive(Deserialize)]
+struct StateAnswer {
+    first_seq: u64,
+    last_seq: u64,
+    bytes: u64,
+}
+
+#[derive(Deserialize)]
+struct ConfigAnswer {
+    #[serde(default)]
+    max_bytes: i64,
+    #[serde(default)]
+    metadata: std::collections::HashMap<String, String>,
+}
+
+impl Log {
+    /// The last message of exactly this subject.
+    pub async fn last(&self, subject: &str) -> Result<Option<StoredMsg>, ReadError> {
+        self.get(&Question::Last { last_by_subj: subject }).await
+    }
+
+    /// The first message that matches `filter` after sequence `seq`: what resolves an unknown outcome.
+    pub async fn first_after(&self, filter: &str, seq: u64) -> Result<Option<StoredMsg>, ReadError> {
+        self.get(&Question::Next { seq: seq + 1, next_by_subj: filter }).await
+    }
+
+    /// Like `read`, but from the leader, one request for each message: for the few that a replica lacks.
+    pub async fn read_leader(
+        &self,
+        filter: &str,
+        from: u64,
+        max: usize,
+    ) -> Result<Vec<StoredMsg>, ReadError> {
+        let mut found: Vec<StoredMsg> = Vec::new();
+        let before = from.saturating_sub(1);
+        while found.len() < max {
+            let after = found.last().map_or(before, |last| last.seq);
+            match self.first_after(filter, after).await? {
+                Some(message) => found.push(message),
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where the log begins and ends now.
+    pub async fn end(&self) -> Result<StreamEnd, ReadError> {
+        let subject = format!("$JS.API.STREAM.INFO.{}", self.shared.stream);
+        let answer: InfoAnswer = parse(&self.ask(&subject, Bytes::new()).await?)?;
+        if let Some(error) = answer.error {
+            return Err(ReadError::Refused { code: error.err_code, text: error.description });
+        }
+        let (state, config) = answer.state.zip(answer.config).ok_or(ReadError::Malformed)?;
+        Ok(StreamEnd {
+            first: state.first_seq,
+            last: state.last_seq,
+            bytes: state.bytes,
+            bytes_max: u64::try_from(config.max_bytes).ok().filter(|max| *max > 0),
+            metadata: config.metadata,
+        })
+    }
+
+    async fn get(&self, question: &Question<'_>) -> Result<Option<StoredMsg>, ReadError> {
+        let payload = serde_json::to_vec(question).map_err(|_| ReadError::Malformed)?;
+        let bytes = self.ask(&self.shared.leader_get, payload.into()).await?;
+        let answer: Answer<'_> = serde_json::from_slice(&bytes).map_err(|_| ReadError::Malformed)?;
+        match (answer.message, answer.error) {
+            (Some(raw), None) => raw.read().map(Some).ok_or(ReadError::Malformed),
+            (_, Some(error)) if error.err_code == NO_MESSAGE_FOUND => Ok(None),
+            (_, Some(error)) => {
+                Err(ReadError::Refused { code: error.err_code, text: error.description.into_owned() })
+            }
+            (None, None) => Err(ReadError::Malformed),
+        }
+    }
+
+    async fn ask(&self, subject: &str, payload: Bytes) -> Result<Bytes, ReadError> {
+        let request = async_nats::Request::new().payload(payload).timeout(Some(READ_WAIT));
+        match self.shared.bus.client.send_request(subject.to_owned(), request).await {
+            Ok(answer) => Ok(answer.payload),
+            Err(error) if error.kind() == RequestErrorKind::TimedOut => Err(ReadError::TimedOut),
+            Err(_) => Err(ReadError::Unavailable),
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ReadError> {
+    serde_json::from_slice(bytes).map_err(|_| ReadError::Malformed)
+}
+
+impl Raw<'_> {
+    fn read(self) -> Option<StoredMsg> {
+        Some(StoredMsg {
+            subject: self.subject,
+            seq: self.seq,
+            at: Timestamp::parse(&self.time).ok()?,
+            headers: headers(&STANDARD.decode(self.hdrs.as_bytes()).ok()?)?,
+            payload: STANDARD.decode(self.data.as_bytes()).ok()?.into(),
+        })
+    }
+}
+
+/// Reads a header block as it is stored: a version line, then `Name: value` lines.
+fn headers(block: &[u8]) -> Option<HeaderMap> {
+    let mut map = HeaderMap::new();
+    for line in std::str::from_utf8(block).ok()?.split("\r\n").skip(1).filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(':')?;
+        map.append(name.parse::<async_nats::HeaderName>().ok()?, value.trim());
+    }
+    Some(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_headers_are_read() {
+        let map = headers(b"NATS/1.0\r\nNats-Msg-Id: a\r\nX:b: c\r\n\r\n").unwrap();
+        assert_eq!(map.get("Nats-Msg-Id").unwrap().as_str(), "a");
+        assert_eq!(map.get("X").unwrap().as_str(), "b: c");
+        assert!(headers(b"").unwrap().is_empty());
+        assert!(headers(b"NATS/1.0\r\nnonsense\r\n\r\n").is_none());
+    }
+}

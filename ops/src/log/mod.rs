@@ -1,0 +1,94 @@
+//! JetStream access to the log of one shard: the only way anybody touches a `CHAT` stream.
+//!
+//! Invariant: what a write answers is what is known. Stored means stored, refused means not stored, and
+//! everything else is `WriteError::Unknown`, to be resolved by reading from the leader.
+
+mod ack;
+mod batch;
+mod gather;
+mod leader;
+mod live;
+mod read;
+mod stored;
+mod tail;
+mod write;
+
+pub use leader::StreamEnd;
+pub use live::{LiveMsg, live};
+pub use read::ReadError;
+pub use stored::StoredMsg;
+pub use tail::{DeliverFrom, Tail, TailError};
+pub use write::{Expect, Stored, Write, WriteError};
+
+use std::{sync::Arc, time::Duration};
+
+use bus_schema::{Shard, stream};
+use tokio::sync::Semaphore;
+
+use crate::nats::Bus;
+use gather::Gather;
+use write::Measures;
+
+/// Writes without an answer that this process may have at once; more wait their turn.
+pub const IN_FLIGHT_MAX: usize = 2_048;
+/// After this long without an answer the outcome of a write is unknown.
+pub const ACK_WAIT: Duration = Duration::from_secs(5);
+/// After this long without an answer a read is tried again or fails.
+pub const READ_WAIT: Duration = Duration::from_secs(2);
+/// Messages of one batched read; the server answers at most 1,024 subjects to one question.
+pub const READ_MAX: usize = 1_024;
+
+/// The log of one shard; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Log {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    bus: Bus,
+    shard: Shard,
+    stream: String,
+    /// Subjects of the server's interface, made once.
+    direct_get: String,
+    leader_get: String,
+    in_flight: Semaphore,
+    gather: Gather,
+    measures: Measures,
+}
+
+impl Log {
+    pub fn new(bus: Bus, shard: Shard) -> Self {
+        crate::metrics::describe(write::METRICS);
+        let stream = stream::log_name(shard);
+        let shared = Shared {
+            shard,
+            direct_get: format!("$JS.API.DIRECT.GET.{stream}"),
+            leader_get: format!("$JS.API.STREAM.MSG.GET.{stream}"),
+            in_flight: Semaphore::new(IN_FLIGHT_MAX),
+            gather: Gather::new(bus.client.clone()),
+            measures: Measures::new(),
+            stream,
+            bus,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    pub fn shard(&self) -> Shard {
+        self.shared.shard
+    }
+
+    pub fn bus(&self) -> &Bus {
+        &self.shared.bus
+    }
+
+    /// The stream's name.
+    pub fn stream(&self) -> &str {
+        &self.shared.stream
+    }
+
+    /// Writes that wait for their answer now, for readiness and shedding.
+    pub fn in_flight(&self) -> usize {
+        IN_FLIGHT_MAX - self.shared.in_flight.available_permits()
+    }
+}

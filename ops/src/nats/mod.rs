@@ -1,0 +1,13 @@
+//! The connection to the bus.
+//!
+//! Invariant: whoever holds a `Bus` learns of every moment in which live messages may have been lost: the
+//! `generation` grows at each reconnect and each time a subscription's queue overflowed.
+
+mod connect;
+mod credentials;
+mod state;
+mod version;
+
+pub use connect::{ConnectError, Options, connect, connect_with};
+pub use state::{Bus, BusState};
+pub use version::{FLOOR, Version};
