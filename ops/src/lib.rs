@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod health;
+pub mod invariants;
 pub mod log;
 pub mod metrics;
 pub mod nats;

@@ -1,0 +1,267 @@
+//! Each invariant is shown to be found when it is broken: a check that cannot fail proves nothing.
+
+use bus_schema::{
+    AgentId, Author, Body, IncarnationId, Lane, Shard, TenantId, ThreadId, Visibility, VisitorId, event::*,
+    state::*,
+};
+use uuid::Uuid;
+
+use super::*;
+
+const TENANT: TenantId = TenantId::from_uuid(Uuid::from_u128(1));
+const GROUP: GroupId = GroupId::from_uuid(Uuid::from_u128(2));
+const ADA: AgentId = AgentId::from_uuid(Uuid::from_u128(3));
+const BOB: AgentId = AgentId::from_uuid(Uuid::from_u128(4));
+
+fn conversation(n: u128) -> ConversationId {
+    ConversationId::from_uuid(Uuid::from_u128(100 + n))
+}
+
+fn thread(n: u128) -> ThreadId {
+    ThreadId::from_uuid(Uuid::from_u128(200 + n))
+}
+
+/// Writes a log, message by message.
+#[derive(Default)]
+struct Script(Vec<Logged>);
+
+impl Script {
+    fn push(
+        mut self,
+        subject: Subject,
+        conversation: Option<ConversationId>,
+        thread: Option<ThreadId>,
+        body: Body,
+    ) -> Self {
+        let seq = self.0.len() as u64 + 1;
+        let event = Event {
+            id: EventId::from_uuid(Uuid::from_u128(1000 + u128::from(seq))),
+            cause: None,
+            tenant_id: TENANT,
+            conversation_id: conversation,
+            thread_id: thread,
+            author: Author::SYSTEM,
+            client_id: None,
+            visibility: Visibility::All,
+            body,
+        };
+        self.0.push(Logged { seq, at: Timestamp::from_millis(1000 * seq as i64), subject, event });
+        self
+    }
+
+    fn lane(self, n: u128, lane: Lane, t: u128, body: Body) -> Self {
+        let conversation = conversation(n);
+        let subject = Subject::Conversation { shard: Shard(0), tenant: TENANT, conversation, lane };
+        self.push(subject, Some(conversation), Some(thread(t)), body)
+    }
+
+    fn started(self, n: u128, t: u128) -> Self {
+        let state = life(t, ThreadStatus::Queued, None);
+        let body = Started { group_id: Some(GROUP), widget_id: None, source: StartSource::Widget, state };
+        self.lane(n, Lane::Life, t, Body::Started(body))
+    }
+
+    fn assigned(self, n: u128, t: u128, agent_id: AgentId) -> Self {
+        let state = life(t, ThreadStatus::Active, Some(agent_id));
+        self.lane(n, Lane::Life, t, Body::Assigned(Assigned { agent_id, group_id: Some(GROUP), state }))
+    }
+
+    fn closed(self, n: u128, t: u128) -> Self {
+        let state = life(t, ThreadStatus::Closed, None);
+        let body = Closed { by: Author::SYSTEM, reason: CloseReason::Resolved, state };
+        self.lane(n, Lane::Life, t, Body::Closed(body))
+    }
+
+    fn message(self, n: u128, t: u128) -> Self {
+        self.lane(n, Lane::Msg, t, Body::Message(Message { text: "hi".to_owned(), quick_replies: vec![] }))
+    }
+
+    fn decided(self, n: u128, t: u128, chosen: Option<AgentId>, since_seq: Option<u64>) -> Self {
+        let queue = since_seq.map(|seq| QueueEntry {
+            group_id: Some(GROUP),
+            since: Timestamp::from_millis(seq as i64),
+            since_seq: seq,
+            reason: QueueReason::AllBusy,
+        });
+        let rule = if chosen.is_some() { DecisionRule::LeastLoaded } else { DecisionRule::NobodyFree };
+        let decision = Decision {
+            strategy: Some(Strategy::LeastLoaded),
+            config_revision: 1,
+            candidates: vec![],
+            chosen,
+            rule,
+            waiting_since: None,
+            took_us: 1,
+        };
+        let state = DeskState {
+            thread_id: thread(t),
+            queue,
+            priority: Priority::Normal,
+            skills: vec![],
+            skills_waived: false,
+            offers: vec![],
+            deadlines: vec![],
+            misses: 0,
+            last_agent_id: None,
+            commands: vec![],
+            extra: Extra::new(),
+        };
+        self.lane(n, Lane::Desk, t, Body::Decided(Decided { decision, state }))
+    }
+
+    fn agent(self, agent_id: AgentId, capacity: u32, holds: &[u128]) -> Self {
+        let held = |n: &u128| Held {
+            conversation_id: conversation(*n),
+            thread_id: thread(*n),
+            since: Timestamp::default(),
+        };
+        let state = AgentState {
+            agent_id,
+            status: RoutingStatus::Accepting,
+            capacity,
+            presence: [(IncarnationId::NIL, Presence { rev: 1, connections: 1 })].into(),
+            conversations: holds.iter().map(held).collect(),
+            last_assigned_at: None,
+            deleted: false,
+            commands: vec![],
+            extra: Extra::new(),
+        };
+        let subject = Subject::Agent { shard: Shard(0), tenant: TENANT, agent: agent_id };
+        self.push(subject, None, None, Body::AgentLoad(AgentLoad { state }))
+    }
+
+    fn found(self) -> Vec<(Invariant, u64)> {
+        let members =
+            [ADA, BOB].map(|agent_id| config::Member { agent_id, priority: MemberPriority::Normal });
+        let group = GroupRecord {
+            group_id: GROUP,
+            tenant_id: TENANT,
+            name: "Support".to_owned(),
+            strategy: Strategy::LeastLoaded,
+            second_strategy: Strategy::RoundRobin,
+            members: members.to_vec(),
+            queue_max: None,
+            when_offline: config::WhenOffline::Keep,
+            revision: 1,
+            deleted: false,
+        };
+        let report = check(&self.0, &[(GROUP, group)].into());
+        report.violations.iter().map(|violation| (violation.invariant, violation.seq)).collect()
+    }
+}
+
+use bus_schema::config;
+
+fn life(t: u128, status: ThreadStatus, assignee_id: Option<AgentId>) -> LifeState {
+    LifeState {
+        thread_id: thread(t),
+        status,
+        group_id: Some(GROUP),
+        assignee_id,
+        participants: vec![],
+        started_at: Timestamp::default(),
+        started_seq: None,
+        visitor_id: VisitorId::NIL,
+        widget_id: None,
+        previous_thread_id: None,
+        extra: Extra::new(),
+    }
+}
+
+#[test]
+fn a_good_log_has_no_violations() {
+    let log = Script::default()
+        .agent(ADA, 1, &[])
+        .started(1, 1)
+        .message(1, 1)
+        .agent(ADA, 1, &[1])
+        .assigned(1, 1, ADA)
+        .decided(1, 1, Some(ADA), None)
+        .started(2, 2)
+        .decided(2, 2, None, Some(7))
+        .message(1, 1)
+        .closed(1, 1)
+        .agent(ADA, 1, &[])
+        .agent(ADA, 1, &[2])
+        .assigned(2, 2, ADA)
+        .decided(2, 2, Some(ADA), None);
+    assert_eq!(log.found(), []);
+}
+
+#[test]
+fn one_thread_is_checked() {
+    assert_eq!(Script::default().started(1, 1).started(1, 2).found(), [(Invariant::OneThread, 2)]);
+}
+
+#[test]
+fn closed_is_closed_is_checked() {
+    let log = Script::default().started(1, 1).closed(1, 1);
+    assert_eq!(Script(log.0.clone()).message(1, 1).found(), [(Invariant::ClosedIsClosed, 3)]);
+    assert_eq!(log.closed(1, 1).found(), [(Invariant::ClosedIsClosed, 3)]);
+}
+
+#[test]
+fn never_over_capacity_is_checked_against_the_message_before() {
+    let log = Script::default().agent(ADA, 1, &[]).started(1, 1).started(2, 2);
+    let found = Script(log.0.clone()).agent(ADA, 2, &[1, 2]).found();
+    assert!(found.contains(&(Invariant::NeverOverCapacity, 4)), "{found:?}");
+}
+
+#[test]
+fn one_assignee_is_checked() {
+    let log = Script::default()
+        .agent(ADA, 1, &[])
+        .agent(BOB, 1, &[])
+        .started(1, 1)
+        .agent(ADA, 1, &[1])
+        .assigned(1, 1, ADA)
+        .decided(1, 1, Some(ADA), None)
+        .agent(BOB, 1, &[1]);
+    assert_eq!(log.found(), [(Invariant::OneAssignee, 0)]);
+}
+
+#[test]
+fn no_idle_queue_is_checked_at_the_end() {
+    let log = Script::default().agent(ADA, 1, &[]).started(1, 1).decided(1, 1, None, Some(2));
+    assert_eq!(log.found(), [(Invariant::NoIdleQueue, 0)]);
+}
+
+#[test]
+fn fifo_is_checked() {
+    let log = Script::default()
+        .started(1, 1)
+        .decided(1, 1, None, Some(1))
+        .started(2, 2)
+        .decided(2, 2, None, Some(3))
+        .agent(ADA, 1, &[2])
+        .assigned(2, 2, ADA)
+        .decided(2, 2, Some(ADA), None);
+    assert_eq!(log.found(), [(Invariant::Fifo, 7)]);
+}
+
+#[test]
+fn fifo_holds_where_the_longest_waiting_goes_first() {
+    let log = Script::default()
+        .started(1, 1)
+        .decided(1, 1, None, Some(1))
+        .started(2, 2)
+        .decided(2, 2, None, Some(3))
+        .agent(ADA, 1, &[1])
+        .assigned(1, 1, ADA)
+        .decided(1, 1, Some(ADA), None);
+    assert_eq!(log.found(), []);
+}
+
+#[test]
+fn explained_is_checked() {
+    let log = Script::default().started(1, 1).agent(ADA, 1, &[1]).assigned(1, 1, ADA);
+    assert_eq!(log.found(), [(Invariant::Explained, 3)]);
+}
+
+#[test]
+fn acked_is_stored_is_checked() {
+    let log = Script::default().started(1, 1).message(1, 1);
+    let stored = log.0[1].event.id;
+    assert_eq!(check_acked(&log.0, [(stored, 2)]), []);
+    assert_eq!(check_acked(&log.0, [(stored, 1), (stored, 9)]).len(), 2);
+}
