@@ -4,6 +4,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "testing")]
+pub mod dev;
 pub mod health;
 pub mod invariants;
 pub mod log;

@@ -1,0 +1,245 @@
+//! Child processes that die with this one, also when it is killed with -9.
+//!
+//! A small shell stands between: it holds the reading end of a pipe whose writing end only this process has. When that
+//! end closes, by drop or by death, the shell signals the child, and after a grace time kills it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, kill_process};
+
+use super::user::{self, User};
+
+pub use rustix::process::Signal;
+
+/// `$1` is the signal that ends the child, `$2` how many seconds it has for that; the rest is the command.
+/// The child's process id is the only thing written to standard output; what the child prints goes to standard error.
+/// The pipe is moved to descriptor 3, because background jobs of a shell read from /dev/null.
+/// When this process dies while the child is stopped, the kernel sends HUP to the guard's orphaned group: the guard must
+/// survive that, while the child keeps the default; and a trapped signal ends `wait` early, so it is asked again.
+const GUARD: &str = r#"
+signal=$1 grace=$2; shift 2
+exec 3<&0
+trap : HUP
+"$@" 3<&- </dev/null >&2 &
+child=$!
+echo "$child"
+exec >&2
+{
+    trap '' HUP
+    read -r _ <&3
+    kill -s "$signal" "$child"; kill -s CONT "$child"
+    while [ "$grace" -gt 0 ] && kill -s 0 "$child"; do sleep 1; grace=$((grace - 1)); done
+    kill -s KILL "$child"
+} 2>/dev/null &
+watcher=$!
+exec 3<&-
+while :; do
+    wait "$child" 2>/dev/null
+    status=$?
+    kill -s 0 "$child" 2>/dev/null || break
+done
+kill "$watcher" 2>/dev/null
+exit "$status"
+"#;
+
+const POLL: Duration = Duration::from_millis(5);
+/// Beyond the grace time: how long the shell may take to reap and leave.
+const REAP: Duration = Duration::from_secs(5);
+
+/// What to run, and how it is ended.
+#[derive(Debug)]
+pub struct Spec {
+    program: PathBuf,
+    args: Vec<OsString>,
+    env: Option<Vec<(OsString, OsString)>>,
+    user: Option<User>,
+    dir: Option<PathBuf>,
+    ending: Signal,
+    grace: Duration,
+}
+
+impl Spec {
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            env: None,
+            user: None,
+            dir: None,
+            ending: Signal::TERM,
+            grace: Duration::from_secs(10),
+        }
+    }
+
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub fn args<I: IntoIterator<Item = A>, A: Into<OsString>>(mut self, args: I) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// The whole environment of the child, beside `PATH`; without it the child inherits this process's.
+    pub fn env_only<I, K, V>(mut self, env: I) -> Self
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        self.env = Some(env.into_iter().map(|(k, v)| (k.into(), v.into())).collect());
+        self
+    }
+
+    pub fn user(mut self, user: Option<User>) -> Self {
+        self.user = user;
+        self
+    }
+
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// The signal that asks the child to end, and how long it may take before it is killed.
+    pub fn ending(mut self, signal: Signal, grace: Duration) -> Self {
+        self.ending = signal;
+        self.grace = grace;
+        self
+    }
+}
+
+/// A running child. Dropping it ends the child as its [`Spec`] says, and waits for that.
+#[derive(Debug)]
+pub struct Guarded {
+    shell: Child,
+    leash: Option<ChildStdin>,
+    pid: Pid,
+    ending: Signal,
+    grace: Duration,
+}
+
+impl Guarded {
+    /// Starts the child with its output appended to `log`.
+    pub fn spawn(spec: &Spec, log: &Path) -> io::Result<Self> {
+        let log = File::options().create(true).append(true).open(log)?;
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(GUARD).arg("chatbus-guard");
+        command.arg(name(spec.ending)?).arg(spec.grace.as_secs().to_string());
+        command.arg(&spec.program).args(&spec.args);
+        if let Some(env) = &spec.env {
+            command.env_clear();
+            if let Some(path) = std::env::var_os("PATH") {
+                command.env("PATH", path);
+            }
+            command.envs(env.iter().map(|(k, v)| (k, v)));
+        }
+        if let Some(dir) = &spec.dir {
+            command.current_dir(dir);
+        }
+        user::run_as(&mut command, spec.user);
+        // A group of its own: Ctrl-C reaches this process alone, which then ends its children in order.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        let mut shell = command.spawn()?;
+        let leash = shell.stdin.take();
+        let mut line = String::new();
+        let stdout = shell.stdout.take().ok_or_else(|| io::Error::other("the guard has no output"))?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        let pid = line.trim().parse().ok().and_then(Pid::from_raw);
+        let pid =
+            pid.ok_or_else(|| io::Error::other(format!("the guard said {line:?}, not a process id")))?;
+        Ok(Self { shell, leash, pid, ending: spec.ending, grace: spec.grace })
+    }
+
+    /// The child's own process id, not its guard's.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Sends a signal; a child that has ended gets none.
+    pub fn signal(&mut self, signal: Signal) -> io::Result<()> {
+        if self.try_wait()?.is_none() {
+            kill_process(self.pid, signal)?;
+        }
+        Ok(())
+    }
+
+    /// The exit code if the child has ended: its own, or 128 + the signal that ended it.
+    pub fn try_wait(&mut self) -> io::Result<Option<i32>> {
+        Ok(self.shell.try_wait()?.map(|status| status.code().unwrap_or(-1)))
+    }
+
+    /// Waits for the child to end; `None` when it still runs at the deadline.
+    pub fn wait_until(&mut self, deadline: Instant) -> io::Result<Option<i32>> {
+        loop {
+            let status = self.try_wait()?;
+            if status.is_some() || Instant::now() >= deadline {
+                return Ok(status);
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// The same without holding a thread.
+    pub async fn wait(&mut self, within: Duration) -> io::Result<Option<i32>> {
+        let deadline = Instant::now() + within;
+        loop {
+            let status = self.try_wait()?;
+            if status.is_some() || Instant::now() >= deadline {
+                return Ok(status);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Kills the child with -9 and waits until it is gone.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.signal(Signal::KILL)?;
+        match self.wait_until(Instant::now() + REAP)? {
+            Some(_) => Ok(()),
+            None => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("process {} outlived kill -9", self.pid()),
+            )),
+        }
+    }
+
+    /// Asks the child to end and waits; after the grace time its guard kills it.
+    pub fn stop(&mut self) -> io::Result<Option<i32>> {
+        self.signal(self.ending)?;
+        let deadline = Instant::now() + self.grace;
+        if let Some(status) = self.wait_until(deadline)? {
+            return Ok(Some(status));
+        }
+        self.kill()?;
+        self.try_wait()
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        drop(self.leash.take());
+        let deadline = Instant::now() + self.grace + REAP;
+        let _ = self.wait_until(deadline);
+    }
+}
+
+fn name(signal: Signal) -> io::Result<&'static str> {
+    match signal {
+        Signal::TERM => Ok("TERM"),
+        Signal::INT => Ok("INT"),
+        Signal::QUIT => Ok("QUIT"),
+        Signal::KILL => Ok("KILL"),
+        other => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{other:?} does not end a process")))
+        }
+    }
+}
