@@ -1,0 +1,30 @@
+//! The test rig: real servers of one's own, real faults, real processes.
+//!
+//! Nothing started here outlives the test process, and no directory does, also when it is killed with -9. A missing
+//! server is a failure that says how to mend it, never a skip.
+
+mod cluster;
+mod database;
+mod nats;
+mod postgres;
+mod process;
+mod proxy;
+mod scratch;
+mod wait;
+
+pub use cluster::NatsCluster;
+pub use database::Database;
+pub use nats::{NatsOptions, NatsServer};
+pub use postgres::Postgres;
+pub use process::{Process, ProcessBuilder, program};
+pub use proxy::{Direction, Fault, FaultProxy};
+pub use scratch::Scratch;
+pub use wait::{Condition, wait_for};
+
+pub use crate::dev::guard::Signal;
+pub use crate::dev::nats::Sync;
+
+/// Whether this is the long run (`sh ops/test.sh --long`).
+pub fn long() -> bool {
+    std::env::var_os("CHATBUS_TEST_LONG").is_some_and(|value| value == "1")
+}

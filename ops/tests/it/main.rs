@@ -1,0 +1,9 @@
+//! What the kit and the test rig promise, against real servers and real processes.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod orphans;
+mod proxy;
+mod rig_nats;
+mod rig_postgres;
+mod servers;
