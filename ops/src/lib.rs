@@ -8,9 +8,11 @@
 pub mod dev;
 pub mod health;
 pub mod invariants;
+pub mod kv;
 pub mod log;
 pub mod metrics;
 pub mod nats;
+pub mod provision;
 pub mod service;
 pub mod settings;
 pub mod telemetry;

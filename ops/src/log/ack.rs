@@ -39,7 +39,7 @@ const BATCH_TOO_MANY: [u64; 2] = [10210, 10211];
 /// The stream has no leader at the moment.
 const CLUSTER_NOT_AVAILABLE: u64 = 10008;
 
-pub(super) fn parse(payload: &[u8]) -> Result<Stored, WriteError> {
+pub(crate) fn parse(payload: &[u8]) -> Result<Stored, WriteError> {
     let ack: Ack<'_> = serde_json::from_slice(payload).map_err(|_| WriteError::Unknown)?;
     match ack.error {
         Some(error) => Err(refused(&error)),

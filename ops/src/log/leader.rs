@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use async_nats::{HeaderMap, RequestErrorKind};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bus_schema::Timestamp;
+use bus_schema::{Epoch, Timestamp, stream::EPOCH_KEY};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -128,6 +128,12 @@ impl Log {
             bytes_max: u64::try_from(config.max_bytes).ok().filter(|max| *max > 0),
             metadata: config.metadata,
         })
+    }
+
+    /// Which log this is: drawn when its stream was created, so that a log made again is another one.
+    pub async fn epoch(&self) -> Result<Epoch, ReadError> {
+        let end = self.end().await?;
+        end.metadata.get(EPOCH_KEY).and_then(|text| text.parse().ok()).ok_or(ReadError::NoEpoch)
     }
 
     async fn get(&self, question: &Question<'_>) -> Result<Option<StoredMsg>, ReadError> {

@@ -13,6 +13,7 @@ mod stored;
 mod tail;
 mod write;
 
+pub(crate) use ack::parse as parse_ack;
 pub use leader::StreamEnd;
 pub use live::{LiveMsg, live};
 pub use read::ReadError;

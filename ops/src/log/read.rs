@@ -32,6 +32,8 @@ pub enum ReadError {
     Refused { code: u64, text: String },
     #[error("the server's answer cannot be read")]
     Malformed,
+    #[error("the stream names no epoch: it was not made by ops provision")]
+    NoEpoch,
 }
 
 #[derive(Serialize)]
@@ -93,7 +95,9 @@ impl Log {
                 Err(failed @ (ReadError::TimedOut | ReadError::Unavailable | ReadError::Malformed)) => {
                     error = failed
                 }
-                Err(failed @ (ReadError::TooMany | ReadError::Refused { .. })) => return Err(failed),
+                Err(failed @ (ReadError::TooMany | ReadError::Refused { .. } | ReadError::NoEpoch)) => {
+                    return Err(failed);
+                }
             }
             if error == ReadError::Unavailable {
                 tokio::time::sleep(Duration::from_millis(rand::random_range(20..100))).await;

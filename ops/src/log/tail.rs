@@ -15,13 +15,14 @@ use futures::StreamExt as _;
 use tokio::time::{Instant, sleep};
 
 use super::{Log, StoredMsg};
+use crate::nats::Bus;
 
 /// Messages asked for at once; the next are asked for before they run out.
 const BATCH: usize = 1_000;
 /// A pull request ends and is renewed after this time.
 const EXPIRES: Duration = Duration::from_secs(30);
 /// Without a sign of life for two of these the consumer is made anew.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// The server forgets a consumer that nobody reads after this time.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 /// How long making the consumer is tried before `next` fails; a caller may call it again.
@@ -45,13 +46,14 @@ pub enum DeliverFrom {
 /// Why following stopped; calling `next` again tries again from the same place.
 #[derive(Debug, thiserror::Error)]
 pub enum TailError {
-    #[error("the log's stream {stream} cannot be followed")]
+    #[error("stream {stream} cannot be followed")]
     Unreachable { stream: String, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
-/// A reader of the log.
+/// A reader of a stream.
 pub struct Tail {
-    log: Log,
+    bus: Bus,
+    stream: String,
     filters: Vec<String>,
     from: DeliverFrom,
     /// The last sequence that was given out, or the end of the log at a start from there.
@@ -64,18 +66,32 @@ struct Reading {
     messages: pull::Stream,
     /// How many messages this consumer has sent.
     count: u64,
+    /// The connection's generation when it was made: it does not survive the server it was made on.
+    generation: u64,
 }
 
 impl Log {
     /// Follows what matches one of `filters`; with none, everything.
     pub async fn tail(&self, filters: Vec<String>, from: DeliverFrom) -> Result<Tail, TailError> {
-        let mut tail = Tail { log: self.clone(), filters, from, last: None, pending: 0, reading: None };
-        tail.begin().await?;
-        Ok(tail)
+        Tail::begin_at(self.bus().clone(), self.stream().to_owned(), filters, from).await
     }
 }
 
 impl Tail {
+    /// Follows any stream, as buckets do.
+    pub(crate) async fn begin_at(
+        bus: Bus,
+        stream: String,
+        filters: Vec<String>,
+        from: DeliverFrom,
+    ) -> Result<Self, TailError> {
+        // Last messages are only given for a filter, so everything is one as well.
+        let filters = if filters.is_empty() { vec![">".to_owned()] } else { filters };
+        let mut tail = Self { bus, stream, filters, from, last: None, pending: 0, reading: None };
+        tail.begin().await?;
+        Ok(tail)
+    }
+
     /// The next message. Cancel-safe: nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Result<StoredMsg, TailError> {
         loop {
@@ -83,13 +99,19 @@ impl Tail {
                 self.begin().await?;
                 continue;
             };
-            match reading.messages.next().await {
+            let generation = reading.generation;
+            let next = tokio::select! {
+                biased;
+                _ = self.bus.state.wait_for(|state| state.generation != generation) => None,
+                next = reading.messages.next() => next,
+            };
+            match next {
                 Some(Ok(message)) => match self.accept(message) {
                     Some(stored) => return Ok(stored),
                     None => self.reading = None,
                 },
                 Some(Err(error)) => {
-                    tracing::debug!(stream = self.log.stream(), %error, "the log's consumer is made anew");
+                    tracing::debug!(stream = self.stream, %error, "the consumer is made anew");
                     self.reading = None;
                 }
                 None => self.reading = None,
@@ -141,7 +163,7 @@ impl Tail {
                 Err(source) => source,
             };
             if Instant::now() + pause >= deadline {
-                return Err(TailError::Unreachable { stream: self.log.stream().to_owned(), source });
+                return Err(TailError::Unreachable { stream: self.stream.clone(), source });
             }
             sleep(pause).await;
             pause = (pause * 2).min(RETRY_LAST);
@@ -149,7 +171,8 @@ impl Tail {
     }
 
     async fn try_begin(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let context = jetstream::new(self.log.bus().client.clone());
+        let generation = self.bus.generation();
+        let context = jetstream::new(self.bus.client.clone());
         let config = pull::Config {
             deliver_policy: self.policy(),
             ack_policy: AckPolicy::None,
@@ -161,7 +184,7 @@ impl Tail {
             max_deliver: -1,
             ..pull::Config::default()
         };
-        let consumer = context.create_consumer_on_stream(config, self.log.stream()).await?;
+        let consumer = context.create_consumer_on_stream(config, &self.stream).await?;
         let info = consumer.cached_info();
         self.pending = info.num_pending;
         if self.last.is_none() && self.from == DeliverFrom::New {
@@ -175,7 +198,7 @@ impl Tail {
             .heartbeat(HEARTBEAT)
             .messages()
             .await?;
-        self.reading = Some(Reading { messages, count: 0 });
+        self.reading = Some(Reading { messages, count: 0, generation });
         Ok(())
     }
 
