@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod bus;
+mod kit;
+mod log_read;
+mod log_write;
 mod orphans;
 mod proxy;
 mod rig_nats;

@@ -1,0 +1,112 @@
+//! Writing to the log.
+
+use bus_schema::Lane;
+use ops::{
+    log::{Expect, Write, WriteError},
+    provision::{self, Plan},
+    testing::wait_for,
+};
+
+use crate::kit::{SOON, lane, plan, provisioned};
+
+#[tokio::test]
+async fn a_write_answers_its_sequence_and_a_repeat_the_first_one() {
+    let (_server, log) = provisioned().await;
+    let msg = lane(1, Lane::Msg);
+    let first = log.publish(Write::new(&msg, "a").msg_id("one")).await.unwrap();
+    assert!(!first.duplicate);
+    let again = log.publish(Write::new(&msg, "a").msg_id("one")).await.unwrap();
+    assert!(again.duplicate && again.seq == first.seq);
+    assert_eq!(log.publish(Write::new(&msg, "b").msg_id("two")).await.unwrap().seq, first.seq + 1);
+    assert_eq!(log.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn an_expectation_that_does_not_hold_is_a_mismatch() {
+    let (_server, log) = provisioned().await;
+    let (life, msg) = (lane(1, Lane::Life), lane(1, Lane::Msg));
+    let first = log.publish(Write::new(&life, "started").expect(Expect::LastOnSubject(0))).await.unwrap().seq;
+    let racing = log.publish(Write::new(&life, "other").expect(Expect::LastOnSubject(0))).await;
+    assert_eq!(racing, Err(WriteError::Mismatch));
+    let fenced = |seq| Write::new(&msg, "hi").expect(Expect::LastOn { subject: life.clone(), seq });
+    log.publish(fenced(first)).await.unwrap();
+    let closed =
+        log.publish(Write::new(&life, "closed").expect(Expect::LastOnSubject(first))).await.unwrap().seq;
+    assert_eq!(log.publish(fenced(first)).await, Err(WriteError::Mismatch));
+    log.publish(fenced(closed)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_is_stored_whole_or_not_at_all() {
+    let (_server, log) = provisioned().await;
+    let (life, desk, msg) = (lane(1, Lane::Life), lane(1, Lane::Desk), lane(1, Lane::Msg));
+    let batch = |expected: u64| {
+        vec![
+            Write::new(&life, "a").expect(Expect::LastOnSubject(expected)),
+            Write::new(&desk, "b").expect(Expect::LastOnSubject(0)),
+            Write::new(&msg, "c").msg_id("c"),
+        ]
+    };
+    assert_eq!(log.publish_batch(batch(7)).await, Err(WriteError::Mismatch));
+    assert_eq!(log.end().await.unwrap().last, 0);
+    assert_eq!(log.publish_batch(batch(0)).await.unwrap(), [1, 2, 3]);
+    let single = vec![Write::new(&life, "d").expect(Expect::LastOnSubject(1))];
+    assert_eq!(log.publish_batch(single).await.unwrap(), [4]);
+    let last = log.last(&msg).await.unwrap().unwrap();
+    assert_eq!((last.seq, last.payload.as_ref()), (3, b"c".as_slice()));
+    assert_eq!(log.publish_batch(Vec::new()).await, Err(WriteError::Invalid));
+}
+
+#[tokio::test]
+async fn a_second_expectation_on_a_subject_of_the_batch_is_refused_as_in_flight() {
+    let (_server, log) = provisioned().await;
+    let life = lane(1, Lane::Life);
+    let batch = vec![
+        Write::new(&life, "a").expect(Expect::LastOnSubject(0)),
+        Write::new(&life, "b").expect(Expect::LastOnSubject(1)),
+    ];
+    assert_eq!(log.publish_batch(batch).await, Err(WriteError::InFlight));
+    assert_eq!(log.end().await.unwrap().last, 0);
+}
+
+#[tokio::test]
+async fn a_full_log_refuses_and_loses_nothing() {
+    let server = ops::testing::NatsServer::start().await;
+    let bus = crate::kit::connect(server.url()).await;
+    provision::apply(&bus, &Plan { log_bytes_max: 1 << 20, ..plan() }).await.unwrap();
+    let log = ops::log::Log::new(bus, crate::kit::SHARD);
+    let mut stored = 0;
+    let refused = loop {
+        match log.publish(Write::new(lane(1, Lane::Msg), vec![b'x'; 64 * 1024])).await {
+            Ok(_) => stored += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused, WriteError::Full);
+    let end = log.end().await.unwrap();
+    assert_eq!((end.first, end.last, end.bytes_max), (1, stored, Some(1 << 20)));
+}
+
+#[tokio::test]
+async fn without_an_answer_the_outcome_is_unknown_and_the_leader_tells() {
+    let (mut server, log) = provisioned().await;
+    let msg = lane(1, Lane::Msg);
+    server.pause();
+    let writing = log.publish(Write::new(&msg, "late").msg_id("late"));
+    assert_eq!(writing.await, Err(WriteError::Unknown));
+    server.resume();
+    let found =
+        wait_for(SOON, "the write to show", async || log.first_after(&msg, 0).await.ok().flatten()).await;
+    assert_eq!(found.payload.as_ref(), b"late");
+    assert!(log.publish(Write::new(&msg, "late").msg_id("late")).await.unwrap().duplicate);
+}
+
+#[tokio::test]
+async fn what_is_no_subject_or_too_large_is_invalid() {
+    let (_server, log) = provisioned().await;
+    assert_eq!(log.publish(Write::new("a b", "x")).await, Err(WriteError::Invalid));
+    let huge = Write::new(lane(1, Lane::Msg), vec![0; 2 << 20]);
+    assert_eq!(log.publish(huge).await, Err(WriteError::Invalid));
+    let large = Write::new(lane(1, Lane::Msg), vec![0; 512 * 1024]);
+    assert!(matches!(log.publish(large).await, Err(WriteError::Refused { .. })));
+}

@@ -1,3 +1,0 @@
-//! Persister against real servers.
-
-mod schema;
