@@ -26,5 +26,5 @@ pub use crate::dev::nats::Sync;
 
 /// Whether this is the long run (`sh ops/test.sh --long`).
 pub fn long() -> bool {
-    std::env::var_os("CHATBUS_TEST_LONG").is_some_and(|value| value == "1")
+    std::env::var_os("CHATBUS_LONG").is_some_and(|value| value == "1")
 }

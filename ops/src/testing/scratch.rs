@@ -1,7 +1,7 @@
 //! Temporary directories that are removed even when the process is killed.
 //!
 //! All of a process's directories are under one, which a sweeper removes once this process is gone.
-//! `CHATBUS_KEEP_SCRATCH=1` keeps them for a look at the logs.
+//! `CHATBUS_KEEP=1` keeps them for a look at the logs.
 
 use std::fs;
 use std::io;
@@ -64,7 +64,7 @@ fn root() -> &'static Root {
             .expect("the temporary directory is writable");
         let path = path.keep();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a directory made here is ours");
-        let keep = std::env::var_os("CHATBUS_KEEP_SCRATCH").is_some_and(|value| value == "1");
+        let keep = std::env::var_os("CHATBUS_KEEP").is_some_and(|value| value == "1");
         let sweeper = (!keep).then(|| sweeper(&path).expect("/bin/sh runs"));
         Root { path, sweeper }
     })

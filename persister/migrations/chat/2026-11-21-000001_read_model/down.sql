@@ -1,0 +1,14 @@
+DROP TABLE watermark;
+DROP TABLE parked;
+DROP TABLE daily_counters;
+DROP TABLE agent_states;
+DROP TABLE visitors;
+DROP TABLE decisions;
+DROP TABLE tags;
+DROP TABLE assignments;
+DROP TABLE ratings;
+DROP TABLE marks;
+DROP TABLE messages;
+DROP TABLE threads;
+DROP TABLE conversations;
+DROP TABLE events;

@@ -1,0 +1,15 @@
+//! The database both writers of Postgres share: schema, types, pool, migrations.
+//!
+//! Invariant: `chat` is written by persister alone and `config` by admin-api alone; no query of one writes the other.
+
+mod connect;
+pub mod error;
+pub mod migrations;
+mod pool;
+pub mod schema;
+mod types;
+
+pub use connect::{Options, connect};
+pub use error::DbError;
+pub use pool::{Connection, Pool};
+pub use types::{At, Entity, Id};

@@ -1,0 +1,186 @@
+//! Schema `config`: what admin-api keeps, and alone writes.
+//!
+//! Its migrations are in `migrations/config`, and every table of them has its `diesel::table! { config.… }` here.
+
+diesel::table! {
+    config.accounts (id) {
+        id -> Uuid,
+        email -> Text,
+        password_hash -> Nullable<Text>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    config.tenants (tenant_id) {
+        tenant_id -> Uuid,
+        name -> Text,
+        shard -> Integer,
+        default_group_id -> Nullable<Uuid>,
+        console_origins -> Array<Text>,
+        thread_per_assignment -> Bool,
+        revision -> BigInt,
+        counter -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    config.agents (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        account_id -> Uuid,
+        name -> Text,
+        role -> Text,
+        capacity -> Integer,
+        skills -> Array<Text>,
+        avatar_url -> Nullable<Text>,
+        job_title -> Nullable<Text>,
+        revision -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    config.groups (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        name -> Text,
+        strategy -> Text,
+        second_strategy -> Text,
+        queue_max -> Nullable<Integer>,
+        when_offline -> Text,
+        revision -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    config.group_members (tenant_id, group_id, agent_id) {
+        tenant_id -> Uuid,
+        group_id -> Uuid,
+        agent_id -> Uuid,
+        priority -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    config.widgets (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        key -> Text,
+        name -> Text,
+        allowed_origins -> Array<Text>,
+        default_group_id -> Nullable<Uuid>,
+        greeting -> Nullable<Text>,
+        locale -> Nullable<Text>,
+        theme -> Jsonb,
+        identity -> Nullable<Jsonb>,
+        identity_required -> Bool,
+        revision -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    config.tags (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        name -> Text,
+        color -> Nullable<Text>,
+        revision -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    config.sessions (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        agent_id -> Uuid,
+        user_agent -> Nullable<Text>,
+        created_at -> Timestamptz,
+        last_used_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        ended_at -> Nullable<Timestamptz>,
+        ended_because -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    config.refresh_tokens (tenant_id, hash) {
+        tenant_id -> Uuid,
+        hash -> Binary,
+        session_id -> Uuid,
+        issued_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    config.outbox (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        bucket -> Text,
+        key -> Text,
+        revision -> BigInt,
+        value -> Binary,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    config.idempotency_keys (tenant_id, agent_id, key) {
+        tenant_id -> Uuid,
+        agent_id -> Uuid,
+        key -> Text,
+        fingerprint -> Binary,
+        started_at -> Timestamptz,
+        status -> Nullable<SmallInt>,
+        etag -> Nullable<Text>,
+        location -> Nullable<Text>,
+        body -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
+    config.audit_log (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        at -> Timestamptz,
+        actor_id -> Nullable<Uuid>,
+        action -> Text,
+        entity -> Text,
+        entity_id -> Uuid,
+        fields -> Array<Text>,
+        request_id -> Text,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    accounts,
+    tenants,
+    agents,
+    groups,
+    group_members,
+    widgets,
+    tags,
+    sessions,
+    refresh_tokens,
+    outbox,
+    idempotency_keys,
+    audit_log,
+);

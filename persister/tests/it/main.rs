@@ -1,0 +1,3 @@
+//! Persister against real servers.
+
+mod schema;
