@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "testing")]
