@@ -3,9 +3,7 @@
 //! Invariant: a key file is readable by its owner alone, and a key never shows in logs or errors.
 
 use std::{
-    fmt, fs,
-    io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -18,15 +16,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jsonwebtoken::EncodingKey;
 
 use super::PublicKey;
+use crate::secret_file::{self, SecretFileError};
 
 const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const END: &str = "-----END PRIVATE KEY-----";
 /// Columns of a PEM file.
 const COLUMNS: usize = 64;
-/// A key file is no longer than this.
-const FILE_BYTES_MAX: u64 = 16 * 1024;
-/// Owner alone.
-const MODE: u32 = 0o600;
 
 /// A private key, and the public one that belongs to it.
 #[derive(Clone)]
@@ -44,12 +39,10 @@ impl fmt::Debug for SigningKey {
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("read key file {path}")]
-    Read { path: PathBuf, source: io::Error },
-    #[error("write key file {path}")]
-    Write { path: PathBuf, source: io::Error },
-    #[error("key file {path} may be read by others: chmod 600 it")]
-    TooOpen { path: PathBuf },
+    #[error("keep a signing key")]
+    File(#[source] SecretFileError),
+    #[error("there is no key file {path}: ops secrets makes one")]
+    Missing { path: PathBuf },
     #[error("{path} holds no Ed25519 private key in PEM (openssl genpkey -algorithm ed25519 makes one)")]
     NotAKey { path: PathBuf },
     #[error("the system gave no random bytes")]
@@ -59,15 +52,8 @@ pub enum KeyError {
 impl SigningKey {
     /// Reads the key in the file at `path`.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let read = |source| KeyError::Read { path: path.to_owned(), source };
-        let about = fs::metadata(path).map_err(read)?;
-        if about.permissions().mode() & 0o077 != 0 {
-            return Err(KeyError::TooOpen { path: path.to_owned() });
-        }
-        if about.len() > FILE_BYTES_MAX {
-            return Err(KeyError::NotAKey { path: path.to_owned() });
-        }
-        let text = fs::read_to_string(path).map_err(read)?;
+        let text = secret_file::read(path).map_err(KeyError::File)?;
+        let text = text.ok_or_else(|| KeyError::Missing { path: path.to_owned() })?;
         Self::from_pem(&text).ok_or_else(|| KeyError::NotAKey { path: path.to_owned() })
     }
 
@@ -75,26 +61,12 @@ impl SigningKey {
     /// read the same.
     pub fn load_or_generate(path: &Path) -> Result<Self, KeyError> {
         match Self::load(path) {
-            Err(KeyError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(KeyError::Missing { .. }) => {}
             found => return found,
         }
         let made = Self::generate()?;
-        let write = |source| KeyError::Write { path: path.to_owned(), source };
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).map_err(write)?;
-        }
-        // Written beside it and linked into place, so that a file with the name always holds a whole key.
-        let beside = path.with_extension(format!("{}.new", uuid::Uuid::now_v7().simple()));
-        let mut file =
-            fs::OpenOptions::new().write(true).create_new(true).mode(MODE).open(&beside).map_err(write)?;
-        let done = file.write_all(made.to_pem().as_bytes()).and_then(|()| file.sync_all());
-        let linked = done.and_then(|()| fs::hard_link(&beside, path));
-        let _ = fs::remove_file(&beside);
-        match linked {
-            Ok(()) => Ok(made),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::load(path),
-            Err(error) => Err(write(error)),
-        }
+        let first = secret_file::create(path, &made.to_pem()).map_err(KeyError::File)?;
+        if first { Ok(made) } else { Self::load(path) }
     }
 
     /// A key that is nowhere else.
@@ -152,16 +124,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_made_once_and_read_again_by_its_owner_alone() {
+    fn a_key_is_made_once_and_read_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys/staff.pem");
+        assert!(matches!(SigningKey::load(&path), Err(KeyError::Missing { .. })));
         let made = SigningKey::load_or_generate(&path).unwrap();
-        let again = SigningKey::load_or_generate(&path).unwrap();
-        assert_eq!(made.public(), again.public());
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(SigningKey::load(&path), Err(KeyError::TooOpen { .. })));
+        assert_eq!(made.public(), SigningKey::load_or_generate(&path).unwrap().public());
+        assert_eq!(made.public(), SigningKey::load(&path).unwrap().public());
     }
 
     #[test]
@@ -182,11 +151,10 @@ mod tests {
     #[test]
     fn a_file_that_is_no_key_is_refused_without_showing_it() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.pem");
-        for text in ["", "hunter2", "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----\n"]
-        {
-            fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(MODE)).unwrap();
+        let texts = ["", "hunter2", "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----\n"];
+        for (number, text) in texts.into_iter().enumerate() {
+            let path = dir.path().join(number.to_string());
+            secret_file::create(&path, text).unwrap();
             let error = SigningKey::load(&path).unwrap_err();
             assert!(matches!(error, KeyError::NotAKey { .. }) && !error.to_string().contains("hunter"));
         }

@@ -13,3 +13,4 @@ mod proxy;
 mod rig_nats;
 mod rig_postgres;
 mod servers;
+mod users;
