@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+pub mod chat;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "testing")]

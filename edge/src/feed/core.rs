@@ -34,7 +34,10 @@ pub struct Copy<T> {
 /// What the shell must do, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action<T> {
-    Deliver { entry: Entry<T>, late: bool },
+    Deliver {
+        entry: Entry<T>,
+        late: bool,
+    },
     /// Read all lanes of the audience from `from` until `up_to` is seen, and call `on_read`.
     Read(Wanted),
 }

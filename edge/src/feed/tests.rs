@@ -33,11 +33,7 @@ impl Log {
 
     fn tail(&self, audience: Audience, have: usize) -> Vec<(Lane, u64)> {
         let last = |lane| self.entries[..have].iter().rev().find(|c| c.entry.lane == lane);
-        audience
-            .lanes()
-            .iter()
-            .filter_map(|lane| last(*lane).map(|copy| (*lane, copy.entry.seq)))
-            .collect()
+        audience.lanes().iter().filter_map(|lane| last(*lane).map(|copy| (*lane, copy.entry.seq))).collect()
     }
 }
 
@@ -76,7 +72,10 @@ impl Reader {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Append { lane: usize, skip: u64 },
+    Append {
+        lane: usize,
+        skip: u64,
+    },
     /// The live copy of the n-th entry comes, again or out of turn.
     Live(usize),
     /// The next copy that never came, comes.
@@ -84,9 +83,14 @@ enum Step {
     /// The next copy is lost.
     Drop,
     /// An answer to the read under way, from a server that lacks the last few entries.
-    Answer { lag: usize, batch: usize },
+    Answer {
+        lag: usize,
+        batch: usize,
+    },
     ReadFails,
-    TailCheck { lag: usize },
+    TailCheck {
+        lag: usize,
+    },
     Unverify,
 }
 
@@ -103,7 +107,14 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn answer(feed: &mut Feed<u64>, reader: &mut Reader, log: &Log, audience: Audience, lag: usize, batch: usize) {
+fn answer(
+    feed: &mut Feed<u64>,
+    reader: &mut Reader,
+    log: &Log,
+    audience: Audience,
+    lag: usize,
+    batch: usize,
+) {
     let Some(wanted) = reader.wanted.take() else { return };
     let lag = if wanted.leader { 0 } else { lag };
     let have = log.entries.len().saturating_sub(lag);

@@ -68,13 +68,7 @@ struct Message {
 
 impl FrameGuard {
     pub const fn new(message_bytes_max: u64) -> Self {
-        Self {
-            header: [0; HEADER_BYTES_MAX],
-            have: 0,
-            payload_left: 0,
-            message: None,
-            message_bytes_max,
-        }
+        Self { header: [0; HEADER_BYTES_MAX], have: 0, payload_left: 0, message: None, message_bytes_max }
     }
 
     /// Looks at the next bytes of the stream.
@@ -156,8 +150,7 @@ impl FrameGuard {
             return Ok(());
         }
         let before = self.message.unwrap_or(Message { bytes: 0, fragments: 0 });
-        let message =
-            Message { bytes: before.bytes.saturating_add(length), fragments: before.fragments + 1 };
+        let message = Message { bytes: before.bytes.saturating_add(length), fragments: before.fragments + 1 };
         if message.bytes > self.message_bytes_max {
             return Err(Violation::MessageTooLarge);
         }

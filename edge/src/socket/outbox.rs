@@ -16,7 +16,10 @@ const FRAME_OVERHEAD: usize = 64;
 #[derive(Debug, Clone)]
 pub enum Outgoing {
     /// A text frame in two parts: what all readers of a feed share, and what is this connection's own.
-    Text { shared: Bytes, own: Bytes },
+    Text {
+        shared: Bytes,
+        own: Bytes,
+    },
     Pong(Bytes),
     /// The client's own close frame, sent back.
     CloseEcho(Bytes),
