@@ -2,10 +2,13 @@
 //!
 //! It links no service. What a command finds goes to standard output; what it does meanwhile to standard error.
 
+mod demo;
 mod doctor;
 mod env;
 mod http;
 mod out;
+mod tail;
+mod target;
 mod up;
 
 use std::process::ExitCode;
@@ -29,6 +32,10 @@ enum Command {
     Up(up::Args),
     /// Print the environment of a running `ops up`
     Env(env::Args),
+    /// Play the main job: a visitor reaches an agent, and both talk
+    Demo(demo::Args),
+    /// Follow the log
+    Tail(tail::Args),
     /// Say what is wrong on this machine, and how to mend it
     Doctor(doctor::Args),
 }
@@ -61,6 +68,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up(args) => up::run(args).await,
         Command::Env(args) => env::run(&args),
+        Command::Demo(args) => demo::run(args).await,
+        Command::Tail(args) => tail::run(args).await,
         Command::Doctor(args) => doctor::run(&args).await,
     }
 }
