@@ -5,10 +5,14 @@
 mod demo;
 mod doctor;
 mod env;
+mod environment;
 mod http;
 mod out;
+mod provision;
+mod secrets;
 mod tail;
 mod target;
+mod token;
 mod up;
 
 use std::process::ExitCode;
@@ -38,6 +42,12 @@ enum Command {
     Tail(tail::Args),
     /// Say what is wrong on this machine, and how to mend it
     Doctor(doctor::Args),
+    /// Create the streams and buckets, or widen what exists
+    Provision(provision::Args),
+    /// Mint or check tokens
+    Token(token::Args),
+    /// Make the keys and passwords of an installation
+    Secrets(secrets::Args),
 }
 
 /// Does what the command line says, and answers with an exit code of the contract.
@@ -71,6 +81,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Tail(args) => tail::run(args).await,
         Command::Doctor(args) => doctor::run(&args).await,
+        Command::Provision(args) => provision::run(&args).await,
+        Command::Token(args) => token::run(&args).await,
+        Command::Secrets(args) => secrets::run(&args),
     }
 }
 

@@ -31,8 +31,11 @@ pub fn values(plan: &Plan, wiring: &Wiring, demo: &Demo, seeded: &Seeded) -> Val
         ("VISITOR_KEY_FILE", wiring.keys.join(keys::VISITOR).to_string_lossy().into_owned()),
     ];
     values.extend(wiring.nats_monitor_url.iter().map(|url| ("NATS_MONITOR_URL", url.clone())));
-    if wiring.bus_users {
-        values.push(("NATS_CREDS_FILE", wiring.bus_seed(Service::Ops).to_string_lossy().into_owned()));
+    if wiring.own_nats {
+        values.push((
+            "NATS_CREDS_FILE",
+            keys::bus_seed(&wiring.keys, Service::Ops).to_string_lossy().into_owned(),
+        ));
     }
     values.into_iter().map(|(name, value)| (format!("CHATBUS_{name}"), value)).collect()
 }

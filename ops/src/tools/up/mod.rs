@@ -5,10 +5,10 @@
 
 mod banner;
 pub mod env_file;
-mod keys;
+pub mod keys;
 pub mod layout;
 pub mod plan;
-mod secrets;
+pub mod secrets;
 mod seed;
 mod servers;
 mod start;

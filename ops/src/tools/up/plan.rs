@@ -61,8 +61,8 @@ pub struct Wiring {
     pub database_url: String,
     pub keys: PathBuf,
     pub cache: PathBuf,
-    /// Whether the nats-servers have a user for each service, which `keys` opens.
-    pub bus_users: bool,
+    /// Whether the nats-servers are ours, with a user for each service.
+    pub own_nats: bool,
 }
 
 impl Plan {
@@ -150,18 +150,13 @@ impl Wiring {
             (names::NATS_REPLICAS, self.nats_replicas.to_string()),
         ];
         pairs.extend(self.nats_monitor_url.iter().map(|url| (names::NATS_MONITOR_URL, url.clone())));
-        if self.bus_users {
-            pairs.push((names::NATS_CREDS_FILE, path(self.bus_seed(service))));
+        if self.own_nats {
+            pairs.push((names::NATS_CREDS_FILE, path(keys::bus_seed(&self.keys, service))));
         }
         if matches!(service, Service::Persister | Service::AdminApi | Service::Ops) {
             pairs.push((names::DATABASE_URL, self.database_url.clone()));
         }
         pairs
-    }
-
-    /// Who a service is on the bus.
-    pub fn bus_seed(&self, service: Service) -> PathBuf {
-        self.keys.join(format!("nats-{service}.nk"))
     }
 }
 
@@ -243,7 +238,7 @@ mod tests {
             database_url: "postgres://p".into(),
             keys: "/k".into(),
             cache: "/c".into(),
-            bus_users: true,
+            own_nats: true,
         };
         let names = |instance: &Instance| -> Vec<String> {
             plan.settings(instance, &wiring).into_iter().map(|(name, _)| name).collect()

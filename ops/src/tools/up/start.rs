@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::env_file::{EnvFile, Values};
-use super::keys::Keys;
 use super::layout::Layout;
 use super::plan::{Instance, Plan, Shape, Wiring};
 use super::supervisor::{Kept, Kind, Report};
@@ -24,7 +23,7 @@ use crate::dev::{ports, probe};
 use crate::nats::{Options, connect_with};
 use crate::provision;
 use crate::service::{BAD_CONFIGURATION, Service, Unavailable};
-use crate::settings::{Settings, names};
+use crate::settings::{self, Settings, names};
 use crate::tools::out;
 
 const SERVERS_WITHIN: Duration = Duration::from_secs(60);
@@ -65,13 +64,15 @@ impl System {
     pub async fn start(&mut self, args: &Args) -> anyhow::Result<()> {
         let external = External::from_env();
         let plan = plan(args, &external)?;
-        let keys = keys::prepare(&self.layout.keys())?;
+        let shards =
+            provision::shards(&settings::load(Service::Ops, &settings::process_environment())?.settings);
+        let users = keys::prepare(&self.layout.keys(), &shards)?;
         let env_file = Arc::new(EnvFile::new(self.layout.env_file(), slots(&plan, &external)));
         self.env_file = Some(Arc::clone(&env_file));
 
-        self.start_nats(args, &plan, &external, &keys.server_config).await?;
+        self.start_nats(args, &plan, &external, &users).await?;
         let database_url = self.start_postgres(&plan, &external).await?;
-        let wiring = wiring(args, &plan, &external, &keys, &self.layout, database_url);
+        let wiring = wiring(args, &plan, &external, &self.layout, database_url);
         provision(&wiring).await?;
         self.migrate(&wiring).await?;
         self.start_services(&plan, &wiring).await?;
@@ -268,14 +269,7 @@ fn slots(plan: &Plan, external: &External) -> Vec<String> {
     services.chain(nats).chain(postgres).collect()
 }
 
-fn wiring(
-    args: &Args,
-    plan: &Plan,
-    external: &External,
-    keys: &Keys,
-    layout: &Layout,
-    database_url: String,
-) -> Wiring {
+fn wiring(args: &Args, plan: &Plan, external: &External, layout: &Layout, database_url: String) -> Wiring {
     let own = || {
         let urls = plan.nats.iter().map(|nats| format!("nats://{}", ports::loopback(nats.client)));
         urls.collect::<Vec<_>>().join(",")
@@ -287,7 +281,7 @@ fn wiring(
         database_url,
         keys: layout.keys(),
         cache: layout.cache(),
-        bus_users: external.nats.is_none() && !keys.server_config.is_empty(),
+        own_nats: external.nats.is_none(),
     }
 }
 
