@@ -6,6 +6,7 @@ mod bus;
 mod client;
 mod keys;
 mod kit;
+mod lifecycle;
 mod log_read;
 mod log_write;
 mod orphans;
