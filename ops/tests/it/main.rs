@@ -14,4 +14,5 @@ mod proxy;
 mod rig_nats;
 mod rig_postgres;
 mod servers;
+mod up;
 mod users;

@@ -2,7 +2,6 @@
 //!
 //! Each thing is looked for before it is made, so that a start that was interrupted, and the next one, find it again.
 
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use super::plan::Plan;
 use super::secrets;
 use crate::dev::{ports, probe};
+use crate::secret_file::SecretFileError;
 use crate::service::Service;
 use crate::tools::http::{Answer, Http};
 
@@ -38,7 +38,7 @@ pub struct Seeded {
 
 impl Demo {
     /// The same people and passwords each time.
-    pub fn keep(keys: &Path) -> io::Result<Self> {
+    pub fn keep(keys: &Path) -> Result<Self, SecretFileError> {
         Ok(Self {
             admin_email: "admin@livechat.com".to_owned(),
             admin_password: secrets::keep(keys, "demo-admin-password")?,

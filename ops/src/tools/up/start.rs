@@ -294,13 +294,14 @@ async fn provision(wiring: &Wiring) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A service's binary: beside this one.
+/// A service's binary: in `CHATBUS_BIN_DIR`, else beside this one.
 fn program(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find this program")?;
-    let beside = own.with_file_name(name);
-    if beside.is_file() {
-        return Ok(beside);
+    let named = std::env::var_os("CHATBUS_BIN_DIR").filter(|dir| !dir.is_empty());
+    let path = named.map_or_else(|| own.with_file_name(name), |dir| PathBuf::from(dir).join(name));
+    if path.is_file() {
+        return Ok(path);
     }
-    let what = format!("{name} is not beside {}", own.display());
+    let what = format!("{} is not there", path.display());
     Err(Unavailable::new(what, "build all binaries: cargo build --workspace --bins").into())
 }
