@@ -59,6 +59,8 @@ pub struct Tail {
     /// The last sequence that was given out, or the end of the log at a start from there.
     last: Option<u64>,
     pending: u64,
+    /// How often reading was begun.
+    begun: u64,
     reading: Option<Reading>,
 }
 
@@ -87,7 +89,7 @@ impl Tail {
     ) -> Result<Self, TailError> {
         // Last messages are only given for a filter, so everything is one as well.
         let filters = if filters.is_empty() { vec![">".to_owned()] } else { filters };
-        let mut tail = Self { bus, stream, filters, from, last: None, pending: 0, reading: None };
+        let mut tail = Self { bus, stream, filters, from, last: None, pending: 0, begun: 0, reading: None };
         tail.begin().await?;
         Ok(tail)
     }
@@ -129,6 +131,12 @@ impl Tail {
         self.last
     }
 
+    /// Grows each time the consumer is made anew: what comes then may be of a stream that was made anew too, and
+    /// whoever keeps a position compares the log with it before going on.
+    pub fn begun(&self) -> u64 {
+        self.begun
+    }
+
     /// Checks a message against the consumer's count; none if one was lost before it.
     fn accept(&mut self, message: jetstream::Message) -> Option<StoredMsg> {
         let reading = self.reading.as_mut()?;
@@ -158,8 +166,7 @@ impl Tail {
         let deadline = Instant::now() + RETRY_FOR;
         let mut pause = RETRY_FIRST;
         loop {
-            // Boxed: making a consumer is rare, and its future is far larger than reading's.
-            let source = match Box::pin(self.try_begin()).await {
+            let source = match self.try_begin().await {
                 Ok(()) => return Ok(()),
                 Err(source) => source,
             };
@@ -200,6 +207,7 @@ impl Tail {
             .messages()
             .await?;
         self.reading = Some(Reading { messages, count: 0, generation });
+        self.begun += 1;
         Ok(())
     }
 
