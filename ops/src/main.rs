@@ -1,5 +1,1 @@
-//! The `ops` command.
-
-fn main() -> std::process::ExitCode {
-    ops::tools::main()
-}
+fn main() {}

@@ -4,4 +4,16 @@
 
 #![forbid(unsafe_code)]
 
+mod agree;
+mod batch;
 pub mod db;
+mod measures;
+mod migrate;
+mod reader;
+mod rows;
+mod run;
+mod store;
+mod worker;
+
+pub use migrate::migrate;
+pub use run::run;

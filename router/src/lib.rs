@@ -1,5 +1,1 @@
-//! Who answers this conversation: a pure core and its shell.
-//!
-//! [`routing`] decides, without clock, randomness or IO.
-
-pub mod routing;
+//! Placeholder while the workspace is laid out.

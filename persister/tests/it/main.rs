@@ -1,3 +1,9 @@
 //! Persister against real servers.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod kinds;
+mod read;
 mod schema;
+mod story;
+mod world;

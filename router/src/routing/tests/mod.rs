@@ -1,8 +1,0 @@
-//! Scenarios in a small language, and random walks over a model of the bus.
-
-mod bus;
-mod commands;
-mod lists;
-mod presence;
-mod queues;
-mod world;
