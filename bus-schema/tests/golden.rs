@@ -126,6 +126,7 @@ fn agent_state() -> AgentState {
             since: at(),
         }],
         last_assigned_at: Some(at()),
+        offline_since: None,
         deleted: false,
         commands: vec![],
         extra: newer(),

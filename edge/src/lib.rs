@@ -1,1 +1,6 @@
-//! Placeholder while the workspace is laid out.
+//! The WebSocket front door: authenticate, deliver the log, resume, shed.
+
+#![forbid(unsafe_code)]
+
+mod feed;
+mod socket;

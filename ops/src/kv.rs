@@ -54,7 +54,7 @@ impl KvError {
 impl Kv {
     pub async fn open(bus: &Bus, bucket: BucketDef) -> Result<Self, KvError> {
         let context = jetstream::new(bus.client.clone());
-        match context.get_key_value(bucket.name).await {
+        match Box::pin(context.get_key_value(bucket.name)).await {
             Ok(store) => Ok(Self { bus: bus.clone(), store, bucket: bucket.name }),
             Err(error) => Err(KvError::Open { bucket: bucket.name, source: error.into() }),
         }
@@ -118,7 +118,7 @@ impl Kv {
 
     /// All keys that have a value.
     pub async fn keys(&self) -> Result<Vec<String>, KvError> {
-        let keys = self.store.keys().await.map_err(|error| self.read(error))?;
+        let keys = Box::pin(self.store.keys()).await.map_err(|error| self.read(error))?;
         keys.try_collect().await.map_err(|error| self.read(error))
     }
 

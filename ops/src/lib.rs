@@ -4,6 +4,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
+pub mod chat;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "testing")]
@@ -14,9 +16,13 @@ pub mod kv;
 pub mod log;
 pub mod metrics;
 pub mod nats;
+pub mod nats_users;
 pub mod provision;
+mod secret_file;
 pub mod service;
 pub mod settings;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tools")]
+pub mod tools;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `ops` command.
+
+fn main() -> std::process::ExitCode {
+    ops::tools::main()
+}

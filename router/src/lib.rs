@@ -1,1 +1,5 @@
-//! Placeholder while the workspace is laid out.
+//! Who answers this conversation: a pure core and its shell.
+//!
+//! [`routing`] decides, without clock, randomness or IO.
+
+pub mod routing;

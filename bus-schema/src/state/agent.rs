@@ -22,6 +22,9 @@ pub struct AgentState {
     #[serde(default)]
     pub conversations: Vec<Held>,
     pub last_assigned_at: Option<Timestamp>,
+    /// Since when no edge has a connection of the agent. Absent while one has, and for an agent who never had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offline_since: Option<Timestamp>,
     /// The agent was removed from the configuration.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,

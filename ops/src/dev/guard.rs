@@ -50,6 +50,8 @@ exit "$status"
 "#;
 
 const POLL: Duration = Duration::from_millis(5);
+/// A supervisor waits for days: asking seldom costs nothing that anybody measures.
+const POLL_MAX: Duration = Duration::from_millis(100);
 /// Beyond the grace time: how long the shell may take to reap and leave.
 const REAP: Duration = Duration::from_secs(5);
 
@@ -58,7 +60,8 @@ const REAP: Duration = Duration::from_secs(5);
 pub struct Spec {
     program: PathBuf,
     args: Vec<OsString>,
-    env: Option<Vec<(OsString, OsString)>>,
+    env: Vec<(OsString, OsString)>,
+    inherit: bool,
     user: Option<User>,
     dir: Option<PathBuf>,
     ending: Signal,
@@ -70,7 +73,8 @@ impl Spec {
         Self {
             program: program.into(),
             args: Vec::new(),
-            env: None,
+            env: Vec::new(),
+            inherit: true,
             user: None,
             dir: None,
             ending: Signal::TERM,
@@ -88,15 +92,26 @@ impl Spec {
         self
     }
 
-    /// The whole environment of the child, beside `PATH`; without it the child inherits this process's.
+    /// Variables in addition to this process's own.
+    pub fn env<I, K, V>(mut self, env: I) -> Self
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        self.env.extend(env.into_iter().map(|(k, v)| (k.into(), v.into())));
+        self
+    }
+
+    /// The whole environment of the child, beside `PATH`.
     pub fn env_only<I, K, V>(mut self, env: I) -> Self
     where
         I: IntoIterator<Item = (K, V)>,
         K: Into<OsString>,
         V: Into<OsString>,
     {
-        self.env = Some(env.into_iter().map(|(k, v)| (k.into(), v.into())).collect());
-        self
+        self.inherit = false;
+        self.env(env)
     }
 
     pub fn user(mut self, user: Option<User>) -> Self {
@@ -135,13 +150,13 @@ impl Guarded {
         command.arg("-c").arg(GUARD).arg("chatbus-guard");
         command.arg(name(spec.ending)?).arg(spec.grace.as_secs().to_string());
         command.arg(&spec.program).args(&spec.args);
-        if let Some(env) = &spec.env {
+        if !spec.inherit {
             command.env_clear();
             if let Some(path) = std::env::var_os("PATH") {
                 command.env("PATH", path);
             }
-            command.envs(env.iter().map(|(k, v)| (k, v)));
         }
+        command.envs(spec.env.iter().map(|(k, v)| (k, v)));
         if let Some(dir) = &spec.dir {
             command.current_dir(dir);
         }
@@ -191,13 +206,34 @@ impl Guarded {
     /// The same without holding a thread.
     pub async fn wait(&mut self, within: Duration) -> io::Result<Option<i32>> {
         let deadline = Instant::now() + within;
+        let mut pause = POLL;
         loop {
             let status = self.try_wait()?;
             if status.is_some() || Instant::now() >= deadline {
                 return Ok(status);
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(POLL_MAX);
         }
+    }
+
+    /// Waits for the child to end, however long it runs.
+    pub async fn ended(&mut self) -> io::Result<i32> {
+        loop {
+            if let Some(code) = self.wait(Duration::from_secs(3600)).await? {
+                return Ok(code);
+            }
+        }
+    }
+
+    /// Asks the child to end and waits, without holding a thread; after the grace time it is killed.
+    pub async fn stop(mut self) -> io::Result<Option<i32>> {
+        self.signal(self.ending)?;
+        if let Some(code) = self.wait(self.grace).await? {
+            return Ok(Some(code));
+        }
+        self.signal(Signal::KILL)?;
+        self.wait(REAP).await
     }
 
     /// Kills the child with -9 and waits until it is gone.
@@ -210,17 +246,6 @@ impl Guarded {
                 format!("process {} outlived kill -9", self.pid()),
             )),
         }
-    }
-
-    /// Asks the child to end and waits; after the grace time its guard kills it.
-    pub fn stop(&mut self) -> io::Result<Option<i32>> {
-        self.signal(self.ending)?;
-        let deadline = Instant::now() + self.grace;
-        if let Some(status) = self.wait_until(deadline)? {
-            return Ok(Some(status));
-        }
-        self.kill()?;
-        self.try_wait()
     }
 }
 

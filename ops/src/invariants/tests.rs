@@ -122,6 +122,7 @@ impl Script {
             presence: [(IncarnationId::NIL, Presence { rev: 1, connections: 1 })].into(),
             conversations: holds.iter().map(held).collect(),
             last_assigned_at: None,
+            offline_since: None,
             deleted: false,
             commands: vec![],
             extra: Extra::new(),

@@ -49,6 +49,7 @@ pub struct StreamEnd {
     pub bytes: u64,
     /// None where the stream has no limit.
     pub bytes_max: Option<u64>,
+    pub replicas: usize,
     /// What the stream was created with, such as its epoch.
     pub metadata: std::collections::HashMap<String, String>,
 }
@@ -79,6 +80,8 @@ struct StateAnswer {
 struct ConfigAnswer {
     #[serde(default)]
     max_bytes: i64,
+    #[serde(default)]
+    num_replicas: usize,
     #[serde(default)]
     metadata: std::collections::HashMap<String, String>,
 }
@@ -126,6 +129,7 @@ impl Log {
             last: state.last_seq,
             bytes: state.bytes,
             bytes_max: u64::try_from(config.max_bytes).ok().filter(|max| *max > 0),
+            replicas: config.num_replicas,
             metadata: config.metadata,
         })
     }

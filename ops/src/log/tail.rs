@@ -166,7 +166,8 @@ impl Tail {
         let deadline = Instant::now() + RETRY_FOR;
         let mut pause = RETRY_FIRST;
         loop {
-            let source = match self.try_begin().await {
+            // Boxed: making a consumer is rare, and its future is far larger than reading's.
+            let source = match Box::pin(self.try_begin()).await {
                 Ok(()) => return Ok(()),
                 Err(source) => source,
             };

@@ -5,9 +5,11 @@
 
 mod connect;
 mod credentials;
+mod durability;
 mod state;
 mod version;
 
 pub use connect::{ConnectError, Options, connect, connect_with};
+pub use durability::{Durability, DurabilityError, check as check_durability};
 pub use state::{Bus, BusState};
 pub use version::{FLOOR, Version};

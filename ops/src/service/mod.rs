@@ -12,6 +12,6 @@ mod main;
 mod name;
 
 pub use context::Context;
-pub use exit::{Unavailable, code_of, misconfigured};
+pub use exit::{BAD_CONFIGURATION, UNAVAILABLE, Unavailable, code_of, misconfigured};
 pub use main::{Extra, Main, install_crypto, main};
 pub use name::Service;

@@ -127,7 +127,7 @@ pub const SETTINGS: &[Setting] = &[
         "Who this process is on the bus: a `.creds` file, or a file with a bare nkey seed (`SU…`)."),
     setting(BUS, names::NATS_WAIT_MS, Kind::Millis, Default::Is("30000"), ALL,
         "How long a start waits for the bus before it gives up with exit code 69."),
-    setting(BUS, names::NATS_MONITOR_URL, Kind::Url(&["http", "https"]), Default::None, ALL,
+    setting(BUS, names::NATS_MONITOR_URL, Kind::Url(&["http"]), Default::None, ALL,
         "The server's monitoring address, for example `http://127.0.0.1:8222`; says whether acknowledged data is synced to disk."),
     setting(BUS, names::NATS_REPLICAS, Kind::Int(1, 5), Default::Is("1"), ALL,
         "Replicas of streams and buckets; 3 on three machines is the production shape."),

@@ -5,11 +5,12 @@ use std::time::Duration;
 use bus_schema::stream;
 use ops::{
     kv::Kv,
-    nats::{self, Options},
+    log::Log,
+    nats::{self, Durability, Options},
     provision::{self, Outcome, Plan},
     service::{Service, code_of},
     settings::{Settings, names},
-    testing::{NatsServer, wait_for},
+    testing::{NatsOptions, NatsServer, Sync, wait_for},
 };
 
 use crate::kit::{SHARD, SOON, connect, plan, provisioned};
@@ -132,4 +133,34 @@ async fn a_lease_goes_by_itself_unless_it_is_kept() {
     })
     .await;
     kv.create("router.0", "you", Some(second)).await.unwrap();
+}
+
+#[tokio::test]
+async fn production_on_one_replica_needs_a_server_that_syncs() {
+    for (sync, monitor, profile, wanted) in [
+        (Sync::Always, true, "production", Some(Durability::Synced)),
+        (Sync::Default, true, "production", None),
+        (Sync::Always, false, "production", None),
+        (Sync::Default, true, "development", Some(Durability::Unsynced)),
+        (Sync::Default, false, "development", Some(Durability::Unknown)),
+    ] {
+        let server = NatsServer::with(NatsOptions { sync, ..NatsOptions::default() }).await;
+        let bus = connect(server.url()).await;
+        provision::apply(&bus, &plan()).await.unwrap();
+        let (url, monitor_url) = (server.url(), server.monitor_url());
+        let mut pairs = vec![
+            (names::PROFILE, profile),
+            (names::NATS_URL, url.as_str()),
+            (names::NATS_CREDS_FILE, "/unused"),
+        ];
+        if monitor {
+            pairs.push((names::NATS_MONITOR_URL, monitor_url.as_str()));
+        }
+        let settings = Settings::from_pairs(Service::Router, &pairs).unwrap();
+        let found = nats::check_durability(&settings, &Log::new(bus, SHARD)).await;
+        match wanted {
+            Some(wanted) => assert_eq!(found.unwrap(), wanted),
+            None => assert_eq!(code_of(&found.unwrap_err().into()), 69),
+        }
+    }
 }

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod bus;
+mod client;
+mod keys;
 mod kit;
+mod lifecycle;
 mod log_read;
 mod log_write;
 mod orphans;
@@ -11,3 +14,5 @@ mod proxy;
 mod rig_nats;
 mod rig_postgres;
 mod servers;
+mod up;
+mod users;

@@ -1,0 +1,226 @@
+//! Which live copies may be delivered, and what must be read first (design §2.1). Pure: no IO, no clock.
+//!
+//! Invariant: whatever is dropped, doubled, delayed or reordered on the way, what is delivered of each lane is the
+//! log's slice of it, ascending and without a hole; across lanes an event may come after a later one only if it says
+//! `late`. For this `last[lane]` never passes an event that was not delivered.
+
+use std::collections::VecDeque;
+
+use bus_schema::{Audience, Lane};
+
+/// Live copies that wait for a read; beyond it they are dropped and read later.
+pub const WAITING_MAX: usize = 1_024;
+/// Reads from any replica before the leader is asked.
+pub const REPLICA_TRIES: u32 = 2;
+
+/// A stored message with its lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry<T> {
+    pub lane: Lane,
+    pub seq: u64,
+    pub item: T,
+}
+
+/// A live copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy<T> {
+    pub entry: Entry<T>,
+    /// Sequence before it on exactly its subject.
+    pub previous: u64,
+    /// The `life` sequence that fenced it, if one did.
+    pub fence: Option<u64>,
+}
+
+/// What the shell must do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action<T> {
+    Deliver {
+        entry: Entry<T>,
+        late: bool,
+    },
+    /// Read all lanes of the audience from `from` until `up_to` is seen, and call `on_read`.
+    Read(Wanted),
+}
+
+/// A read that is wanted; at most one at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    pub from: u64,
+    pub up_to: u64,
+    /// Replicas lag: ask the leader, whose answer is final.
+    pub leader: bool,
+}
+
+/// The position of one audience of one conversation.
+#[derive(Debug)]
+pub struct Feed<T> {
+    audience: Audience,
+    /// Everything of the lane up to this sequence was delivered, or lies before the feed's beginning.
+    last: [u64; Lane::ALL.len()],
+    /// Highest sequence delivered of any lane.
+    highest: u64,
+    verified: bool,
+    reading: Option<Reading>,
+    /// A read that must follow the one under way.
+    then: u64,
+    waiting: VecDeque<Copy<T>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    up_to: u64,
+    tries: u32,
+}
+
+impl<T> Feed<T> {
+    /// A feed whose readers have everything up to `position`, known from the leader after the subscription stood.
+    pub fn at(audience: Audience, position: u64) -> Self {
+        Self {
+            audience,
+            last: [position; Lane::ALL.len()],
+            highest: position,
+            verified: true,
+            reading: None,
+            then: 0,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// The position per lane, for cursors; 0 for lanes that the audience does not read.
+    pub fn position(&self) -> [u64; Lane::ALL.len()] {
+        let mut position = [0; Lane::ALL.len()];
+        for lane in self.audience.lanes() {
+            position[lane.index()] = self.last[lane.index()];
+        }
+        position
+    }
+
+    /// Everything of all lanes up to here was delivered.
+    pub fn complete_to(&self) -> u64 {
+        self.audience.lanes().iter().map(|lane| self.last[lane.index()]).min().unwrap_or(0)
+    }
+
+    pub fn is_verified(&self) -> bool {
+        self.verified
+    }
+
+    pub fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// Live messages may have been lost: nothing is delivered unread until a leader's tail is reached.
+    pub fn unverify(&mut self) {
+        self.verified = false;
+    }
+
+    /// A live copy came.
+    pub fn on_live(&mut self, copy: Copy<T>, out: &mut Vec<Action<T>>) {
+        if self.reading.is_some() {
+            if copy.entry.seq <= self.last[copy.entry.lane.index()] {
+                return;
+            }
+            // What does not fit is read afterwards.
+            if self.waiting.len() >= WAITING_MAX {
+                self.then = self.then.max(copy.entry.seq);
+            } else {
+                self.waiting.push_back(copy);
+            }
+            return;
+        }
+        let Entry { lane, seq, .. } = copy.entry;
+        let last = self.last[lane.index()];
+        if seq <= last {
+            return;
+        }
+        let gap = copy.previous > last
+            || copy.fence.is_some_and(|fence| fence > self.last[Lane::Life.index()])
+            || lane == Lane::Life
+            || !self.verified;
+        if gap {
+            self.begin(seq, 0, out);
+        } else {
+            self.deliver(copy.entry, out);
+        }
+    }
+
+    /// A read answered with `entries`, ascending and without a hole from where it was asked; `ended` when the log, as
+    /// the asked server has it, holds no more up to the wanted end.
+    pub fn on_read(&mut self, entries: Vec<Entry<T>>, ended: bool, out: &mut Vec<Action<T>>) {
+        let Some(reading) = self.reading.take() else { return };
+        let mut reached = 0;
+        for entry in entries {
+            reached = entry.seq;
+            if entry.seq > self.last[entry.lane.index()] {
+                self.deliver(entry, out);
+            }
+        }
+        self.raise(reached);
+        let asked_leader = reading.tries >= REPLICA_TRIES;
+        if reached < reading.up_to && !(ended && asked_leader) {
+            let tries = reading.tries + u32::from(ended);
+            self.begin(reading.up_to, tries, out);
+            return;
+        }
+        // The leader holds nothing more below the end: what was there is gone for every reader.
+        self.raise(reading.up_to);
+        self.settle(out);
+    }
+
+    /// A read failed; the shell asks again later by a tail check.
+    pub fn on_read_failed(&mut self) {
+        self.reading = None;
+        self.verified = false;
+        self.waiting.clear();
+        self.then = 0;
+    }
+
+    /// The ends of the lanes as a server has them. From the leader, asked after the subscription stood, it verifies.
+    pub fn on_tail(&mut self, tail: &[(Lane, u64)], from_leader: bool, out: &mut Vec<Action<T>>) {
+        let end = tail.iter().map(|(_, seq)| *seq).max().unwrap_or(0);
+        let missing = tail.iter().any(|(lane, seq)| *seq > self.last[lane.index()]);
+        if from_leader {
+            self.verified = true;
+        }
+        match (missing, self.reading.is_some()) {
+            (true, true) => self.then = self.then.max(end),
+            (true, false) => self.begin(end, 0, out),
+            // A server's log is a prefix: with all ends delivered, so is everything up to the highest of them.
+            (false, false) => self.raise(end),
+            (false, true) => {}
+        }
+    }
+
+    fn begin(&mut self, up_to: u64, tries: u32, out: &mut Vec<Action<T>>) {
+        self.reading = Some(Reading { up_to, tries });
+        let from = self.complete_to() + 1;
+        out.push(Action::Read(Wanted { from, up_to, leader: tries >= REPLICA_TRIES }));
+    }
+
+    /// After a read: what waited, then what did not fit.
+    fn settle(&mut self, out: &mut Vec<Action<T>>) {
+        while let Some(copy) = self.waiting.pop_front() {
+            self.on_live(copy, out);
+            if self.reading.is_some() {
+                // `on_live` queues behind what waits; the order by arrival is kept because this one was first.
+                return;
+            }
+        }
+        let then = std::mem::take(&mut self.then);
+        if then > self.complete_to() {
+            self.begin(then, 0, out);
+        }
+    }
+
+    fn deliver(&mut self, entry: Entry<T>, out: &mut Vec<Action<T>>) {
+        self.last[entry.lane.index()] = entry.seq;
+        let late = entry.seq < self.highest;
+        self.highest = self.highest.max(entry.seq);
+        out.push(Action::Deliver { entry, late });
+    }
+
+    fn raise(&mut self, complete_to: u64) {
+        for last in &mut self.last {
+            *last = (*last).max(complete_to);
+        }
+    }
+}

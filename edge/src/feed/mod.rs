@@ -1,0 +1,7 @@
+//! Delivering the log: what a conversation's local readers get, in order, none missing.
+
+mod core;
+#[cfg(test)]
+mod tests;
+
+pub use self::core::{Action, Copy, Entry, Feed, Wanted};

@@ -1,0 +1,270 @@
+//! A reader behind any network ends with the log's slice.
+
+use bus_schema::{Audience, Lane};
+use proptest::prelude::*;
+
+use super::{Action, Copy, Entry, Feed, Wanted};
+
+/// The log of one conversation, and a replica that may be behind.
+#[derive(Debug, Default, Clone)]
+struct Log {
+    entries: Vec<Copy<u64>>,
+}
+
+impl Log {
+    fn append(&mut self, lane: Lane, skip: u64) {
+        let seq = self.entries.last().map_or(0, |copy| copy.entry.seq) + 1 + skip;
+        let last = |lane: Lane| self.entries.iter().rev().find(|c| c.entry.lane == lane).map(|c| c.entry.seq);
+        let fence = matches!(lane, Lane::Msg | Lane::Note).then(|| last(Lane::Life).unwrap_or(0));
+        let previous = last(lane).unwrap_or(0);
+        self.entries.push(Copy { entry: Entry { lane, seq, item: seq }, previous, fence });
+    }
+
+    /// One answer: at most `batch` entries, from a server that has the first `have` entries.
+    fn read(&self, audience: Audience, from: u64, have: usize, batch: usize) -> (Vec<Entry<u64>>, bool) {
+        let all: Vec<_> = self.entries[..have]
+            .iter()
+            .map(|copy| copy.entry.clone())
+            .filter(|entry| entry.seq >= from && audience.lanes().contains(&entry.lane))
+            .collect();
+        let ended = all.len() <= batch;
+        (all.into_iter().take(batch).collect(), ended)
+    }
+
+    fn tail(&self, audience: Audience, have: usize) -> Vec<(Lane, u64)> {
+        let last = |lane| self.entries[..have].iter().rev().find(|c| c.entry.lane == lane);
+        audience.lanes().iter().filter_map(|lane| last(*lane).map(|copy| (*lane, copy.entry.seq))).collect()
+    }
+}
+
+/// A reader of a feed, that checks each delivery against what it had.
+#[derive(Debug, Default)]
+struct Reader {
+    got: Vec<(Lane, u64, bool)>,
+    wanted: Option<Wanted>,
+}
+
+impl Reader {
+    fn take(&mut self, actions: &mut Vec<Action<u64>>) {
+        for action in actions.drain(..) {
+            match action {
+                Action::Deliver { entry, late } => {
+                    let highest = self.got.iter().map(|(_, seq, _)| *seq).max().unwrap_or(0);
+                    assert_eq!(late, entry.seq < highest, "late is said exactly when it is");
+                    let before = self.got.iter().rev().find(|(lane, ..)| *lane == entry.lane);
+                    assert!(before.is_none_or(|(_, seq, _)| *seq < entry.seq), "a lane ascends");
+                    self.got.push((entry.lane, entry.seq, late));
+                }
+                Action::Read(wanted) => {
+                    assert!(self.wanted.is_none(), "one read at a time");
+                    self.wanted = Some(wanted);
+                }
+            }
+        }
+    }
+
+    fn slice(&self) -> Vec<(Lane, u64)> {
+        let mut got: Vec<_> = self.got.iter().map(|(lane, seq, _)| (*lane, *seq)).collect();
+        got.sort_by_key(|(_, seq)| *seq);
+        got
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append {
+        lane: usize,
+        skip: u64,
+    },
+    /// The live copy of the n-th entry comes, again or out of turn.
+    Live(usize),
+    /// The next copy that never came, comes.
+    NextLive,
+    /// The next copy is lost.
+    Drop,
+    /// An answer to the read under way, from a server that lacks the last few entries.
+    Answer {
+        lag: usize,
+        batch: usize,
+    },
+    ReadFails,
+    TailCheck {
+        lag: usize,
+    },
+    Unverify,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0_usize..5, 0_u64..3).prop_map(|(lane, skip)| Step::Append { lane, skip }),
+        6 => Just(Step::NextLive),
+        1 => (0_usize..64).prop_map(Step::Live),
+        1 => Just(Step::Drop),
+        4 => (0_usize..3, 1_usize..6).prop_map(|(lag, batch)| Step::Answer { lag, batch }),
+        1 => Just(Step::ReadFails),
+        1 => (0_usize..3).prop_map(|lag| Step::TailCheck { lag }),
+        1 => Just(Step::Unverify),
+    ]
+}
+
+fn answer(
+    feed: &mut Feed<u64>,
+    reader: &mut Reader,
+    log: &Log,
+    audience: Audience,
+    lag: usize,
+    batch: usize,
+) {
+    let Some(wanted) = reader.wanted.take() else { return };
+    let lag = if wanted.leader { 0 } else { lag };
+    let have = log.entries.len().saturating_sub(lag);
+    let (entries, ended) = log.read(audience, wanted.from, have, batch);
+    let mut out = Vec::new();
+    feed.on_read(entries, ended, &mut out);
+    reader.take(&mut out);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn every_reader_ends_with_the_logs_slice(
+        before in 0_usize..10,
+        staff: bool,
+        steps in proptest::collection::vec(step(), 1..120),
+    ) {
+        let audience = if staff { Audience::Staff } else { Audience::All };
+        let mut log = Log::default();
+        for n in 0..before {
+            log.append(Lane::ALL[n % 5], 0);
+        }
+        let position = log.tail(audience, before).iter().map(|(_, seq)| *seq).max().unwrap_or(0);
+        let mut feed = Feed::at(audience, position);
+        let (mut reader, mut out, mut next) = (Reader::default(), Vec::new(), before);
+        let hears = |copy: &Copy<u64>| audience.lanes().contains(&copy.entry.lane);
+        for step in steps {
+            match step {
+                Step::Append { lane, skip } => log.append(Lane::ALL[lane], skip),
+                Step::NextLive if next < log.entries.len() => {
+                    let copy = log.entries[next].clone();
+                    next += 1;
+                    if hears(&copy) {
+                        feed.on_live(copy, &mut out);
+                    }
+                }
+                Step::Live(n) if !log.entries.is_empty() => {
+                    let copy = log.entries[n % log.entries.len()].clone();
+                    if hears(&copy) {
+                        feed.on_live(copy, &mut out);
+                    }
+                }
+                Step::Drop if next < log.entries.len() => next += 1,
+                Step::Answer { lag, batch } => answer(&mut feed, &mut reader, &log, audience, lag, batch),
+                Step::ReadFails if reader.wanted.take().is_some() => feed.on_read_failed(),
+                Step::TailCheck { lag } => {
+                    let have = log.entries.len().saturating_sub(lag);
+                    feed.on_tail(&log.tail(audience, have), false, &mut out);
+                }
+                Step::Unverify => feed.unverify(),
+                _ => {}
+            }
+            reader.take(&mut out);
+        }
+        // The network heals: one look at the leader's tail brings everything.
+        while reader.wanted.is_some() {
+            answer(&mut feed, &mut reader, &log, audience, 0, 100);
+        }
+        feed.on_tail(&log.tail(audience, log.entries.len()), true, &mut out);
+        reader.take(&mut out);
+        while reader.wanted.is_some() {
+            answer(&mut feed, &mut reader, &log, audience, 0, 3);
+        }
+        let expected: Vec<_> = log
+            .entries
+            .iter()
+            .filter(|copy| hears(copy) && copy.entry.seq > position)
+            .map(|copy| (copy.entry.lane, copy.entry.seq))
+            .collect();
+        prop_assert_eq!(reader.slice(), expected);
+        prop_assert!(feed.is_verified() && !feed.is_reading());
+    }
+}
+
+fn copy(lane: Lane, seq: u64, previous: u64, fence: Option<u64>) -> Copy<u64> {
+    Copy { entry: Entry { lane, seq, item: seq }, previous, fence }
+}
+
+fn delivered(actions: &[Action<u64>]) -> Vec<u64> {
+    let seq = |action: &Action<u64>| match action {
+        Action::Deliver { entry, .. } => Some(entry.seq),
+        Action::Read(_) => None,
+    };
+    actions.iter().filter_map(seq).collect()
+}
+
+fn wanted(actions: &[Action<u64>]) -> Option<Wanted> {
+    actions.iter().find_map(|action| match action {
+        Action::Read(wanted) => Some(*wanted),
+        Action::Deliver { .. } => None,
+    })
+}
+
+#[test]
+fn messages_in_turn_are_delivered_without_a_read() {
+    let (mut feed, mut out) = (Feed::at(Audience::All, 10), Vec::new());
+    feed.on_live(copy(Lane::Msg, 11, 9, Some(10)), &mut out);
+    feed.on_live(copy(Lane::Mark, 12, 0, None), &mut out);
+    feed.on_live(copy(Lane::Msg, 15, 11, Some(10)), &mut out);
+    assert_eq!((delivered(&out), wanted(&out)), (vec![11, 12, 15], None));
+    // Purging lowers the previous one: no gap.
+    feed.on_live(copy(Lane::Msg, 16, 2, Some(10)), &mut out);
+    assert_eq!(delivered(&out), [11, 12, 15, 16]);
+}
+
+#[test]
+fn a_gap_an_unknown_fence_life_and_doubt_read_first() {
+    let reads = |verified: bool, live: Copy<u64>| {
+        let (mut feed, mut out) = (Feed::at(Audience::All, 10), Vec::new());
+        if !verified {
+            feed.unverify();
+        }
+        let seq = live.entry.seq;
+        feed.on_live(live, &mut out);
+        assert_eq!(wanted(&out), Some(Wanted { from: 11, up_to: seq, leader: false }));
+        assert!(delivered(&out).is_empty());
+    };
+    reads(true, copy(Lane::Msg, 15, 13, Some(10)));
+    reads(true, copy(Lane::Msg, 15, 9, Some(12)));
+    reads(true, copy(Lane::Life, 15, 9, None));
+    reads(false, copy(Lane::Msg, 15, 9, Some(10)));
+}
+
+#[test]
+fn a_replica_that_lags_is_asked_again_and_then_the_leader() {
+    let (mut feed, mut out) = (Feed::at(Audience::All, 10), Vec::new());
+    feed.on_live(copy(Lane::Life, 15, 9, None), &mut out);
+    for leader in [false, true] {
+        out.clear();
+        feed.on_read(Vec::new(), true, &mut out);
+        assert_eq!(wanted(&out), Some(Wanted { from: 11, up_to: 15, leader }));
+    }
+    out.clear();
+    let entry = |lane, seq| Entry { lane, seq, item: seq };
+    feed.on_read(vec![entry(Lane::Msg, 13), entry(Lane::Life, 15)], true, &mut out);
+    assert_eq!(delivered(&out), [13, 15]);
+    assert_eq!(feed.complete_to(), 15);
+}
+
+#[test]
+fn a_flood_during_a_read_is_bounded_and_read_afterwards() {
+    let (mut feed, mut out) = (Feed::at(Audience::All, 0), Vec::new());
+    feed.on_live(copy(Lane::Life, 1, 0, None), &mut out);
+    for seq in 2..3_000 {
+        feed.on_live(copy(Lane::Msg, seq, if seq == 2 { 0 } else { seq - 1 }, Some(1)), &mut out);
+    }
+    assert_eq!(out.len(), 1);
+    out.clear();
+    feed.on_read(vec![Entry { lane: Lane::Life, seq: 1, item: 1 }], true, &mut out);
+    assert_eq!(delivered(&out).len(), 1 + super::core::WAITING_MAX);
+    assert_eq!(wanted(&out).map(|wanted| wanted.up_to), Some(2_999));
+}

@@ -1,0 +1,271 @@
+//! What a client may put on the wire (RFC 6455), checked before fastwebsockets sees it.
+//!
+//! Invariant: bytes reach the frame parser only while every header so far is masked, of a known opcode, within the
+//! size of the whole message and the number of its fragments. How the bytes are cut never changes the verdict.
+
+use bus_schema::close::CloseCode;
+
+/// Fragments of one message; chat clients send one.
+pub const FRAGMENTS_MAX: u32 = 64;
+const CONTROL_BYTES_MAX: u64 = 125;
+const HEADER_BYTES_MAX: usize = 14;
+
+/// What a client did that ends the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    #[error("a client's frame must be masked")]
+    Unmasked,
+    #[error("reserved bits are set and no extension was agreed")]
+    ReservedBits,
+    #[error("unknown opcode")]
+    Opcode,
+    #[error("a control frame may not be fragmented")]
+    ControlFragmented,
+    #[error("a control frame is longer than 125 bytes")]
+    ControlTooLong,
+    #[error("a length is not in its shortest form")]
+    Length,
+    #[error("a continuation without a message, or a message within a message")]
+    Continuation,
+    #[error("the message is larger than the limit")]
+    MessageTooLarge,
+    #[error("the message has too many fragments")]
+    TooManyFragments,
+}
+
+impl Violation {
+    pub const fn close_code(self) -> CloseCode {
+        match self {
+            Violation::MessageTooLarge | Violation::TooManyFragments => CloseCode::MessageTooLarge,
+            Violation::Unmasked
+            | Violation::ReservedBits
+            | Violation::Opcode
+            | Violation::ControlFragmented
+            | Violation::ControlTooLong
+            | Violation::Length
+            | Violation::Continuation => CloseCode::Protocol,
+        }
+    }
+}
+
+/// Follows the stream's frame headers; payloads are skipped.
+#[derive(Debug)]
+pub struct FrameGuard {
+    header: [u8; HEADER_BYTES_MAX],
+    /// Bytes of `header` that are there.
+    have: usize,
+    payload_left: u64,
+    message: Option<Message>,
+    message_bytes_max: u64,
+}
+
+/// A message of which fragments have come.
+#[derive(Debug, Clone, Copy)]
+struct Message {
+    bytes: u64,
+    fragments: u32,
+}
+
+impl FrameGuard {
+    pub const fn new(message_bytes_max: u64) -> Self {
+        Self { header: [0; HEADER_BYTES_MAX], have: 0, payload_left: 0, message: None, message_bytes_max }
+    }
+
+    /// Looks at the next bytes of the stream.
+    pub fn inspect(&mut self, mut bytes: &[u8]) -> Result<(), Violation> {
+        while !bytes.is_empty() {
+            if self.payload_left > 0 {
+                let skip = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(bytes.len());
+                bytes = &bytes[skip..];
+                self.payload_left -= skip as u64;
+                continue;
+            }
+            self.header[self.have] = bytes[0];
+            self.have += 1;
+            bytes = &bytes[1..];
+            if self.have == 2 {
+                self.check_first_two()?;
+            }
+            if self.have >= 2 && self.have == self.header_length() {
+                self.have = 0;
+                self.begin_payload()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn header_length(&self) -> usize {
+        let extended = match self.header[1] & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        2 + extended + 4
+    }
+
+    fn check_first_two(&self) -> Result<(), Violation> {
+        let [first, second] = [self.header[0], self.header[1]];
+        if first & 0x70 != 0 {
+            return Err(Violation::ReservedBits);
+        }
+        let (fin, opcode) = (first & 0x80 != 0, first & 0x0f);
+        match opcode {
+            0 if self.message.is_none() => return Err(Violation::Continuation),
+            1 | 2 if self.message.is_some() => return Err(Violation::Continuation),
+            0..=2 => {}
+            8..=10 if !fin => return Err(Violation::ControlFragmented),
+            8..=10 if u64::from(second & 0x7f) > CONTROL_BYTES_MAX => return Err(Violation::ControlTooLong),
+            8..=10 => {}
+            _ => return Err(Violation::Opcode),
+        }
+        if second & 0x80 == 0 {
+            return Err(Violation::Unmasked);
+        }
+        Ok(())
+    }
+
+    fn begin_payload(&mut self) -> Result<(), Violation> {
+        let length = match self.header[1] & 0x7f {
+            126 => {
+                let length = u64::from(u16::from_be_bytes([self.header[2], self.header[3]]));
+                if length < 126 {
+                    return Err(Violation::Length);
+                }
+                length
+            }
+            127 => {
+                let mut wide = [0; 8];
+                wide.copy_from_slice(&self.header[2..10]);
+                let length = u64::from_be_bytes(wide);
+                if length <= u64::from(u16::MAX) || length >> 63 != 0 {
+                    return Err(Violation::Length);
+                }
+                length
+            }
+            short => u64::from(short),
+        };
+        self.payload_left = length;
+        let (fin, opcode) = (self.header[0] & 0x80 != 0, self.header[0] & 0x0f);
+        if opcode >= 8 {
+            return Ok(());
+        }
+        let before = self.message.unwrap_or(Message { bytes: 0, fragments: 0 });
+        let message = Message { bytes: before.bytes.saturating_add(length), fragments: before.fragments + 1 };
+        if message.bytes > self.message_bytes_max {
+            return Err(Violation::MessageTooLarge);
+        }
+        if message.fragments > FRAGMENTS_MAX {
+            return Err(Violation::TooManyFragments);
+        }
+        self.message = (!fin).then_some(message);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MAX: u64 = 1_000;
+
+    fn frame(first: u8, length: usize) -> Vec<u8> {
+        let mut out = vec![first];
+        match length {
+            0..126 => out.push(0x80 | length as u8),
+            126..65_536 => {
+                out.push(0x80 | 126);
+                out.extend_from_slice(&(length as u16).to_be_bytes());
+            }
+            _ => {
+                out.push(0x80 | 127);
+                out.extend_from_slice(&(length as u64).to_be_bytes());
+            }
+        }
+        out.extend_from_slice(&[1, 2, 3, 4]);
+        out.resize(out.len() + length, 0xff);
+        out
+    }
+
+    fn verdict(frames: &[Vec<u8>]) -> Result<(), Violation> {
+        let mut guard = FrameGuard::new(MAX);
+        frames.iter().try_for_each(|frame| guard.inspect(frame))
+    }
+
+    #[test]
+    fn what_rfc_6455_allows_passes() {
+        let cases: &[&[Vec<u8>]] = &[
+            &[frame(0x81, 0)],
+            &[frame(0x81, 125), frame(0x82, 126), frame(0x81, 1_000)],
+            &[frame(0x01, 10), frame(0x00, 10), frame(0x80, 10), frame(0x81, 1_000)],
+            &[frame(0x01, 10), frame(0x89, 125), frame(0x8a, 0), frame(0x80, 0)],
+            &[frame(0x88, 2)],
+        ];
+        for case in cases {
+            assert_eq!(verdict(case), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_rfc_6455_forbids_is_named() {
+        let unmasked = vec![0x81, 0x01, b'a'];
+        let long_form = vec![0x81, 0x80 | 126, 0, 5, 1, 2, 3, 4, 0, 0, 0, 0, 0];
+        let longest_form = vec![0x81, 0x80 | 127, 0, 0, 0, 0, 0, 0, 0, 200, 1, 2, 3, 4];
+        let negative = vec![0x81, 0x80 | 127, 0x80, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4];
+        let cases: &[(&[Vec<u8>], Violation)] = &[
+            (&[unmasked], Violation::Unmasked),
+            (&[frame(0xc1, 1)], Violation::ReservedBits),
+            (&[frame(0xa1, 1)], Violation::ReservedBits),
+            (&[frame(0x83, 1)], Violation::Opcode),
+            (&[frame(0x8b, 1)], Violation::Opcode),
+            (&[frame(0x09, 1)], Violation::ControlFragmented),
+            (&[frame(0x89, 126)], Violation::ControlTooLong),
+            (&[frame(0x8a, 126)], Violation::ControlTooLong),
+            (&[frame(0x80, 1)], Violation::Continuation),
+            (&[frame(0x01, 1), frame(0x81, 1)], Violation::Continuation),
+            (&[long_form], Violation::Length),
+            (&[longest_form], Violation::Length),
+            (&[negative], Violation::Length),
+            (&[frame(0x81, 1_001)], Violation::MessageTooLarge),
+            (&[frame(0x01, 600), frame(0x00, 600)], Violation::MessageTooLarge),
+        ];
+        for (frames, expected) in cases {
+            assert_eq!(verdict(frames), Err(*expected));
+        }
+        let endless: Vec<_> =
+            (0..=FRAGMENTS_MAX).map(|n| frame(if n == 0 { 0x01 } else { 0x00 }, 1)).collect();
+        assert_eq!(verdict(&endless), Err(Violation::TooManyFragments));
+    }
+
+    #[test]
+    fn a_huge_length_is_refused_by_its_header_alone() {
+        let mut guard = FrameGuard::new(MAX);
+        let header = [0x81, 0x80 | 127, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4];
+        assert_eq!(guard.inspect(&header), Err(Violation::MessageTooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn the_cut_never_changes_the_verdict(
+            frames in proptest::collection::vec((any::<u8>(), 0_usize..1_200), 0..6),
+            cuts in proptest::collection::vec(1_usize..9, 1..50),
+        ) {
+            let bytes: Vec<u8> = frames.iter().flat_map(|(first, length)| frame(*first, *length)).collect();
+            let whole = FrameGuard::new(MAX).inspect(&bytes);
+            let mut guard = FrameGuard::new(MAX);
+            let (mut rest, mut at) = (bytes.as_slice(), 0);
+            let mut cut = Ok(());
+            while !rest.is_empty() && cut.is_ok() {
+                let (head, tail) = rest.split_at(cuts[at % cuts.len()].min(rest.len()));
+                cut = guard.inspect(head);
+                (rest, at) = (tail, at + 1);
+            }
+            prop_assert_eq!(cut, whole);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>) {
+            let _ = FrameGuard::new(MAX).inspect(&bytes);
+        }
+    }
+}

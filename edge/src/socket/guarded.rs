@@ -1,0 +1,86 @@
+//! An `AsyncRead` that lets a [`FrameGuard`] see everything first.
+//!
+//! Invariant: after a violation nothing more is read; what it was stays in `violation`.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::guard::{FrameGuard, Violation};
+
+/// The guarded half of a socket.
+#[derive(Debug)]
+pub struct Guarded<R> {
+    inner: R,
+    /// What came with the upgrade request and was read with it.
+    early: Bytes,
+    guard: FrameGuard,
+    violation: Arc<OnceLock<Violation>>,
+}
+
+impl<R> Guarded<R> {
+    /// The guarded stream, and the place where a violation will be found.
+    pub fn new(inner: R, early: Bytes, guard: FrameGuard) -> (Self, Arc<OnceLock<Violation>>) {
+        let violation = Arc::new(OnceLock::new());
+        (Self { inner, early, guard, violation: violation.clone() }, violation)
+    }
+
+    fn check(&mut self, seen: &[u8]) -> io::Result<()> {
+        self.guard.inspect(seen).map_err(|violation| {
+            let _ = self.violation.set(violation);
+            io::Error::new(io::ErrorKind::InvalidData, violation)
+        })
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Guarded<R> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.violation.get().is_some() {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        let before = buf.filled().len();
+        if this.early.is_empty() {
+            ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+        } else {
+            let count = this.early.len().min(buf.remaining());
+            buf.put_slice(&this.early[..count]);
+            this.early.advance(count);
+            if this.early.is_empty() {
+                this.early = Bytes::new();
+            }
+        }
+        let after = buf.filled().len();
+        if let Err(error) = this.check(&buf.filled()[before..after]) {
+            buf.set_filled(before);
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt as _;
+
+    #[tokio::test]
+    async fn early_bytes_come_first_and_a_violation_ends_it() {
+        let masked = [0x81, 0x81, 0, 0, 0, 0, b'a'];
+        let unmasked = [0x81, 0x01, b'b'];
+        let (mut stream, violation) =
+            Guarded::new(&unmasked[..], Bytes::copy_from_slice(&masked), FrameGuard::new(10));
+        let mut seen = [0; 7];
+        stream.read_exact(&mut seen).await.unwrap();
+        assert_eq!(seen, masked);
+        assert!(stream.read(&mut seen).await.is_err());
+        assert_eq!(violation.get(), Some(&Violation::Unmasked));
+        assert!(stream.read(&mut seen).await.is_err());
+    }
+}

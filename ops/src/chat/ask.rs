@@ -1,0 +1,62 @@
+//! Requests to the router.
+//!
+//! Invariant: a repeat carries the same `command_id`, so that a router that did it once answers the same.
+
+use std::time::Duration;
+
+use async_nats::RequestErrorKind;
+use bus_schema::{
+    CommandId, ErrorBody, ErrorCode, Shard, TenantId,
+    command::{Actor, Answer, Command, CommandRequest, Outcome},
+    subject,
+};
+use tokio::time::Instant;
+
+use crate::nats::Bus;
+
+/// A try without an answer is repeated after this long.
+const TRY: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A new request.
+pub fn command(actor: Actor, command: Command) -> CommandRequest {
+    CommandRequest { command_id: CommandId::from_uuid(uuid::Uuid::now_v7()), actor, command }
+}
+
+/// Asks the router of a tenant, and again while it is away or silent, for at most `wait`.
+pub async fn ask(
+    bus: &Bus,
+    shard: Shard,
+    tenant: TenantId,
+    request: &CommandRequest,
+    wait: Duration,
+) -> Result<Answer, ErrorBody> {
+    let subject = subject::commands(shard, tenant);
+    let payload = bytes::Bytes::from(serde_json::to_vec(request).map_err(|_| ErrorCode::Internal)?);
+    let end = Instant::now() + wait;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let question =
+            async_nats::Request::new().payload(payload.clone()).timeout(Some(left.min(TRY).max(PAUSE)));
+        let failed = match bus.client.send_request(subject.clone(), question).await {
+            Ok(answer) => {
+                let outcome: Outcome =
+                    serde_json::from_slice(&answer.payload).map_err(|_| ErrorCode::Internal)?;
+                return outcome.into_result();
+            }
+            Err(error) => error.kind(),
+        };
+        if Instant::now() + PAUSE >= end {
+            return Err(match failed {
+                RequestErrorKind::TimedOut => ErrorCode::Timeout.into(),
+                RequestErrorKind::NoResponders
+                | RequestErrorKind::InvalidSubject
+                | RequestErrorKind::MaxPayloadExceeded
+                | RequestErrorKind::Other => {
+                    ErrorBody::new(ErrorCode::Unavailable, "routing is away: try again shortly")
+                }
+            });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

@@ -1,0 +1,68 @@
+//! The conversation as edges and admin-api write and read it: start, send, look up, snapshot, pages, commands.
+//!
+//! Invariant: what is answered is what the log holds. A send is stored once for ever under its id, never after the
+//! close of its thread; an outcome that is not known is resolved by reading, and only then told.
+
+mod ask;
+mod content;
+mod head;
+mod life;
+mod lookup;
+mod page;
+mod retry;
+mod send;
+mod slice;
+mod snapshot;
+mod start;
+mod visitor;
+
+pub use ask::{ask, command};
+pub use content::{TextLimit, content};
+pub use head::Head;
+pub use life::{Life, life};
+pub use lookup::find;
+pub use page::{Page, PageRequest, page};
+pub use send::{Draft, Sent, send};
+pub use slice::{EventsPast, slice};
+pub use snapshot::{Snapshot, Tail, snapshot, tail};
+pub use start::{Initial, Start, Started, start};
+pub use visitor::{ProfileChange, Record, record, update_visitor};
+
+use bus_schema::{ErrorBody, ErrorCode};
+
+use crate::log::{ReadError, WriteError};
+
+/// The log could not be read now.
+fn unreadable(error: &ReadError) -> ErrorBody {
+    match error {
+        ReadError::TimedOut | ReadError::Unavailable => {
+            ErrorBody::new(ErrorCode::Unavailable, "the log cannot be read now")
+        }
+        ReadError::TooMany | ReadError::Refused { .. } | ReadError::Malformed | ReadError::NoEpoch => {
+            tracing::error!(%error, "the log refused a read");
+            ErrorCode::Internal.into()
+        }
+    }
+}
+
+/// The log did not take a write, and trying again did not help.
+fn unwritable(error: &WriteError) -> ErrorBody {
+    match error {
+        WriteError::Full => ErrorBody::new(ErrorCode::Unavailable, "the log is full"),
+        WriteError::Unknown => ErrorCode::Timeout.into(),
+        WriteError::Mismatch | WriteError::InFlight | WriteError::DuplicateInFlight => {
+            ErrorBody::new(ErrorCode::Unavailable, "too many others write to this conversation now")
+        }
+        WriteError::Refused { .. } | WriteError::Invalid => {
+            tracing::error!(%error, "the log refused a write");
+            ErrorCode::Internal.into()
+        }
+    }
+}
+
+/// A stored state that this build cannot read: its subject takes no writes of ours.
+fn frozen(subject: &str, error: &dyn std::fmt::Display) -> ErrorBody {
+    tracing::error!(subject, %error, "a stored state cannot be read: its subject is frozen");
+    metrics::counter!("chatbus_log_frozen_subjects_total").increment(1);
+    ErrorCode::Internal.into()
+}

@@ -1,0 +1,165 @@
+//! Sending: one event, stored once for ever, never into a closed thread.
+//!
+//! Invariant: the write is fenced with the `life` sequence under which it was authorised and stamped, so the log
+//! itself refuses what no longer fits; a refusal is told only after the log was read.
+
+use bus_schema::{
+    Author, Body, ClientId, ErrorBody, ErrorCode, Event, EventId, Lane, ThreadId, Visibility, event::Kind,
+    state::LifeState, subject::ConversationSubjects,
+};
+use uuid::Uuid;
+
+use super::{
+    Life, find, life,
+    retry::{TRIES_MAX, pause},
+    unwritable,
+};
+use crate::log::{Expect, Log, Write, WriteError};
+
+/// Writes of one send whose outcome stayed unknown.
+const UNKNOWN_MAX: u32 = 3;
+
+/// A send before it is stamped with its thread.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub home: ConversationSubjects,
+    pub author: Author,
+    pub client_id: ClientId,
+    pub visibility: Visibility,
+    pub body: Body,
+    /// The thread that is meant; none: the one that is open.
+    pub thread: Option<ThreadId>,
+    /// It may have been sent before.
+    pub retry: bool,
+    pub cause: Option<Uuid>,
+}
+
+/// Stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sent {
+    pub event_id: EventId,
+    pub seq: u64,
+    pub duplicate: bool,
+    /// The state it was stored under.
+    pub life: Life,
+}
+
+impl Draft {
+    /// The id of this send, the same for every repeat of it.
+    pub fn event_id(&self) -> EventId {
+        let ConversationSubjects { tenant, conversation, .. } = self.home;
+        EventId::of_send(tenant, conversation, self.author.id, self.client_id.as_str())
+    }
+
+    fn kind(&self) -> Result<Kind, ErrorBody> {
+        self.body.kind().ok_or_else(|| ErrorCode::Internal.into())
+    }
+
+    fn lane(&self) -> Result<Lane, ErrorBody> {
+        match self.kind()?.lane(self.visibility) {
+            Some(lane @ (Lane::Msg | Lane::Note)) => Ok(lane),
+            Some(Lane::Life | Lane::Mark | Lane::Desk) | None => Err(ErrorCode::Internal.into()),
+        }
+    }
+
+    /// The thread to stamp under this state.
+    fn thread_in(&self, state: &LifeState) -> Result<ThreadId, ErrorBody> {
+        let same = self.thread.is_none_or(|thread| thread == state.thread_id);
+        if !self.kind()?.ends_with_thread() {
+            return Ok(self.thread.unwrap_or(state.thread_id));
+        }
+        match (state.status.is_open(), same) {
+            (true, true) => Ok(state.thread_id),
+            (true, false) => Err(ErrorBody::new(ErrorCode::Conflict, "another thread is open now")
+                .with("thread_id", state.thread_id.to_string())),
+            (false, _) => Err(ErrorCode::ThreadClosed.into()),
+        }
+    }
+
+    fn payload(&self, thread: ThreadId) -> Vec<u8> {
+        let event = Event {
+            id: self.event_id(),
+            cause: self.cause,
+            tenant_id: self.home.tenant,
+            conversation_id: Some(self.home.conversation),
+            thread_id: Some(thread),
+            author: self.author,
+            client_id: Some(self.client_id.clone()),
+            visibility: self.visibility,
+            body: self.body.clone(),
+        };
+        event.encode()
+    }
+}
+
+/// Stores a draft. `known` is the last `life` the caller saw, if any; `authorise` is asked again whenever it changes.
+pub async fn send(
+    log: &Log,
+    draft: &Draft,
+    known: Option<Life>,
+    authorise: impl Fn(&LifeState) -> Result<(), ErrorBody> + Send,
+) -> Result<Sent, ErrorBody> {
+    let (id, lane) = (draft.event_id(), draft.lane()?);
+    let subject = draft.home.lane(lane).to_string();
+    let life_subject = draft.home.lane(Lane::Life).to_string();
+    let mut fresh = known.is_none();
+    let mut current = match known {
+        Some(known) => known,
+        None => existing(log, draft.home).await?,
+    };
+    let mut must_look = draft.retry;
+    let (mut tries, mut unknown) = (0, 0);
+    loop {
+        if must_look {
+            if let Some(seq) = find(log, draft.home, lane, current.started_seq(), id).await? {
+                return Ok(Sent { event_id: id, seq, duplicate: true, life: current });
+            }
+            must_look = false;
+        }
+        let thread = match authorise(&current.state).and_then(|()| draft.thread_in(&current.state)) {
+            Ok(thread) => thread,
+            // What was known may be old: refuse only by what the leader says.
+            Err(_) if !fresh => {
+                current = existing(log, draft.home).await?;
+                fresh = true;
+                continue;
+            }
+            Err(refused) => return Err(refused),
+        };
+        let write = Write::new(subject.clone(), draft.payload(thread))
+            .msg_id(id.to_string())
+            .expect(Expect::LastOn { subject: life_subject.clone(), seq: current.seq });
+        let error = match log.publish(write).await {
+            Ok(stored) => {
+                let (seq, duplicate) = (stored.seq, stored.duplicate);
+                return Ok(Sent { event_id: id, seq, duplicate, life: current });
+            }
+            Err(error) => error,
+        };
+        tries += 1;
+        if tries > TRIES_MAX {
+            return Err(unwritable(&error));
+        }
+        match error {
+            WriteError::Mismatch => {
+                current = existing(log, draft.home).await?;
+                (fresh, must_look) = (true, true);
+            }
+            WriteError::InFlight | WriteError::DuplicateInFlight => pause(tries).await,
+            WriteError::Unknown if unknown < UNKNOWN_MAX => {
+                unknown += 1;
+                pause(tries).await;
+                current = existing(log, draft.home).await?;
+                (fresh, must_look) = (true, true);
+            }
+            WriteError::Unknown | WriteError::Full | WriteError::Refused { .. } | WriteError::Invalid => {
+                return Err(unwritable(&error));
+            }
+        }
+    }
+}
+
+/// The state from the leader; a conversation without one does not exist, and is never written to.
+async fn existing(log: &Log, home: ConversationSubjects) -> Result<Life, ErrorBody> {
+    life(log, home).await?.ok_or_else(|| ErrorCode::NotFound.into())
+}

@@ -1,0 +1,242 @@
+//! Starting: the visitor's one open thread, whatever races to open it.
+//!
+//! Invariant: `started` is written with the `life` sequence that was read, in one batch with the visitor's record and
+//! the first event; whoever loses that race finds the winner's thread and sends its first event there, once.
+
+use std::time::Duration;
+
+use bus_schema::{
+    Author, Body, ClientId, Epoch, ErrorBody, ErrorCode, Event, EventId, GroupId, IncarnationId, Lane,
+    ThreadId, Timestamp, Visibility, VisitorId, WidgetId,
+    command::{Actor, Answer, Command},
+    event,
+    limits::ADMIT_WAIT_MS,
+    state::{LifeState, StartSource, ThreadStatus},
+    subject::ConversationSubjects,
+};
+
+use super::{
+    Draft, Life, ProfileChange, Record, Sent, ask, command, life, record,
+    retry::{TRIES_MAX, pause},
+    send, unwritable,
+};
+use crate::log::{Expect, Log, Write, WriteError};
+
+/// What a start wants.
+#[derive(Debug, Clone)]
+pub struct Start {
+    pub home: ConversationSubjects,
+    pub visitor: VisitorId,
+    pub widget_id: Option<WidgetId>,
+    /// The requested group, else the widget's, else the tenant's.
+    pub group_id: Option<GroupId>,
+    pub profile: ProfileChange,
+    pub initial: Option<Initial>,
+    pub source: StartSource,
+    /// Who writes: the log's epoch and this process's incarnation.
+    pub epoch: Epoch,
+    pub writer: IncarnationId,
+}
+
+/// The first thing said. Without a `client_id` one is made of the thread and the text.
+#[derive(Debug, Clone)]
+pub struct Initial {
+    pub client_id: Option<ClientId>,
+    pub body: Body,
+}
+
+/// The open thread.
+#[derive(Debug, Clone)]
+pub struct Started {
+    pub life: Life,
+    /// This call opened it.
+    pub is_new: bool,
+    pub initial: Option<Sent>,
+    pub record: Record,
+}
+
+/// Opens the visitor's thread, or finds the open one.
+pub async fn start(log: &Log, wanted: &Start) -> Result<Started, ErrorBody> {
+    let mut tries = 0;
+    loop {
+        let before = record(log, wanted.home.tenant, wanted.visitor).await?;
+        if before.record.is_banned(now()) {
+            return Err(ErrorCode::Banned.into());
+        }
+        let current = life(log, wanted.home).await?;
+        if let Some(open) = current.as_ref().filter(|life| life.is_open()) {
+            match join_open(log, wanted, open).await {
+                Ok(initial) => {
+                    let life = open.clone();
+                    return Ok(Started { life, is_new: false, initial, record: before });
+                }
+                // It was closed meanwhile: open the next one.
+                Err(error) if error.code == ErrorCode::ThreadClosed && tries < TRIES_MAX => {
+                    tries += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let group_id = admitted(log, wanted).await?;
+        let plan = Plan::new(wanted, current.as_ref(), &before, group_id);
+        match log.publish_batch(plan.writes).await {
+            Ok(seqs) => {
+                let seq = seqs[plan.started_at];
+                let life = Life { seq, state: LifeState { started_seq: Some(seq), ..plan.state } };
+                let initial = plan.initial_id.map(|event_id| Sent {
+                    event_id,
+                    seq: seq + 1,
+                    duplicate: false,
+                    life: life.clone(),
+                });
+                let record = match plan.record {
+                    Some(record) => Record { seq: seqs[0], record },
+                    None => before,
+                };
+                return Ok(Started { life, is_new: true, initial, record });
+            }
+            // Whatever happened, the log says it: an open thread that is mine is found open above.
+            Err(WriteError::Mismatch) if tries < TRIES_MAX => tries += 1,
+            Err(WriteError::InFlight | WriteError::DuplicateInFlight | WriteError::Unknown)
+                if tries < TRIES_MAX =>
+            {
+                tries += 1;
+                pause(tries).await;
+            }
+            Err(error) => return Err(unwritable(&error)),
+        }
+    }
+}
+
+/// Sends the first event into a thread that is open already.
+async fn join_open(log: &Log, wanted: &Start, open: &Life) -> Result<Option<Sent>, ErrorBody> {
+    let Some(initial) = &wanted.initial else { return Ok(None) };
+    let draft = Draft {
+        home: wanted.home,
+        author: Author::visitor(wanted.visitor),
+        client_id: initial.client_id(open.state.thread_id),
+        visibility: Visibility::All,
+        body: initial.body.clone(),
+        thread: Some(open.state.thread_id),
+        retry: true,
+        cause: None,
+    };
+    send(log, &draft, Some(open.clone()), |_| Ok(())).await.map(Some)
+}
+
+/// Asks the router whether the group takes it. Without an answer in time the start goes ahead.
+async fn admitted(log: &Log, wanted: &Start) -> Result<Option<GroupId>, ErrorBody> {
+    let admit = Command::Admit {
+        conversation_id: wanted.home.conversation,
+        group_id: wanted.group_id,
+        widget_id: wanted.widget_id,
+    };
+    let request = command(Actor::visitor(wanted.visitor), admit);
+    let wait = Duration::from_millis(ADMIT_WAIT_MS);
+    let asked = ask(log.bus(), log.shard(), wanted.home.tenant, &request, wait);
+    match tokio::time::timeout(wait, asked).await {
+        Ok(Ok(Answer::Admitted { group_id })) => Ok(group_id.or(wanted.group_id)),
+        Ok(Err(refused)) if !matches!(refused.code, ErrorCode::Unavailable | ErrorCode::Timeout) => {
+            Err(refused)
+        }
+        Ok(Ok(_) | Err(_)) | Err(_) => Ok(wanted.group_id),
+    }
+}
+
+/// The batch of one try.
+struct Plan {
+    writes: Vec<Write>,
+    state: LifeState,
+    record: Option<bus_schema::state::VisitorRecord>,
+    /// Place of `started` among the writes.
+    started_at: usize,
+    initial_id: Option<EventId>,
+}
+
+impl Plan {
+    fn new(wanted: &Start, current: Option<&Life>, before: &Record, group_id: Option<GroupId>) -> Self {
+        let Start { home, visitor, widget_id, epoch, writer, .. } = *wanted;
+        let mut writes = Vec::with_capacity(3);
+        let record = wanted.profile.write(home.shard, home.tenant, before, epoch, writer);
+        let record = record.map(|(write, record)| {
+            writes.push(write);
+            record
+        });
+        let state = LifeState {
+            thread_id: ThreadId::from_uuid(uuid::Uuid::now_v7()),
+            status: ThreadStatus::Queued,
+            group_id,
+            assignee_id: None,
+            participants: Vec::new(),
+            started_at: now(),
+            started_seq: None,
+            visitor_id: visitor,
+            widget_id,
+            previous_thread_id: current.map(|life| life.state.thread_id),
+            extra: current.map(|life| life.state.extra.clone()).unwrap_or_default(),
+        };
+        let expected = current.map_or(0, |life| life.seq);
+        let subject = home.lane(Lane::Life).to_string();
+        let started_at = writes.len();
+        let mut started = event_of(
+            wanted,
+            state.thread_id,
+            EventId::of_write(epoch, &subject, expected, writer),
+            Body::Started(event::Started {
+                group_id,
+                widget_id,
+                source: wanted.source,
+                state: state.clone(),
+            }),
+        );
+        started.client_id = None;
+        writes.push(Write::new(subject, started.encode()).expect(Expect::LastOnSubject(expected)));
+        let initial_id = wanted.initial.as_ref().map(|initial| {
+            let client_id = initial.client_id(state.thread_id);
+            let id = EventId::of_send(home.tenant, home.conversation, visitor.uuid(), client_id.as_str());
+            let mut said = event_of(wanted, state.thread_id, id, initial.body.clone());
+            said.client_id = Some(client_id);
+            writes.push(Write::new(home.lane(Lane::Msg).to_string(), said.encode()));
+            id
+        });
+        Self { writes, state, record, started_at, initial_id }
+    }
+}
+
+fn event_of(wanted: &Start, thread: ThreadId, id: EventId, body: Body) -> Event {
+    Event {
+        id,
+        cause: None,
+        tenant_id: wanted.home.tenant,
+        conversation_id: Some(wanted.home.conversation),
+        thread_id: Some(thread),
+        author: Author::visitor(wanted.visitor),
+        client_id: None,
+        visibility: Visibility::All,
+        body,
+    }
+}
+
+impl Initial {
+    /// The given one, else one that the same text in the same thread has for ever.
+    fn client_id(&self, thread: ThreadId) -> ClientId {
+        use sha2::{Digest as _, Sha256};
+        if let Some(id) = &self.client_id {
+            return id.clone();
+        }
+        let text = match &self.body {
+            Body::Message(message) => message.text.as_bytes(),
+            _ => b"",
+        };
+        let digest = Sha256::new().chain_update(thread.uuid().as_bytes()).chain_update(text).finalize();
+        let hex: String = digest.iter().take(20).map(|byte| format!("{byte:02x}")).collect();
+        ClientId::new(format!("i-{hex}")).expect("42 characters of the alphabet")
+    }
+}
+
+/// The writer's clock; the bus's time is what counts once it is stored.
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

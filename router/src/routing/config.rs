@@ -1,0 +1,161 @@
+//! A tenant's configuration as routing needs it. An older revision never replaces a newer one.
+
+use std::collections::BTreeMap;
+
+use bus_schema::{
+    AgentId, GroupId, WidgetId,
+    config::{AgentRecord, GroupRecord, MemberPriority, Record, TenantRecord},
+    state::Strategy,
+};
+
+use super::slot::QueueId;
+
+/// How a queue picks an agent by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Automatic {
+    LeastLoaded,
+    RoundRobin,
+}
+
+impl Automatic {
+    pub const fn strategy(self) -> Strategy {
+        match self {
+            Automatic::LeastLoaded => Strategy::LeastLoaded,
+            Automatic::RoundRobin => Strategy::RoundRobin,
+        }
+    }
+
+    /// What a configured strategy comes down to without offers and remembered agents; none where agents take.
+    fn of(first: Strategy, second: Strategy) -> Option<Self> {
+        match (first, second) {
+            (Strategy::Manual, _) => None,
+            (Strategy::RoundRobin, _) | (Strategy::Sticky | Strategy::Broadcast, Strategy::RoundRobin) => {
+                Some(Automatic::RoundRobin)
+            }
+            (Strategy::LeastLoaded | Strategy::Sticky | Strategy::Broadcast, _) => {
+                Some(Automatic::LeastLoaded)
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Config {
+    /// The newest revision of any record.
+    pub revision: u64,
+    tenant: Option<TenantRecord>,
+    groups: BTreeMap<GroupId, GroupRecord>,
+    agents: BTreeMap<AgentId, AgentRecord>,
+    widgets: BTreeMap<WidgetId, (u64, Option<GroupId>)>,
+    member_of: BTreeMap<AgentId, BTreeMap<GroupId, MemberPriority>>,
+}
+
+/// What a record changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Changed {
+    Nothing,
+    Agent(AgentId),
+    /// A group, and everyone who was or is a member.
+    Group(GroupId, Vec<AgentId>),
+}
+
+impl Config {
+    pub fn apply(&mut self, record: Record) -> Changed {
+        self.revision = self.revision.max(record.revision());
+        match record {
+            Record::Tenant(new) => {
+                if self.tenant.as_ref().is_none_or(|old| old.revision <= new.revision) {
+                    self.tenant = Some(new);
+                }
+                Changed::Nothing
+            }
+            Record::Widget(new) => {
+                let default = new.default_group_id.filter(|_| !new.deleted);
+                let entry = self.widgets.entry(new.widget_id).or_insert((0, None));
+                if entry.0 <= new.revision {
+                    *entry = (new.revision, default);
+                }
+                Changed::Nothing
+            }
+            Record::Agent(new) => {
+                let id = new.agent_id;
+                if self.agents.get(&id).is_some_and(|old| old.revision > new.revision || *old == new) {
+                    return Changed::Nothing;
+                }
+                self.agents.insert(id, new);
+                Changed::Agent(id)
+            }
+            Record::Group(new) => self.apply_group(new),
+        }
+    }
+
+    fn apply_group(&mut self, new: GroupRecord) -> Changed {
+        let id = new.group_id;
+        let old = self.groups.get(&id);
+        if old.is_some_and(|old| old.revision > new.revision || *old == new) {
+            return Changed::Nothing;
+        }
+        let mut touched: Vec<AgentId> =
+            old.into_iter().flat_map(|old| old.members.iter().map(|member| member.agent_id)).collect();
+        for agent in &touched {
+            if let Some(groups) = self.member_of.get_mut(agent) {
+                groups.remove(&id);
+            }
+        }
+        for member in new.members.iter().filter(|_| !new.deleted) {
+            self.member_of.entry(member.agent_id).or_default().insert(id, member.priority);
+            touched.push(member.agent_id);
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        self.groups.insert(id, new);
+        Changed::Group(id, touched)
+    }
+
+    /// A group that exists now.
+    pub fn group(&self, id: GroupId) -> Option<&GroupRecord> {
+        self.groups.get(&id).filter(|group| !group.deleted)
+    }
+
+    pub fn agent(&self, id: AgentId) -> Option<&AgentRecord> {
+        self.agents.get(&id)
+    }
+
+    /// Where threads of a group wait. Those of a group that was deleted wait where everyone serves; those of one that
+    /// is not known yet, in its own queue.
+    pub fn queue_of(&self, group: Option<GroupId>) -> QueueId {
+        group.filter(|id| self.groups.get(id).is_none_or(|group| !group.deleted))
+    }
+
+    pub fn automatic(&self, queue: QueueId) -> Option<Automatic> {
+        let Some(id) = queue else { return Some(Automatic::LeastLoaded) };
+        let group = self.group(id)?;
+        Automatic::of(group.strategy, group.second_strategy)
+    }
+
+    /// The queues an agent may serve, with the place they have there; automatic ones or not.
+    pub fn queues_of(&self, agent: AgentId) -> impl Iterator<Item = (QueueId, MemberPriority)> + '_ {
+        let groups = self.member_of.get(&agent).into_iter().flatten();
+        let own = groups.map(|(group, priority)| (Some(*group), *priority));
+        own.chain(std::iter::once((None, MemberPriority::Normal)))
+    }
+
+    pub fn is_member(&self, agent: AgentId, queue: QueueId) -> bool {
+        let Some(group) = queue else { return true };
+        self.member_of.get(&agent).is_some_and(|groups| groups.contains_key(&group))
+    }
+
+    /// Where a start goes that names this group and widget. An unknown group is the caller's mistake.
+    pub fn start_group(
+        &self,
+        requested: Option<GroupId>,
+        widget: Option<WidgetId>,
+    ) -> Result<Option<GroupId>, GroupId> {
+        if let Some(id) = requested {
+            return self.group(id).map(|_| Some(id)).ok_or(id);
+        }
+        let of_widget = widget.and_then(|id| self.widgets.get(&id)).and_then(|(_, group)| *group);
+        let of_tenant = self.tenant.as_ref().and_then(|tenant| tenant.default_group_id);
+        Ok([of_widget, of_tenant].into_iter().flatten().find(|id| self.group(*id).is_some()))
+    }
+}

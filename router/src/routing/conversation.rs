@@ -1,0 +1,204 @@
+//! One conversation: the last states of `life` and `desk`, what is being written over them, and where it is indexed.
+//!
+//! Of a closed one only ids and sequences stay.
+
+use std::cmp::Reverse;
+
+use bus_schema::{
+    AgentId, Body, ConversationId, Event, GroupId, ThreadId, Timestamp,
+    state::{DeskState, Extra, LifeState, Priority, QueueEntry, QueueReason, ThreadStatus},
+};
+
+use super::{
+    queue::{ListKey, WaitKey},
+    slot::{Lock, QueueId},
+    unknown,
+};
+
+/// What a write that is under way makes of it.
+#[derive(Debug)]
+pub struct Pending {
+    pub life: Option<LifeState>,
+    pub desk: Option<DeskState>,
+    pub cause: Option<uuid::Uuid>,
+}
+
+/// Where it stands in the tenant's indexes.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Indexed {
+    pub waits: Option<Waits>,
+    pub open: Option<(Option<GroupId>, ListKey)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waits {
+    pub queue: QueueId,
+    pub key: WaitKey,
+    pub announced: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Conversation {
+    pub life_seq: u64,
+    pub desk_seq: u64,
+    /// Of the open thread.
+    life: Option<Box<LifeState>>,
+    desk: Option<Box<DeskState>>,
+    /// Of the last thread, where it was closed.
+    closed: Option<ThreadId>,
+    /// What caused the last `life` message.
+    pub cause: Option<uuid::Uuid>,
+    life_unreadable: bool,
+    desk_unreadable: bool,
+    pub lock: Lock,
+    pub pending: Option<Box<Pending>>,
+    pub indexed: Indexed,
+}
+
+impl Conversation {
+    /// The open thread, with what is being written.
+    pub fn life(&self) -> Option<&LifeState> {
+        self.pending
+            .as_ref()
+            .and_then(|pending| pending.life.as_ref())
+            .or(self.life.as_deref())
+            .filter(|life| life.status.is_open())
+    }
+
+    /// The routing state of the open thread, with what is being written.
+    pub fn desk(&self) -> Option<&DeskState> {
+        let thread = self.life()?.thread_id;
+        self.pending
+            .as_ref()
+            .and_then(|pending| pending.desk.as_ref())
+            .or(self.desk.as_deref())
+            .filter(|desk| desk.thread_id == thread)
+    }
+
+    /// The open thread as it is stored.
+    pub fn stored_life(&self) -> Option<&LifeState> {
+        self.life.as_deref()
+    }
+
+    pub fn stored_desk(&self) -> Option<&DeskState> {
+        let thread = self.life.as_ref()?.thread_id;
+        self.desk.as_deref().filter(|desk| desk.thread_id == thread)
+    }
+
+    pub fn closed(&self) -> Option<ThreadId> {
+        self.closed
+    }
+
+    /// A state that could not be read: nothing is written over it.
+    pub fn is_frozen(&self) -> bool {
+        self.life_unreadable || (self.desk_unreadable && self.life.is_some())
+    }
+
+    pub fn assignee(&self) -> Option<AgentId> {
+        self.life().and_then(|life| life.assignee_id)
+    }
+
+    /// Takes over the state of a `life` message. The caller has checked that it is newer.
+    pub fn read_life(&mut self, seq: u64, at: Timestamp, event: Option<&Event>) {
+        self.life_seq = seq;
+        let state =
+            event.and_then(|event| event.body.life_state().cloned().or_else(|| unknown::state(&event.body)));
+        self.life_unreadable = state.is_none();
+        self.cause = event.and_then(|event| event.cause);
+        let Some(mut state) = state else {
+            self.life = None;
+            return;
+        };
+        if event.is_some_and(|event| matches!(event.body, Body::Started(_) | Body::Reopened(_))) {
+            state.started_at = at;
+            state.started_seq = Some(seq);
+        }
+        self.set_life(state);
+    }
+
+    pub fn read_desk(&mut self, seq: u64, event: Option<&Event>) {
+        self.desk_seq = seq;
+        let state =
+            event.and_then(|event| event.body.desk_state().cloned().or_else(|| unknown::state(&event.body)));
+        self.desk_unreadable = state.is_none();
+        if self.closed.is_none() {
+            self.desk = state.map(Box::new);
+        }
+    }
+
+    /// What was being written is stored.
+    pub fn wrote_life(&mut self, seq: u64) {
+        if let Some(pending) = self.pending.as_deref_mut()
+            && seq > self.life_seq
+            && let Some(state) = pending.life.take()
+        {
+            self.life_seq = seq;
+            self.cause = pending.cause;
+            self.life_unreadable = false;
+            self.set_life(state);
+        }
+    }
+
+    pub fn wrote_desk(&mut self, seq: u64) {
+        if let Some(pending) = self.pending.as_deref_mut()
+            && seq > self.desk_seq
+            && let Some(state) = pending.desk.take()
+        {
+            self.desk_seq = seq;
+            self.desk_unreadable = false;
+            if self.closed.is_none() {
+                self.desk = Some(Box::new(state));
+            }
+        }
+    }
+
+    fn set_life(&mut self, state: LifeState) {
+        if state.status == ThreadStatus::Closed {
+            self.closed = Some(state.thread_id);
+            (self.life, self.desk) = (None, None);
+        } else {
+            self.closed = None;
+            self.life = Some(Box::new(state));
+        }
+    }
+
+    /// The routing state to write over: of this thread, or a new one.
+    pub fn next_desk(&self, life: &LifeState) -> DeskState {
+        if let Some(desk) = self.desk() {
+            return desk.clone();
+        }
+        let last = self.desk.as_deref();
+        DeskState {
+            thread_id: life.thread_id,
+            queue: None,
+            priority: Priority::default(),
+            skills: Vec::new(),
+            skills_waived: false,
+            offers: Vec::new(),
+            deadlines: Vec::new(),
+            misses: 0,
+            last_agent_id: last.and_then(|desk| desk.last_agent_id),
+            commands: Vec::new(),
+            extra: last.map_or_else(Extra::new, |desk| desk.extra.clone()),
+        }
+    }
+
+    /// The place that the open thread has, or would have, in its queue.
+    pub fn queue_entry(&self, life: &LifeState, reason: QueueReason) -> QueueEntry {
+        let seq = life.started_seq.unwrap_or(self.life_seq);
+        QueueEntry { group_id: life.group_id, since: life.started_at, since_seq: seq, reason }
+    }
+
+    /// Where the open thread waits: by its desk entry, or by its start until it has one.
+    pub fn wait_key(&self, id: ConversationId) -> Option<(WaitKey, bool)> {
+        let life = self.life().filter(|life| life.status == ThreadStatus::Queued)?;
+        let desk = self.desk();
+        let entry = desk.and_then(|desk| desk.queue.as_ref());
+        let (since, since_seq) = match entry {
+            Some(entry) => (entry.since, entry.since_seq),
+            None => (life.started_at, life.started_seq.unwrap_or(self.life_seq)),
+        };
+        let priority = Reverse(desk.map_or_else(Priority::default, |desk| desk.priority));
+        Some((WaitKey { priority, since, since_seq, conversation: id }, entry.is_some()))
+    }
+}

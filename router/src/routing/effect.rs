@@ -1,0 +1,32 @@
+//! Everything a core wants done.
+
+use bus_schema::{Event, Subject, TenantId, command::Outcome};
+
+use super::input::{Token, WriteId};
+
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Store all of it or none, each message only if its subject's last sequence is as expected. Answered with
+    /// [`super::Input::Written`] or [`super::Input::WriteFailed`], never before the outcome is certain.
+    Write(Write),
+    /// The one answer to a command.
+    Reply { token: Token, outcome: Outcome },
+    /// Read the subject's last message from the leader. Answered with [`super::Input::Refreshed`].
+    Refresh { subject: Subject },
+}
+
+#[derive(Debug, Clone)]
+pub struct Write {
+    pub id: WriteId,
+    pub tenant: TenantId,
+    /// At most one message per subject.
+    pub messages: Vec<Message>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub subject: Subject,
+    /// The subject's last sequence; 0: none yet.
+    pub expected: u64,
+    pub event: Event,
+}

@@ -1,0 +1,270 @@
+//! Writes under way: what they touch is locked until their result is known.
+//!
+//! A state changes when its message is known to be stored, by its acknowledgement or by the log, whichever comes
+//! first; until then decisions see it as it will be, and leave it alone.
+
+use super::{
+    conversation::Pending,
+    effect::{Effect, Write},
+    input::{Stored, WriteFailure, WriteId},
+    plan::{After, Job, Plan},
+    settings::{PAUSE, STALE_MISMATCHES_MAX},
+    shared::{Flight, Shared},
+    slot::{Key, Lock, QueueId, State, Target},
+    tenant::Tenant,
+};
+use bus_schema::{
+    ErrorCode, Timestamp,
+    command::{Answer, Outcome},
+};
+
+impl Tenant {
+    /// Sends a plan out and locks what it touches.
+    pub fn begin(&mut self, mut plan: Plan, job: Option<Job>, shared: &mut Shared) {
+        let id = WriteId(shared.next_write);
+        shared.next_write += 1;
+        shared.counters.writes += 1;
+        let targets: Vec<Target> = plan.changes.iter().map(|change| change.target).collect();
+        let mut messages = Vec::with_capacity(targets.len());
+        for change in std::mem::take(&mut plan.changes) {
+            let expected = match change.target {
+                Target::Agent(id) => {
+                    let agent = self.agents.entry(id).or_default();
+                    agent.pending = change.agent_state().map(Box::new);
+                    agent.seq
+                }
+                Target::Life(id) => {
+                    let conversation = self.conversations.entry(id).or_default();
+                    let pending = conversation.pending.get_or_insert_with(empty);
+                    pending.life = change.life_state();
+                    pending.cause = change.cause;
+                    conversation.life_seq
+                }
+                Target::Desk(id) => {
+                    let conversation = self.conversations.entry(id).or_default();
+                    conversation.pending.get_or_insert_with(empty).desk = change.desk_state();
+                    conversation.desk_seq
+                }
+            };
+            messages.push(change.message(&shared.settings, self.id, expected));
+        }
+        for key in keys(&targets) {
+            self.lock(key, |lock| {
+                lock.state = State::Writing(id);
+                lock.moved = false;
+            });
+            self.index(key, shared);
+        }
+        if let Some(queue) = plan.serves {
+            self.queues.entry(queue).or_default().served = true;
+        }
+        let Plan { after, serves, .. } = plan;
+        shared.flights.insert(id, Flight { tenant: self.id, targets, job, after, serves });
+        shared.effects.push_back(Effect::Write(Write { id, tenant: self.id, messages }));
+    }
+
+    pub fn written(&mut self, flight: Flight, seqs: &[u64], shared: &mut Shared) {
+        let mut life_seq = 0;
+        for (target, seq) in flight.targets.iter().zip(seqs) {
+            match *target {
+                Target::Agent(id) => self.agents.entry(id).or_default().wrote(*seq),
+                Target::Life(id) => {
+                    self.conversations.entry(id).or_default().wrote_life(*seq);
+                    life_seq = *seq;
+                }
+                Target::Desk(id) => self.conversations.entry(id).or_default().wrote_desk(*seq),
+            }
+        }
+        for key in keys(&flight.targets) {
+            self.drop_pending(key);
+            self.lock(key, |lock| *lock = Lock::default());
+            self.opened(key, shared);
+        }
+        self.served(flight.serves, true);
+        match (flight.job, flight.after) {
+            (Some(job), After::Reply(outcome)) => shared.reply(job.token, with_seq(outcome, life_seq)),
+            (Some(job), After::Again) => self.commands.push_front(job),
+            (None, _) => {}
+        }
+    }
+
+    pub fn write_failed(&mut self, flight: Flight, why: WriteFailure, shared: &mut Shared) {
+        let keys = keys(&flight.targets);
+        for key in &keys {
+            self.drop_pending(*key);
+        }
+        self.served(flight.serves, false);
+        match why {
+            WriteFailure::Mismatch => {
+                shared.counters.mismatches += 1;
+                for key in &keys {
+                    let reads = flight.targets.iter().filter(|target| target.key() == *key).count();
+                    self.lock(*key, |lock| lock.state = State::Reading(reads as u8));
+                    self.index(*key, shared);
+                }
+                shared.reading += flight.targets.len();
+                let subject = |target: &Target| target.subject(shared.settings.shard, self.id);
+                let reads = flight.targets.iter().map(|target| Effect::Refresh { subject: subject(target) });
+                shared.effects.extend(reads);
+                if let (Some(job), Some(key)) = (flight.job, keys.first()) {
+                    self.waiters.entry(*key).or_default().push_front(job);
+                }
+            }
+            WriteFailure::Refused => {
+                shared.counters.refusals += 1;
+                for key in keys {
+                    self.pause(key, shared);
+                }
+                if let Some(job) = flight.job {
+                    shared
+                        .reply(job.token, Outcome::from(bus_schema::ErrorBody::from(ErrorCode::Unavailable)));
+                }
+            }
+        }
+    }
+
+    /// The head of a queue may be served again, by smaller batches while others are faster.
+    fn served(&mut self, queue: Option<QueueId>, stored: bool) {
+        let Some(id) = queue else { return };
+        let queue = self.queues.entry(id).or_default();
+        queue.served = false;
+        queue.failures = if stored { 0 } else { queue.failures.saturating_add(1) };
+        self.chores.add(super::chores::Chore::Drain(id));
+    }
+
+    /// The leader's last message of a subject whose write had met a mismatch.
+    pub fn refreshed(&mut self, target: Target, last: Option<Stored>, shared: &mut Shared) {
+        if let Some(stored) = last {
+            self.read(target, stored, shared);
+        }
+        let mut done = false;
+        self.lock(target.key(), |lock| {
+            if let State::Reading(left) = lock.state {
+                lock.state = State::Reading(left.saturating_sub(1));
+                done = left <= 1;
+            }
+        });
+        if !done {
+            return;
+        }
+        let mut stuck = false;
+        self.lock(target.key(), |lock| {
+            lock.stale = if lock.moved { 0 } else { lock.stale.saturating_add(1) };
+            stuck = lock.stale >= STALE_MISMATCHES_MAX;
+            (lock.state, lock.moved) = (State::Free, false);
+        });
+        if stuck {
+            self.pause(target.key(), shared);
+        } else {
+            self.opened(target.key(), shared);
+        }
+    }
+
+    /// A message of the log: kept if it is newer than what is known.
+    pub fn read(&mut self, target: Target, stored: Stored, shared: &mut Shared) {
+        let event = stored.event.as_deref();
+        let newer = match target {
+            Target::Agent(id) => {
+                let agent = self.agents.entry(id).or_default();
+                let newer = stored.seq > agent.seq;
+                if newer {
+                    agent.read(stored.seq, event);
+                }
+                newer
+            }
+            Target::Life(id) => {
+                let conversation = self.conversations.entry(id).or_default();
+                let newer = stored.seq > conversation.life_seq;
+                if newer {
+                    conversation.read_life(stored.seq, stored.at, event);
+                }
+                newer
+            }
+            Target::Desk(id) => {
+                let conversation = self.conversations.entry(id).or_default();
+                let newer = stored.seq > conversation.desk_seq;
+                if newer {
+                    conversation.read_desk(stored.seq, event);
+                }
+                newer
+            }
+        };
+        if !newer {
+            return;
+        }
+        if event.is_none() {
+            shared.counters.unreadable += 1;
+        }
+        self.lock(target.key(), |lock| lock.moved = true);
+        self.index(target.key(), shared);
+        if let Target::Agent(agent) = target {
+            self.chores.add(super::chores::Chore::Care(agent));
+        }
+    }
+
+    /// Opens what was paused long enough.
+    pub fn unpause(&mut self, shared: &mut Shared) {
+        while let Some((until, key)) = self.paused.first().copied().filter(|(until, _)| *until <= shared.now)
+        {
+            self.paused.remove(&(until, key));
+            self.lock(key, |lock| lock.state = State::Free);
+            self.opened(key, shared);
+        }
+    }
+
+    pub fn lock_of(&self, key: Key) -> Lock {
+        match key {
+            Key::Agent(id) => self.agents.get(&id).map(|agent| agent.lock),
+            Key::Conversation(id) => self.conversations.get(&id).map(|conversation| conversation.lock),
+        }
+        .unwrap_or_default()
+    }
+
+    fn pause(&mut self, key: Key, shared: &mut Shared) {
+        let until: Timestamp = shared.now.plus(PAUSE);
+        self.lock(key, |lock| lock.state = State::Paused);
+        self.paused.insert((until, key));
+        self.index(key, shared);
+    }
+
+    fn lock(&mut self, key: Key, change: impl FnOnce(&mut Lock)) {
+        match key {
+            Key::Agent(id) => change(&mut self.agents.entry(id).or_default().lock),
+            Key::Conversation(id) => change(&mut self.conversations.entry(id).or_default().lock),
+        }
+    }
+
+    fn index(&mut self, key: Key, shared: &mut Shared) {
+        match key {
+            Key::Agent(id) => self.index_agent(id, shared),
+            Key::Conversation(id) => self.index_conversation(id),
+        }
+    }
+
+    fn drop_pending(&mut self, key: Key) {
+        match key {
+            Key::Agent(id) => self.agents.entry(id).or_default().pending = None,
+            Key::Conversation(id) => self.conversations.entry(id).or_default().pending = None,
+        }
+    }
+}
+
+fn empty() -> Box<Pending> {
+    Box::new(Pending { life: None, desk: None, cause: None })
+}
+
+fn keys(targets: &[Target]) -> Vec<Key> {
+    let mut keys: Vec<Key> = targets.iter().map(|target| target.key()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+fn with_seq(outcome: Outcome, life_seq: u64) -> Outcome {
+    match outcome {
+        Outcome::Accepted { answer: Answer::Thread { thread_id, assignee_id, .. } } => {
+            Outcome::Accepted { answer: Answer::Thread { thread_id, assignee_id, seq: life_seq } }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,76 @@
+//! Everything a core can be told.
+
+use bus_schema::{
+    Event, IncarnationId, Subject, TenantId, Timestamp, command::CommandRequest, config::Record,
+};
+
+/// Names a command until it is answered. Drawn by the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// Names a write until its result is known. Drawn by the core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WriteId(pub u64);
+
+/// A message of the log. No event: its payload could not be read.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub subject: Subject,
+    pub seq: u64,
+    pub at: Timestamp,
+    pub event: Option<Box<Event>>,
+}
+
+impl Stored {
+    pub fn decode(subject: Subject, seq: u64, at: Timestamp, payload: &[u8]) -> Self {
+        Self { subject, seq, at, event: Event::decode(payload).ok().map(Box::new) }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// In any order and as often as the bus likes; own writes come back too. What is not newer is ignored.
+    Log(Stored),
+    Config(Record),
+    /// Decide from now on: the log has been read to its end.
+    Activate,
+    /// Only follow the log.
+    StandBy,
+    Command {
+        token: Token,
+        tenant: TenantId,
+        request: CommandRequest,
+    },
+    /// Stored, with the sequence of each of its messages.
+    Written {
+        id: WriteId,
+        seqs: Vec<u64>,
+    },
+    /// Certainly not stored, and never will be.
+    WriteFailed {
+        id: WriteId,
+        why: WriteFailure,
+    },
+    /// The leader's answer to [`super::Effect::Refresh`].
+    Refreshed {
+        subject: Subject,
+        last: Option<Stored>,
+    },
+    Lease {
+        incarnation: IncarnationId,
+        alive: bool,
+    },
+    /// From now on nothing can be said of leases …
+    BusDown,
+    /// … and from now on it can again.
+    BusWorks,
+    Tick,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteFailure {
+    /// A subject had moved on.
+    Mismatch,
+    /// The server would not have it, for a reason that reading again does not mend.
+    Refused,
+}

@@ -1,0 +1,145 @@
+//! A decision before it is stored: the messages it consists of, and what happens when they are.
+
+use bus_schema::{
+    Author, Body, ConversationId, Event, EventId, TenantId, ThreadId, Visibility,
+    command::Outcome,
+    event::Decided,
+    state::{AgentState, Decision, DeskState, LifeState},
+};
+use uuid::Uuid;
+
+use super::{
+    effect::Message,
+    input::Token,
+    settings::Settings,
+    slot::{Key, QueueId, Target},
+};
+use bus_schema::{Timestamp, command::CommandRequest};
+
+/// A command until it is answered.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub token: Token,
+    pub request: CommandRequest,
+    pub arrived: Timestamp,
+}
+
+/// What comes of looking at a command or chore.
+#[derive(Debug)]
+pub enum Step {
+    Nothing,
+    /// It needs what is locked.
+    Blocked(Key),
+    Write(Plan),
+    Reply(Outcome),
+}
+
+#[derive(Debug)]
+pub enum After {
+    /// Look at it again: there may be more to do.
+    Again,
+    Reply(Outcome),
+}
+
+/// Messages that are stored together. Load of agents comes first, those who lose before those who gain.
+#[derive(Debug)]
+pub struct Plan {
+    pub changes: Vec<Change>,
+    pub after: After,
+    /// It serves the head of this queue: nothing else does until its result is known.
+    pub serves: Option<QueueId>,
+}
+
+#[derive(Debug)]
+pub struct Change {
+    pub target: Target,
+    pub author: Author,
+    pub cause: Option<Uuid>,
+    pub thread: Option<ThreadId>,
+    pub body: Body,
+}
+
+impl Plan {
+    pub fn new(after: After) -> Self {
+        Self { changes: Vec::new(), after, serves: None }
+    }
+
+    pub fn agent(&mut self, cause: Option<Uuid>, body: Body) {
+        let agent =
+            body.agent_state().map(|state| state.agent_id).expect("an agent's kind carries its state");
+        self.changes.push(Change {
+            target: Target::Agent(agent),
+            author: Author::SYSTEM,
+            cause,
+            thread: None,
+            body,
+        });
+    }
+
+    pub fn life(&mut self, conversation: ConversationId, author: Author, cause: Option<Uuid>, body: Body) {
+        let thread = body.life_state().map(|state| state.thread_id);
+        self.changes.push(Change { target: Target::Life(conversation), author, cause, thread, body });
+    }
+
+    pub fn decided(
+        &mut self,
+        conversation: ConversationId,
+        author: Author,
+        cause: Option<Uuid>,
+        decision: Decision,
+        state: DeskState,
+    ) {
+        self.changes.push(Change {
+            target: Target::Desk(conversation),
+            author,
+            cause,
+            thread: Some(state.thread_id),
+            body: Body::Decided(Decided { decision, state }),
+        });
+    }
+}
+
+impl Plan {
+    /// The routing state in it, to add to it.
+    pub fn last_desk(&mut self) -> Option<&mut DeskState> {
+        self.changes.iter_mut().rev().find_map(|change| match &mut change.body {
+            Body::Decided(decided) => Some(&mut decided.state),
+            _ => None,
+        })
+    }
+}
+
+impl Change {
+    pub fn message(self, settings: &Settings, tenant: TenantId, expected: u64) -> Message {
+        let subject = self.target.subject(settings.shard, tenant);
+        let (conversation_id, visibility) = match self.target {
+            Target::Agent(_) => (None, Visibility::All),
+            Target::Life(conversation) => (Some(conversation), Visibility::All),
+            Target::Desk(conversation) => (Some(conversation), Visibility::Agents),
+        };
+        let event = Event {
+            id: EventId::of_write(settings.epoch, &subject.to_string(), expected, settings.incarnation),
+            cause: self.cause,
+            tenant_id: tenant,
+            conversation_id,
+            thread_id: self.thread,
+            author: self.author,
+            client_id: None,
+            visibility,
+            body: self.body,
+        };
+        Message { subject, expected, event }
+    }
+
+    pub fn life_state(&self) -> Option<LifeState> {
+        self.body.life_state().cloned()
+    }
+
+    pub fn desk_state(&self) -> Option<DeskState> {
+        self.body.desk_state().cloned()
+    }
+
+    pub fn agent_state(&self) -> Option<AgentState> {
+        self.body.agent_state().cloned()
+    }
+}

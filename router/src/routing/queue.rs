@@ -1,0 +1,84 @@
+//! One queue: who waits, in order, and who could take the next, in order.
+//!
+//! Both orders are kept, never sorted anew, so a decision costs the same however many wait or serve.
+
+use std::{cmp::Reverse, collections::BTreeSet};
+
+use bus_schema::{
+    AgentId, ConversationId, Timestamp,
+    config::MemberPriority,
+    state::{AgentState, Priority},
+};
+
+use super::{
+    config::Automatic,
+    settings::{CONVERSATIONS_PER_BATCH, TRIES_BEFORE_HALVING},
+};
+
+/// Order of waiting: priority, then since when, then the sequence of the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WaitKey {
+    pub priority: Reverse<Priority>,
+    pub since: Timestamp,
+    pub since_seq: u64,
+    pub conversation: ConversationId,
+}
+
+/// Order of being chosen: place in the group, then the strategy's measure, then longest without an assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AgentKey {
+    pub priority: MemberPriority,
+    /// Share of capacity used, in 2⁻³² (equal fractions give equal shares); 0 in round robin.
+    share: u64,
+    last_assigned_at: Option<Timestamp>,
+    pub agent: AgentId,
+}
+
+impl AgentKey {
+    pub fn new(strategy: Automatic, priority: MemberPriority, state: &AgentState) -> Self {
+        let share = match strategy {
+            Automatic::LeastLoaded => (u64::from(state.load()) << 32) / u64::from(state.capacity.max(1)),
+            Automatic::RoundRobin => 0,
+        };
+        Self { priority, share, last_assigned_at: state.last_assigned_at, agent: state.agent_id }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Queue {
+    /// All that wait, except those whose assignment is being written.
+    pub waiting: BTreeSet<WaitKey>,
+    /// Of those, the ones nobody was told yet that they wait.
+    pub unannounced: BTreeSet<WaitKey>,
+    /// Agents who may take the next.
+    pub eligible: BTreeSet<AgentKey>,
+    /// The waiting in the order of lists.
+    pub by_start: BTreeSet<ListKey>,
+    /// An assignment of its head is being written: whatever becomes of it, nobody overtakes.
+    pub served: bool,
+    /// Of those writes in a row that others were faster than.
+    pub failures: u32,
+}
+
+impl Queue {
+    pub fn is_unused(&self) -> bool {
+        self.waiting.is_empty() && self.eligible.is_empty() && !self.served
+    }
+
+    /// How many conversations to move at once.
+    pub fn batch(&self) -> usize {
+        (CONVERSATIONS_PER_BATCH >> (self.failures / TRIES_BEFORE_HALVING).min(8)).max(1)
+    }
+
+    /// How many wait and were told so.
+    pub fn announced(&self) -> usize {
+        self.waiting.len() - self.unannounced.len()
+    }
+}
+
+/// Order of lists: start of the thread, then conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListKey {
+    pub started_at: Timestamp,
+    pub conversation: ConversationId,
+}

@@ -1,0 +1,56 @@
+//! Closing: the thread's last `life` message, and the slot of whoever had it, in one batch.
+
+use bus_schema::{
+    AuthorType, Body, ConversationId, ErrorCode, ThreadId,
+    command::CommandRequest,
+    event::{AgentLoad, Closed},
+    state::{CloseReason, ThreadStatus},
+};
+
+use super::{
+    super::{
+        plan::{After, Plan, Step},
+        slot::Key,
+        tenant::Tenant,
+    },
+    refused, thread,
+};
+
+pub fn close(
+    tenant: &Tenant,
+    request: &CommandRequest,
+    id: ConversationId,
+    thread_id: Option<ThreadId>,
+    reason: CloseReason,
+) -> Step {
+    let (_, life) = match thread::open(tenant, request, id, thread_id) {
+        Ok(open) => open,
+        Err(step) => return *step,
+    };
+    let actor = &request.actor;
+    let allowed = match actor.author.kind {
+        AuthorType::Visitor => life.visitor_id.uuid() == actor.author.id,
+        _ => thread::is_supervisor(actor) || thread::as_agent(actor) == life.assignee_id,
+    };
+    if !allowed {
+        return Step::Reply(refused(ErrorCode::NotParticipant, "the conversation is somebody else's"));
+    }
+    let cause = Some(request.command_id.uuid());
+    let mut plan = Plan::new(After::Reply(thread::done(life.thread_id, None, 0)));
+    if let Some(assignee) = life.assignee_id {
+        if tenant.is_locked(Key::Agent(assignee)) {
+            return Step::Blocked(Key::Agent(assignee));
+        }
+        let agent = tenant.agents.get(&assignee).filter(|agent| !agent.is_frozen());
+        if let Some(state) = agent.and_then(|agent| agent.state()).filter(|state| state.holds(id)) {
+            let mut state = state.clone();
+            state.conversations.retain(|held| held.conversation_id != id);
+            plan.agent(cause, Body::AgentLoad(AgentLoad { state }));
+        }
+    }
+    let mut next = life.clone();
+    (next.status, next.assignee_id) = (ThreadStatus::Closed, None);
+    next.participants.clear();
+    plan.life(id, actor.author, cause, Body::Closed(Closed { by: actor.author, reason, state: next }));
+    Step::Write(plan)
+}

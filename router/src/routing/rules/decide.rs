@@ -1,0 +1,163 @@
+//! Decisions with their reasons, and the messages of an assignment: shared by rules and people's commands.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bus_schema::{
+    AgentId, Author, Body, ConversationId, Timestamp,
+    config::MemberPriority,
+    event::Assigned,
+    state::{
+        AgentState, AgentStatus, Candidate, Decision, DecisionRule, Held, LifeState, Refusal, Strategy,
+        ThreadStatus,
+    },
+};
+use uuid::Uuid;
+
+use super::super::{
+    agent::Agent, conversation::Conversation, plan::Plan, queue::AgentKey, slot::QueueId, tenant::Tenant,
+};
+
+/// Who was weighed, nearest to being chosen first: the eligible in order, then members who were passed over. `ahead`
+/// holds the states that earlier decisions of the same batch lead to.
+pub fn candidates(tenant: &Tenant, queue: QueueId, ahead: &Ahead) -> Vec<Candidate> {
+    let entry = tenant.queues.get(&queue);
+    let strategy = tenant.config.automatic(queue);
+    let eligible = entry.into_iter().flat_map(|entry| entry.eligible.iter()).take(Decision::CANDIDATES_MAX);
+    let mut found: Vec<(AgentKey, Candidate)> = eligible
+        .filter_map(|key| {
+            let state = ahead.get(&key.agent).or_else(|| tenant.agents.get(&key.agent)?.state())?;
+            let full = (!state.has_room()).then_some(Refusal::AtCapacity);
+            Some((
+                AgentKey::new(strategy?, key.priority, state),
+                candidate(Some(state), key.agent, key.priority, full),
+            ))
+        })
+        .collect();
+    found.sort_by_key(|(key, candidate)| (candidate.refused, *key));
+    let mut found: Vec<Candidate> = found.into_iter().map(|(_, candidate)| candidate).collect();
+    let room = Decision::CANDIDATES_MAX - found.len();
+    let is_eligible = |id: AgentId| {
+        tenant.agents.get(&id).is_some_and(|agent| agent.keys.iter().any(|(other, _)| *other == queue))
+    };
+    let passed_over = members(tenant, queue)
+        .take(2 * Decision::CANDIDATES_MAX)
+        .filter(|(id, _)| !is_eligible(*id))
+        .map(|(id, priority)| {
+            let agent = tenant.agents.get(&id);
+            candidate(agent.and_then(Agent::state), id, priority, Some(refusal(tenant, id, agent, priority)))
+        });
+    found.extend(passed_over.take(room));
+    found
+}
+
+/// States of agents after decisions that are not written yet.
+pub type Ahead = BTreeMap<AgentId, AgentState>;
+
+/// Everyone who could be asked: the group's members, or all agents where there is no group.
+pub fn members(tenant: &Tenant, queue: QueueId) -> Box<dyn Iterator<Item = (AgentId, MemberPriority)> + '_> {
+    match queue {
+        Some(group) => Box::new(
+            tenant
+                .config
+                .group(group)
+                .into_iter()
+                .flat_map(|group| &group.members)
+                .map(|member| (member.agent_id, member.priority)),
+        ),
+        None => Box::new(tenant.agents.keys().map(|id| (*id, MemberPriority::Normal))),
+    }
+}
+
+fn candidate(
+    state: Option<&AgentState>,
+    agent_id: AgentId,
+    priority: MemberPriority,
+    refused: Option<Refusal>,
+) -> Candidate {
+    Candidate {
+        agent_id,
+        load: state.map_or(0, AgentState::load),
+        capacity: state.map_or(0, |state| state.capacity),
+        priority,
+        last_assigned_at: state.and_then(|state| state.last_assigned_at),
+        refused,
+    }
+}
+
+fn refusal(tenant: &Tenant, id: AgentId, agent: Option<&Agent>, priority: MemberPriority) -> Refusal {
+    let deleted = tenant.config.agent(id).is_some_and(|record| record.deleted);
+    let Some(state) = agent.and_then(Agent::state) else {
+        return if deleted { Refusal::Deleted } else { Refusal::Offline };
+    };
+    match state.seen_status() {
+        _ if deleted || state.deleted => Refusal::Deleted,
+        _ if priority == MemberPriority::Supervisor => Refusal::SupervisorMember,
+        AgentStatus::Offline => Refusal::Offline,
+        AgentStatus::NotAccepting => Refusal::NotAccepting,
+        AgentStatus::Accepting if !state.has_room() => Refusal::AtCapacity,
+        AgentStatus::Accepting => Refusal::Unknown,
+    }
+}
+
+/// Why something happened.
+pub struct Why {
+    pub strategy: Option<Strategy>,
+    pub rule: DecisionRule,
+    pub candidates: Vec<Candidate>,
+    pub author: Author,
+    pub cause: Option<Uuid>,
+}
+
+impl Why {
+    pub fn decision(
+        &self,
+        tenant: &Tenant,
+        chosen: Option<AgentId>,
+        waiting_since: Option<Timestamp>,
+    ) -> Decision {
+        Decision {
+            strategy: self.strategy,
+            config_revision: tenant.config.revision,
+            candidates: self.candidates.clone(),
+            chosen,
+            rule: self.rule,
+            waiting_since,
+            took_us: 0,
+        }
+    }
+}
+
+/// The agent who was named by a person, as the only candidate.
+pub fn named(tenant: &Tenant, id: AgentId) -> Vec<Candidate> {
+    vec![candidate(tenant.agents.get(&id).and_then(Agent::state), id, MemberPriority::Normal, None)]
+}
+
+/// Takes a conversation over into an agent's state.
+pub fn hold(to: &mut AgentState, id: ConversationId, life: &LifeState, now: Timestamp) {
+    to.conversations.push(Held { conversation_id: id, thread_id: life.thread_id, since: now });
+    // Grows with each assignment even within one millisecond, so that taking turns works.
+    let after = |last: Timestamp| last.plus(Duration::from_millis(1));
+    to.last_assigned_at = Some(to.last_assigned_at.map_or(now, |last| after(last).max(now)));
+}
+
+/// Adds to `plan` what makes `agent` the assignee, on the conversation's side.
+pub fn assign(
+    tenant: &Tenant,
+    plan: &mut Plan,
+    (id, conversation): (ConversationId, &Conversation),
+    life: &LifeState,
+    agent: AgentId,
+    why: &Why,
+) {
+    let mut next = life.clone();
+    next.status = ThreadStatus::Active;
+    next.assignee_id = Some(agent);
+    next.participants.retain(|participant| Some(*participant) != life.assignee_id && *participant != agent);
+    next.participants.insert(0, agent);
+    let mut desk = conversation.next_desk(life);
+    let waiting_since = desk.queue.take().map(|entry| entry.since).or(Some(life.started_at));
+    desk.last_agent_id = Some(agent);
+    let group_id = next.group_id;
+    plan.life(id, why.author, why.cause, Body::Assigned(Assigned { agent_id: agent, group_id, state: next }));
+    plan.decided(id, why.author, why.cause, why.decision(tenant, Some(agent), waiting_since), desk);
+}

@@ -1,0 +1,107 @@
+//! The rules: what is decided about a command, a chore, or the passing of time. One file a family.
+
+mod assign;
+mod care;
+mod close;
+mod decide;
+mod drain;
+pub(super) mod lists;
+pub(super) mod mend;
+mod presence;
+mod status;
+mod thread;
+
+pub use decide::members;
+
+use std::time::Duration;
+
+use bus_schema::{
+    ErrorCode, IncarnationId,
+    command::{Command, CommandRequest, Outcome},
+    limits::COMMAND_WAIT_MS,
+};
+
+use super::{
+    chores::Chore,
+    plan::{Job, Step},
+    shared::Shared,
+    tenant::Tenant,
+};
+
+/// Answers what changes nothing at once; none for what has to be decided in turn.
+pub fn answer(tenant: &mut Tenant, request: &CommandRequest, shared: &Shared) -> Option<Outcome> {
+    Some(match &request.command {
+        Command::Admit { group_id, widget_id, .. } => drain::admit(tenant, *group_id, *widget_id),
+        Command::PresenceDigest { incarnation, agents } => presence::digest(tenant, *incarnation, agents),
+        Command::ListConversations { view, group_id, limit, cursor } => {
+            let page =
+                lists::Page { view: *view, group: *group_id, limit: *limit, cursor: cursor.as_deref() };
+            lists::conversations(tenant, &request.actor, &page, shared.now)
+        }
+        Command::GetConversation { conversation_id } => {
+            lists::conversation(tenant, *conversation_id, shared.now)
+        }
+        Command::ListAgents => lists::agents(tenant),
+        Command::Decline { .. }
+        | Command::Transfer { .. }
+        | Command::Join { .. }
+        | Command::Leave { .. }
+        | Command::Reopen { .. }
+        | Command::SetPriority { .. }
+        | Command::SetSkills { .. } => refused(ErrorCode::InvalidRequest, "the router does not do this yet"),
+        Command::Presence { .. }
+        | Command::SetStatus { .. }
+        | Command::Take { .. }
+        | Command::Assign { .. }
+        | Command::Close { .. } => return None,
+    })
+}
+
+/// Decides a command. Whoever asked has given up on one that is too old: it must not happen behind their back.
+pub fn command(tenant: &mut Tenant, job: &Job, shared: &mut Shared) -> Step {
+    if shared.now.since(job.arrived) >= Duration::from_millis(COMMAND_WAIT_MS) {
+        return Step::Reply(bus_schema::ErrorBody::from(ErrorCode::Timeout).into());
+    }
+    let request = &job.request;
+    match &request.command {
+        Command::Presence { incarnation, agents } => presence::report(tenant, *incarnation, agents, shared),
+        Command::SetStatus { agent_id, status } => status::set(tenant, request, *agent_id, *status, shared),
+        Command::Take { conversation_id, thread_id } => {
+            assign::take(tenant, request, *conversation_id, *thread_id, shared)
+        }
+        Command::Assign { conversation_id, thread_id, agent_id } => {
+            assign::assign(tenant, request, *conversation_id, *thread_id, *agent_id, shared)
+        }
+        Command::Close { conversation_id, thread_id, reason } => {
+            close::close(tenant, request, *conversation_id, *thread_id, *reason)
+        }
+        _ => Step::Nothing,
+    }
+}
+
+pub fn chore(tenant: &mut Tenant, chore: Chore, shared: &mut Shared) -> Step {
+    match chore {
+        Chore::Drain(queue) => drain::drain(tenant, queue, shared),
+        Chore::Care(agent) => care::care(tenant, agent, shared),
+        Chore::Requeue(conversation) => mend::requeue(tenant, conversation),
+        Chore::Shed(agent) => mend::shed(tenant, agent, shared),
+    }
+}
+
+/// Lines up what the passing of time asks for.
+pub fn due(tenant: &mut Tenant, dead: &[IncarnationId], shared: &Shared) {
+    while let Some((at, agent)) = tenant.due.first().copied().filter(|(at, _)| *at <= shared.now) {
+        tenant.due.remove(&(at, agent));
+        if let Some(agent) = tenant.agents.get_mut(&agent) {
+            agent.due = None;
+        }
+        tenant.chores.add(Chore::Care(agent));
+    }
+    for agent in dead.iter().filter_map(|incarnation| tenant.named.get(incarnation)).flatten() {
+        tenant.chores.add(Chore::Care(*agent));
+    }
+}
+
+fn refused(code: ErrorCode, message: &str) -> Outcome {
+    bus_schema::ErrorBody::new(code, message).into()
+}

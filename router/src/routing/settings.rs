@@ -1,0 +1,41 @@
+//! What a routing core is told once, and the bounds of everything it holds.
+
+use std::time::Duration;
+
+use bus_schema::{Epoch, IncarnationId, Shard};
+
+/// Fixed for the life of a core.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    pub shard: Shard,
+    pub epoch: Epoch,
+    /// This run of this router: part of the ids of its writes, so that it recognises them.
+    pub incarnation: IncarnationId,
+    /// How long an agent, or an edge, may be away before others take over.
+    pub agent_grace: Duration,
+}
+
+/// Writes, and reads after mismatches, that are under way at once. The server takes 50 batches of a stream.
+pub const IN_FLIGHT_MAX: usize = 32;
+/// Decisions made in one call; the rest follows in the next.
+pub const STEPS_PER_CALL: usize = 512;
+/// Commands of one tenant that wait to be decided or for a write.
+pub const COMMANDS_PER_TENANT_MAX: usize = 4096;
+/// Conversations that change hands in one batch.
+pub const CONVERSATIONS_PER_BATCH: usize = 8;
+/// So often a batch is tried before it is halved.
+pub const TRIES_BEFORE_HALVING: u32 = 5;
+/// Agents whose presence changes in one batch.
+pub const AGENTS_PER_BATCH: usize = 16;
+/// Reports of one presence command or digest.
+pub const REPORTS_MAX: usize = 1024;
+/// A new number of connections alone is written at most this much later.
+pub const CONNECTIONS_WRITTEN_WITHIN: Duration = Duration::from_secs(30);
+/// After a refusal that reading again cannot mend, the subject is left alone for this long.
+pub const PAUSE: Duration = Duration::from_millis(250);
+/// Mismatches in a row without any news on the subject before it is paused.
+pub const STALE_MISMATCHES_MAX: u8 = 3;
+/// How often all states are compared with each other.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// Leases of edges that nothing names any more are forgotten after this time.
+pub const LEASE_FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);

@@ -1,0 +1,49 @@
+//! The sweep: looks for what the invariants forbid, and has it put right if the next sweep finds it again.
+//!
+//! States of one batch are read one after the other, so what looks wrong once may be half of a change.
+
+use std::collections::BTreeSet;
+
+use super::{
+    chores::Chore,
+    rules::mend::{is_orphan, is_strange},
+    shared::Shared,
+    slot::Key,
+    tenant::Tenant,
+};
+
+pub fn sweep(tenant: &mut Tenant, shared: &mut Shared) {
+    let found = look(tenant);
+    for chore in found.intersection(&tenant.suspects).copied().collect::<Vec<_>>() {
+        shared.counters.mended += 1;
+        tenant.chores.add(chore);
+    }
+    tenant.suspects = found;
+}
+
+fn look(tenant: &Tenant) -> BTreeSet<Chore> {
+    let mut found = BTreeSet::new();
+    for key in tenant.open.values().flatten() {
+        let conversation = tenant.conversations.get(&key.conversation);
+        if conversation.is_some_and(|conversation| is_orphan(tenant, key.conversation, conversation)) {
+            found.insert(Chore::Requeue(key.conversation));
+        }
+    }
+    for (id, agent) in &tenant.agents {
+        let held = agent.stored().filter(|_| agent.lock.is_free()).map(|state| &state.conversations);
+        if held.into_iter().flatten().any(|held| is_strange(tenant, *id, held)) {
+            found.insert(Chore::Shed(*id));
+        }
+    }
+    for (id, queue) in &tenant.queues {
+        let (Some(head), Some(best)) = (queue.waiting.first(), queue.eligible.first()) else { continue };
+        let busy = queue.served
+            || tenant.is_locked(Key::Conversation(head.conversation))
+            || tenant.is_locked(Key::Agent(best.agent))
+            || tenant.chores.contains(Chore::Drain(*id));
+        if !busy {
+            found.insert(Chore::Drain(*id));
+        }
+    }
+    found
+}

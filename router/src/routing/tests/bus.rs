@@ -1,0 +1,127 @@
+//! A model of the log: compare-and-set on each subject, all of a batch or none. It checks what is stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bus_schema::{
+    AgentId, Body, ConversationId, Event, Subject, ThreadId, Timestamp,
+    state::{AgentState, DecisionRule, LifeState, QueueEntry, ThreadStatus},
+};
+
+use super::super::{Message, Stored};
+
+#[derive(Default)]
+pub struct Bus {
+    pub log: Vec<Stored>,
+    last: BTreeMap<Subject, u64>,
+    agents: BTreeMap<AgentId, AgentState>,
+    life: BTreeMap<ConversationId, LifeState>,
+    waits: BTreeMap<ConversationId, QueueEntry>,
+    closed: BTreeSet<ThreadId>,
+    /// Where one router decides, nobody is passed over; several can cross.
+    pub strict_fifo: bool,
+}
+
+impl Bus {
+    pub fn strict() -> Self {
+        Self { strict_fifo: true, ..Self::default() }
+    }
+
+    pub fn last_seq(&self, subject: Subject) -> u64 {
+        self.last.get(&subject).copied().unwrap_or(0)
+    }
+
+    pub fn last(&self, subject: Subject) -> Option<Stored> {
+        self.after(subject, 0).last().cloned()
+    }
+
+    fn after(&self, subject: Subject, seq: u64) -> impl Iterator<Item = &Stored> {
+        self.log.iter().filter(move |stored| stored.subject == subject && stored.seq > seq)
+    }
+
+    pub fn agent(&self, id: AgentId) -> Option<&AgentState> {
+        self.agents.get(&id)
+    }
+
+    pub fn life(&self, id: ConversationId) -> Option<&LifeState> {
+        self.life.get(&id)
+    }
+
+    /// All or nothing.
+    pub fn publish(&mut self, messages: &[Message], at: Timestamp) -> Option<Vec<u64>> {
+        if messages.iter().any(|message| self.last_seq(message.subject) != message.expected) {
+            return None;
+        }
+        Some(messages.iter().map(|message| self.store(message.subject, message.event.clone(), at)).collect())
+    }
+
+    pub fn store(&mut self, subject: Subject, event: Event, at: Timestamp) -> u64 {
+        let seq = self.log.len() as u64 + 1;
+        self.check(subject, &event, seq, at);
+        self.last.insert(subject, seq);
+        // The payload travels as bytes, so that what does not round-trip is found.
+        self.log.push(Stored::decode(subject, seq, at, &event.encode()));
+        seq
+    }
+
+    fn check(&mut self, subject: Subject, event: &Event, seq: u64, at: Timestamp) {
+        if let Some(state) = event.body.agent_state() {
+            if let Some(before) = self.agents.get(&state.agent_id) {
+                let grew = state.load() > before.load();
+                assert!(!grew || state.load() <= before.capacity, "never-over-capacity at {seq}: {state:?}");
+            } else {
+                assert!(state.load() <= state.capacity, "never-over-capacity at {seq}");
+            }
+            self.agents.insert(state.agent_id, state.clone());
+        }
+        let Some((id, _)) = subject.conversation() else { return };
+        if let Some(state) = event.body.life_state() {
+            let open = self.life.get(&id).filter(|life| life.status.is_open());
+            let starts = matches!(event.body, Body::Started(_));
+            assert!(open.is_some() != starts, "one-thread at {seq}");
+            assert!(open.is_none_or(|life| life.thread_id == state.thread_id), "one-thread at {seq}");
+            assert!(!self.closed.contains(&state.thread_id), "closed-is-closed at {seq}");
+            if state.status != ThreadStatus::Closed {
+                assert_eq!(state.status == ThreadStatus::Active, state.assignee_id.is_some(), "at {seq}");
+            } else {
+                self.closed.insert(state.thread_id);
+                self.waits.remove(&id);
+            }
+            let mut state = state.clone();
+            if starts {
+                (state.started_at, state.started_seq) = (at, Some(seq));
+            } else {
+                assert!(state.started_seq.is_some(), "a later state says where its thread started");
+            }
+            self.life.insert(id, state);
+        }
+        if let Body::Decided(decided) = &event.body {
+            let by_rule =
+                matches!(decided.decision.rule, DecisionRule::LeastLoaded | DecisionRule::RoundRobin);
+            if self.strict_fifo && by_rule {
+                self.check_fifo(id, seq);
+            }
+            match &decided.state.queue {
+                Some(entry) => self.waits.insert(id, entry.clone()),
+                None => self.waits.remove(&id),
+            };
+        }
+    }
+
+    fn check_fifo(&self, id: ConversationId, seq: u64) {
+        let life = &self.life[&id];
+        let rank = |id: &ConversationId, life: &LifeState| {
+            let entry = self.waits.get(id);
+            let start = (life.started_at, life.started_seq.unwrap_or(0));
+            entry.map_or(start, |entry| (entry.since, entry.since_seq))
+        };
+        for (other, waiting) in &self.life {
+            let waits = waiting.status == ThreadStatus::Queued && self.waits.contains_key(other);
+            if waits && waiting.group_id == life.group_id {
+                assert!(
+                    rank(other, waiting) > rank(&id, life),
+                    "fifo at {seq}: {other} waits longer than {id}"
+                );
+            }
+        }
+    }
+}

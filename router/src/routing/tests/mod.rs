@@ -1,0 +1,8 @@
+//! Scenarios in a small language, and random walks over a model of the bus.
+
+mod bus;
+mod commands;
+mod lists;
+mod presence;
+mod queues;
+mod world;

@@ -1,0 +1,274 @@
+//! Starting, waiting, being assigned by a rule.
+
+use std::time::Duration;
+
+use bus_schema::{
+    ErrorCode,
+    claims::Role,
+    command::{Actor, Answer, Command, Outcome},
+    config::{MemberPriority, WhenOffline},
+    state::{CloseReason, DecisionRule, QueueReason, Refusal, Strategy, ThreadStatus},
+};
+
+use super::world::*;
+
+#[test]
+fn a_start_goes_to_a_free_agent_with_its_reasons() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[2, 2]);
+    world.start(1);
+    assert_eq!(world.life_kinds(1), ["started", "assigned"]);
+    let life = world.life(1).clone();
+    assert_eq!((life.status, life.assignee_id), (ThreadStatus::Active, Some(agent(1))));
+    assert_eq!(life.participants, [agent(1)]);
+    assert!(life.started_seq.is_some());
+    assert!(world.state(agent(1)).holds(conversation(1)));
+    let decision = world.decision(1);
+    assert_eq!((decision.rule, decision.chosen), (DecisionRule::LeastLoaded, Some(agent(1))));
+    assert_eq!(decision.candidates.len(), 2);
+    assert!(decision.candidates.iter().all(|candidate| candidate.load == 0 && candidate.refused.is_none()));
+    world.check();
+}
+
+#[test]
+fn least_loaded_counts_the_share_of_capacity_used() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[2, 10]);
+    for n in 1..=12 {
+        world.start(n);
+    }
+    assert_eq!((world.load(agent(1)), world.load(agent(2))), (2, 10));
+    for n in 1..=12 {
+        let decision = world.decision(n);
+        let share = |c: &bus_schema::state::Candidate| f64::from(c.load) / f64::from(c.capacity);
+        let open = decision.candidates.iter().filter(|c| c.refused.is_none());
+        let least = open.map(share).fold(f64::INFINITY, f64::min);
+        let chosen = decision.candidates.iter().find(|c| Some(c.agent_id) == decision.chosen).unwrap();
+        assert_eq!(share(chosen), least);
+    }
+}
+
+#[test]
+fn round_robin_spreads_within_one() {
+    let mut world = World::with_group(Strategy::RoundRobin, &[100, 50, 100]);
+    for n in 1..=31 {
+        world.start(n);
+        let loads = [1, 2, 3].map(|n| world.load(agent(n)));
+        assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 1, "{loads:?}");
+    }
+}
+
+#[test]
+fn round_robin_takes_turns_within_one_batch_and_millisecond() {
+    let mut world = World::with_group(Strategy::RoundRobin, &[50, 50, 50]);
+    (1..=3).for_each(|n| world.stop_accepting(agent(n)));
+    for n in 1..=30 {
+        world.start(n);
+    }
+    world.hold_writes = true;
+    for n in 1..=3 {
+        let status = bus_schema::state::RoutingStatus::Accepting;
+        let actor = Actor::agent(agent(n), Role::Agent);
+        world.send(actor, Command::SetStatus { agent_id: agent(n), status });
+    }
+    world.release_writes();
+    assert_eq!([1, 2, 3].map(|n| world.load(agent(n))).iter().sum::<u32>(), 30);
+    let loads = [1, 2, 3].map(|n| world.load(agent(n)));
+    assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 1, "{loads:?}");
+    world.check();
+}
+
+#[test]
+fn the_longest_waiting_is_assigned_first_when_an_agent_accepts() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[3]);
+    world.stop_accepting(agent(1));
+    for n in 1..=5 {
+        world.start(n);
+        assert_eq!(world.life_kinds(n), ["started", "queued"]);
+    }
+    assert_eq!(world.decision(1).rule, DecisionRule::NobodyFree);
+    assert_eq!(world.decision(1).candidates[0].refused, Some(Refusal::NotAccepting));
+    world.accept(agent(1));
+    assert_eq!([1, 2, 3, 4, 5].map(|n| world.assignee(n).is_some()), [true, true, true, false, false]);
+    world.close(1, Actor::visitor(visitor(1)));
+    assert!(world.assignee(4).is_some());
+    assert!(world.assignee(5).is_none());
+    world.check();
+}
+
+#[test]
+fn a_queue_says_why_it_waits() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
+    world.start(1);
+    world.start(2);
+    let desk = |n: u128, world: &World| {
+        let last = world.bus.log.iter().rev().find_map(|stored| {
+            let event = stored.event.as_ref()?;
+            let desk = event.body.desk_state().filter(|_| event.conversation_id == Some(conversation(n)))?;
+            desk.queue.clone()
+        });
+        last.unwrap()
+    };
+    assert_eq!(desk(2, &world).reason, QueueReason::AllBusy);
+    world.configure_group(2, Strategy::Manual, &[agent(1)]);
+    world.start_in(3, Some(group(2)));
+    assert_eq!(desk(3, &world).reason, QueueReason::Manual);
+}
+
+#[test]
+fn a_manual_group_waits_for_someone_to_take() {
+    let mut world = World::with_group(Strategy::Manual, &[2]);
+    world.start(1);
+    assert_eq!(world.assignee(1), None);
+    assert_eq!(code(&world.take(1, agent(1), Role::Agent)), None);
+    assert_eq!(world.assignee(1), Some(agent(1)));
+    world.check();
+}
+
+#[test]
+fn members_who_come_first_are_asked_first_and_supervisors_never() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1, 1, 1]);
+    world.change_group(1, |group| {
+        group.members[0].priority = MemberPriority::Supervisor;
+        group.members[1].priority = MemberPriority::Last;
+        group.members[2].priority = MemberPriority::First;
+    });
+    for n in 1..=3 {
+        world.start(n);
+    }
+    assert_eq!([1, 2, 3].map(|n| world.assignee(n)), [Some(agent(3)), Some(agent(2)), None]);
+    world.check();
+}
+
+#[test]
+fn a_thread_without_a_group_goes_to_anyone_of_the_tenant() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
+    world.start_in(1, None);
+    assert_eq!(world.assignee(1), Some(agent(1)));
+}
+
+#[test]
+fn a_group_that_is_deleted_leaves_its_queue_to_everyone() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
+    world.configure_group(2, Strategy::LeastLoaded, &[]);
+    world.start_in(1, Some(group(2)));
+    assert_eq!(world.assignee(1), None);
+    world.change_group(2, |group| group.deleted = true);
+    assert_eq!(world.assignee(1), Some(agent(1)));
+    world.check();
+}
+
+#[test]
+fn new_members_serve_the_queue_at_once() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[2]);
+    world.configure_group(2, Strategy::LeastLoaded, &[]);
+    world.start_in(1, Some(group(2)));
+    world.configure_group(2, Strategy::LeastLoaded, &[agent(1)]);
+    assert_eq!(world.assignee(1), Some(agent(1)));
+}
+
+#[test]
+fn more_capacity_serves_the_queue_at_once_and_less_takes_nothing_away() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
+    world.start(1);
+    world.start(2);
+    assert_eq!(world.assignee(2), None);
+    world.configure_agent(agent(1), 2);
+    assert_eq!(world.assignee(2), Some(agent(1)));
+    world.configure_agent(agent(1), 1);
+    assert_eq!((world.state(agent(1)).capacity, world.load(agent(1))), (1, 2));
+    world.close(1, Actor::visitor(visitor(1)));
+    world.start(3);
+    assert_eq!(world.assignee(3), None);
+    world.check();
+}
+
+#[test]
+fn a_full_queue_turns_starts_away() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
+    world.change_group(1, |group| group.queue_max = Some(1));
+    for n in 1..=3 {
+        world.start(n);
+    }
+    assert_eq!(world.life_kinds(2), ["started", "queued"]);
+    assert_eq!(world.life_kinds(3), ["started", "closed"]);
+    let admit =
+        Command::Admit { conversation_id: conversation(4), group_id: Some(group(1)), widget_id: None };
+    assert_eq!(code(&world.command(Actor::SYSTEM, admit)), Some(ErrorCode::QueueFull));
+    world.check();
+}
+
+#[test]
+fn a_group_that_closes_when_nobody_is_there_does() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
+    world.change_group(1, |group| group.when_offline = WhenOffline::Close);
+    let admit =
+        || Command::Admit { conversation_id: conversation(4), group_id: Some(group(1)), widget_id: None };
+    let admitted = Outcome::Accepted { answer: Answer::Admitted { group_id: Some(group(1)) } };
+    assert_eq!(world.command(Actor::SYSTEM, admit()), admitted);
+    world.disconnect(agent(1), edge(1), 2);
+    assert_eq!(code(&world.command(Actor::SYSTEM, admit())), Some(ErrorCode::GroupOffline));
+    world.start(1);
+    assert_eq!(world.life(1).status, ThreadStatus::Closed);
+    assert_eq!(world.life_kinds(1), ["started", "closed"]);
+    let reason = world.bus.log.iter().rev().find_map(|s| match &s.event.as_ref()?.body {
+        bus_schema::Body::Closed(closed) => Some(closed.reason),
+        _ => None,
+    });
+    assert_eq!(reason, Some(CloseReason::GroupOffline));
+}
+
+#[test]
+fn an_unknown_group_is_not_admitted() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
+    let admit =
+        Command::Admit { conversation_id: conversation(4), group_id: Some(group(9)), widget_id: None };
+    assert_eq!(code(&world.command(Actor::SYSTEM, admit)), Some(ErrorCode::NotFound));
+}
+
+#[test]
+fn five_hundred_starts_fill_everyone_exactly() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[7; 20]);
+    for n in 1..=500 {
+        world.start(n);
+    }
+    assert!((1..=20).all(|n| world.load(agent(n)) == 7));
+    assert_eq!((1..=500).filter(|n| world.assignee(*n).is_some()).count(), 140);
+    assert_eq!(world.routing.stats().queued, 360);
+    world.check();
+}
+
+#[test]
+fn a_restarted_router_goes_on_where_the_log_ends() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[2]);
+    for n in 1..=6 {
+        world.start(n);
+    }
+    world.hold_writes = true;
+    world.start(7);
+    let reason = CloseReason::Resolved;
+    let close = Command::Close { conversation_id: conversation(1), thread_id: None, reason };
+    world.send(Actor::visitor(visitor(1)), close);
+    assert_eq!(world.held.len(), 2);
+    world.hold_writes = false;
+    world.held.clear();
+    world.restart();
+    assert_eq!(world.life_kinds(7), ["started", "queued"]);
+    world.close(1, Actor::visitor(visitor(1)));
+    assert!(world.assignee(3).is_some());
+    world.wait(Duration::from_secs(30));
+    world.check();
+}
+
+#[test]
+fn an_unreadable_state_freezes_its_subject_and_nothing_else() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[5]);
+    world.start(1);
+    let at = world.now;
+    let junk = |subject, seq| super::super::Stored::decode(subject, seq, at, b"{\"v\":1}");
+    let seq = world.bus.log.len() as u64 + 100;
+    world.input(super::super::Input::Log(junk(life_subject(conversation(1)), seq)));
+    assert_eq!(world.routing.counters().unreadable, 1);
+    assert_eq!(world.routing.frozen(10), [life_subject(conversation(1))]);
+    assert_eq!(code(&world.close(1, Actor::visitor(visitor(1)))), Some(ErrorCode::Internal));
+    world.start(2);
+    assert_eq!(world.assignee(2), Some(agent(1)));
+}

@@ -1,0 +1,422 @@
+//! A small language for scenarios: one router, one model bus, time that moves when told to.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bus_schema::{
+    AccountId, AgentId, Author, AuthorType, Body, CommandId, ConversationId, Epoch, Event, EventId, GroupId,
+    IncarnationId, Lane, Shard, Subject, TenantId, ThreadId, Timestamp, Visibility, VisitorId,
+    claims::Role,
+    command::{Actor, Answer, Command, CommandRequest, Outcome, PresenceReport},
+    config::{AgentRecord, GroupRecord, Member, MemberPriority, Record, WhenOffline},
+    event::Started,
+    state::{
+        AgentState, CloseReason, Decision, Extra, LifeState, RoutingStatus, StartSource, Strategy,
+        ThreadStatus,
+    },
+};
+use uuid::Uuid;
+
+use super::super::{Effect, Input, Routing, Settings, Token, WriteFailure, invariants};
+use super::bus::Bus;
+
+pub const TENANT: TenantId = TenantId::from_uuid(Uuid::from_u128(1));
+pub const GRACE: Duration = Duration::from_secs(20);
+
+pub fn agent(n: u128) -> AgentId {
+    AgentId::from_uuid(Uuid::from_u128(0xA000 + n))
+}
+
+pub fn group(n: u128) -> GroupId {
+    GroupId::from_uuid(Uuid::from_u128(0x6000 + n))
+}
+
+pub fn conversation(n: u128) -> ConversationId {
+    ConversationId::of(TENANT, visitor(n))
+}
+
+pub fn visitor(n: u128) -> VisitorId {
+    VisitorId::from_uuid(Uuid::from_u128(0x7000 + n))
+}
+
+pub fn edge(n: u128) -> IncarnationId {
+    IncarnationId::from_uuid(Uuid::from_u128(0xE000 + n))
+}
+
+pub fn settings(incarnation: u128) -> Settings {
+    Settings {
+        shard: Shard(0),
+        epoch: Epoch::from_uuid(Uuid::from_u128(99)),
+        incarnation: IncarnationId::from_uuid(Uuid::from_u128(0xB000 + incarnation)),
+        agent_grace: GRACE,
+    }
+}
+
+pub fn life_subject(id: ConversationId) -> Subject {
+    Subject::Conversation { shard: Shard(0), tenant: TENANT, conversation: id, lane: Lane::Life }
+}
+
+pub fn agent_record(id: AgentId, capacity: u32, revision: u64) -> AgentRecord {
+    AgentRecord {
+        agent_id: id,
+        tenant_id: TENANT,
+        account_id: AccountId::NIL,
+        name: "somebody".into(),
+        role: Role::Agent,
+        capacity,
+        skills: Vec::new(),
+        avatar_url: None,
+        job_title: None,
+        revision,
+        deleted: false,
+    }
+}
+
+pub fn group_record(id: GroupId, strategy: Strategy, members: &[AgentId], revision: u64) -> GroupRecord {
+    let member = |agent: &AgentId| Member { agent_id: *agent, priority: MemberPriority::Normal };
+    GroupRecord {
+        group_id: id,
+        tenant_id: TENANT,
+        name: "group".into(),
+        strategy,
+        second_strategy: Strategy::LeastLoaded,
+        members: members.iter().map(member).collect(),
+        queue_max: None,
+        when_offline: WhenOffline::Keep,
+        revision,
+        deleted: false,
+    }
+}
+
+/// A start as an edge writes it.
+pub fn started(n: u128, thread: ThreadId, group: Option<GroupId>, at: Timestamp) -> Event {
+    let state = LifeState {
+        thread_id: thread,
+        status: ThreadStatus::Queued,
+        group_id: group,
+        assignee_id: None,
+        participants: Vec::new(),
+        started_at: at,
+        started_seq: None,
+        visitor_id: visitor(n),
+        widget_id: None,
+        previous_thread_id: None,
+        extra: Extra::new(),
+    };
+    let start = Started { group_id: group, widget_id: None, source: StartSource::Widget, state };
+    Event {
+        id: EventId::from_uuid(thread.uuid()),
+        cause: None,
+        tenant_id: TENANT,
+        conversation_id: Some(conversation(n)),
+        thread_id: Some(thread),
+        author: Author::visitor(visitor(n)),
+        client_id: None,
+        visibility: Visibility::All,
+        body: Body::Started(start),
+    }
+}
+
+pub struct World {
+    pub bus: Bus,
+    pub routing: Routing,
+    pub now: Timestamp,
+    pub replies: BTreeMap<u64, Outcome>,
+    /// Writes wait in the air instead of being stored.
+    pub hold_writes: bool,
+    pub held: Vec<super::super::Write>,
+    read: usize,
+    next: u128,
+    revision: u64,
+    records: BTreeMap<String, Record>,
+    leases: Vec<IncarnationId>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let mut world = Self {
+            bus: Bus::strict(),
+            routing: Routing::new(settings(0)),
+            now: Timestamp::from_millis(1_000_000),
+            replies: BTreeMap::new(),
+            hold_writes: false,
+            held: Vec::new(),
+            read: 0,
+            next: 1,
+            revision: 0,
+            records: BTreeMap::new(),
+            leases: Vec::new(),
+        };
+        world.input(Input::Activate);
+        world
+    }
+
+    /// One group with these agents, connected and accepting.
+    pub fn with_group(strategy: Strategy, capacities: &[u32]) -> Self {
+        let mut world = Self::new();
+        let agents: Vec<AgentId> = (1..=capacities.len() as u128).map(agent).collect();
+        for (id, capacity) in agents.iter().zip(capacities) {
+            world.configure_agent(*id, *capacity);
+        }
+        world.configure_group(1, strategy, &agents);
+        world.lease(edge(1), true);
+        for id in agents {
+            world.connect(id, edge(1), 1);
+            world.accept(id);
+        }
+        world
+    }
+
+    pub fn input(&mut self, input: Input) {
+        self.routing.handle(input, self.now);
+        self.settle();
+    }
+
+    /// Does what the core asks for until it asks for nothing more and has read the whole log.
+    pub fn settle(&mut self) {
+        loop {
+            while let Some(effect) = self.routing.poll_effect() {
+                self.carry_out(effect);
+            }
+            if let Some(stored) = self.bus.log.get(self.read).cloned() {
+                self.read += 1;
+                self.routing.handle(Input::Log(stored), self.now);
+                continue;
+            }
+            return;
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Write(write) if self.hold_writes => self.held.push(write),
+            Effect::Write(write) => {
+                let input = match self.bus.publish(&write.messages, self.now) {
+                    Some(seqs) => Input::Written { id: write.id, seqs },
+                    None => Input::WriteFailed { id: write.id, why: WriteFailure::Mismatch },
+                };
+                self.routing.handle(input, self.now);
+            }
+            Effect::Reply { token, outcome } => {
+                assert!(self.replies.insert(token.0, outcome).is_none(), "one outcome a command");
+            }
+            Effect::Refresh { subject } => {
+                let last = self.bus.last(subject);
+                self.routing.handle(Input::Refreshed { subject, last }, self.now);
+            }
+        }
+    }
+
+    /// Stores what was held back.
+    pub fn release_writes(&mut self) {
+        self.hold_writes = false;
+        for write in std::mem::take(&mut self.held) {
+            self.carry_out(Effect::Write(write));
+        }
+        self.settle();
+    }
+
+    pub fn wait(&mut self, duration: Duration) {
+        let end = self.now.plus(duration);
+        while self.now < end {
+            self.now = self.now.plus(Duration::from_millis(250));
+            self.input(Input::Tick);
+        }
+    }
+
+    /// A new process in place of this one: everything it knows comes from the log, the configuration and the leases.
+    pub fn restart(&mut self) {
+        self.next += 1;
+        self.routing = Routing::new(settings(self.next));
+        self.read = 0;
+        for record in self.records.values().cloned().collect::<Vec<_>>() {
+            self.routing.handle(Input::Config(record), self.now);
+        }
+        for edge in self.leases.clone() {
+            self.routing.handle(Input::Lease { incarnation: edge, alive: true }, self.now);
+        }
+        let mut last: BTreeMap<Subject, usize> = BTreeMap::new();
+        for (index, stored) in self.bus.log.iter().enumerate() {
+            last.insert(stored.subject, index);
+        }
+        let mut last: Vec<usize> = last.into_values().collect();
+        last.sort_unstable();
+        for index in last {
+            self.routing.handle(Input::Log(self.bus.log[index].clone()), self.now);
+        }
+        self.read = self.bus.log.len();
+        self.input(Input::Activate);
+    }
+
+    fn record(&mut self, record: Record) {
+        self.records.insert(record.key(), record.clone());
+        self.input(Input::Config(record));
+    }
+
+    pub fn configure_agent(&mut self, id: AgentId, capacity: u32) {
+        self.revision += 1;
+        self.record(Record::Agent(agent_record(id, capacity, self.revision)));
+    }
+
+    pub fn delete_agent(&mut self, id: AgentId) {
+        self.revision += 1;
+        self.record(Record::Agent(AgentRecord { deleted: true, ..agent_record(id, 1, self.revision) }));
+    }
+
+    pub fn configure_group(&mut self, n: u128, strategy: Strategy, members: &[AgentId]) {
+        self.revision += 1;
+        self.record(Record::Group(group_record(group(n), strategy, members, self.revision)));
+    }
+
+    pub fn change_group(&mut self, n: u128, change: impl FnOnce(&mut GroupRecord)) {
+        self.revision += 1;
+        let key = format!("group.{TENANT}.{}", group(n));
+        let Some(Record::Group(mut record)) = self.records.get(&key).cloned() else {
+            panic!("no such group")
+        };
+        change(&mut record);
+        record.revision = self.revision;
+        self.record(Record::Group(record));
+    }
+
+    pub fn lease(&mut self, edge: IncarnationId, alive: bool) {
+        self.leases.retain(|known| *known != edge);
+        if alive {
+            self.leases.push(edge);
+        }
+        self.input(Input::Lease { incarnation: edge, alive });
+    }
+
+    pub fn command(&mut self, actor: Actor, command: Command) -> Outcome {
+        self.next += 1;
+        self.repeat(CommandId::from_uuid(Uuid::from_u128(self.next)), actor, command)
+    }
+
+    pub fn send(&mut self, actor: Actor, command: Command) -> u64 {
+        self.next += 1;
+        let (token, command_id) = (self.next as u64, CommandId::from_uuid(Uuid::from_u128(self.next)));
+        let request = CommandRequest { command_id, actor, command };
+        self.input(Input::Command { token: Token(token), tenant: TENANT, request });
+        token
+    }
+
+    pub fn repeat(&mut self, command_id: CommandId, actor: Actor, command: Command) -> Outcome {
+        self.next += 1;
+        let token = self.next as u64;
+        let request = CommandRequest { command_id, actor, command };
+        self.input(Input::Command { token: Token(token), tenant: TENANT, request });
+        self.replies.remove(&token).expect("answered")
+    }
+
+    pub fn report(&mut self, id: AgentId, edge: IncarnationId, rev: u64, connections: u32) -> Outcome {
+        let agents = vec![PresenceReport { agent_id: id, rev, connections }];
+        self.command(Actor::SYSTEM, Command::Presence { incarnation: edge, agents })
+    }
+
+    pub fn connect(&mut self, id: AgentId, edge: IncarnationId, rev: u64) {
+        assert_eq!(self.report(id, edge, rev, 1), Outcome::DONE);
+    }
+
+    pub fn disconnect(&mut self, id: AgentId, edge: IncarnationId, rev: u64) {
+        assert_eq!(self.report(id, edge, rev, 0), Outcome::DONE);
+    }
+
+    pub fn set_status(&mut self, id: AgentId, status: RoutingStatus) -> Outcome {
+        self.command(Actor::agent(id, Role::Agent), Command::SetStatus { agent_id: id, status })
+    }
+
+    pub fn accept(&mut self, id: AgentId) {
+        assert_eq!(self.set_status(id, RoutingStatus::Accepting), Outcome::DONE);
+    }
+
+    pub fn stop_accepting(&mut self, id: AgentId) {
+        assert_eq!(self.set_status(id, RoutingStatus::NotAccepting), Outcome::DONE);
+    }
+
+    pub fn start(&mut self, n: u128) -> ThreadId {
+        self.start_in(n, Some(group(1)))
+    }
+
+    pub fn start_in(&mut self, n: u128, group: Option<GroupId>) -> ThreadId {
+        self.next += 1;
+        let thread = ThreadId::from_uuid(Uuid::from_u128(0x7_0000 + self.next));
+        self.now = self.now.plus(Duration::from_millis(1));
+        self.bus.store(life_subject(conversation(n)), started(n, thread, group, self.now), self.now);
+        self.settle();
+        thread
+    }
+
+    pub fn close(&mut self, n: u128, actor: Actor) -> Outcome {
+        let reason = CloseReason::Resolved;
+        self.command(actor, Command::Close { conversation_id: conversation(n), thread_id: None, reason })
+    }
+
+    pub fn take(&mut self, n: u128, id: AgentId, role: Role) -> Outcome {
+        let command = Command::Take { conversation_id: conversation(n), thread_id: None };
+        self.command(Actor::agent(id, role), command)
+    }
+
+    pub fn assign(&mut self, n: u128, to: AgentId, by: Actor) -> Outcome {
+        let command = Command::Assign { conversation_id: conversation(n), thread_id: None, agent_id: to };
+        self.command(by, command)
+    }
+
+    pub fn life(&self, n: u128) -> &LifeState {
+        self.bus.life(conversation(n)).expect("started")
+    }
+
+    pub fn assignee(&self, n: u128) -> Option<AgentId> {
+        self.life(n).assignee_id
+    }
+
+    pub fn state(&self, id: AgentId) -> &AgentState {
+        self.bus.agent(id).expect("connected before")
+    }
+
+    pub fn load(&self, id: AgentId) -> u32 {
+        self.state(id).load()
+    }
+
+    /// The last decision about a conversation.
+    pub fn decision(&self, n: u128) -> Decision {
+        let of = |stored: &super::super::Stored| match &stored.event.as_ref()?.body {
+            Body::Decided(decided) if stored.event.as_ref()?.conversation_id == Some(conversation(n)) => {
+                Some(decided.decision.clone())
+            }
+            _ => None,
+        };
+        self.bus.log.iter().rev().find_map(of).expect("decided")
+    }
+
+    pub fn life_kinds(&self, n: u128) -> Vec<String> {
+        let of = self.bus.log.iter().filter(|stored| stored.subject == life_subject(conversation(n)));
+        of.filter_map(|stored| Some(stored.event.as_ref()?.body.name().to_owned())).collect()
+    }
+
+    pub fn check(&self) {
+        assert_eq!(invariants::check(&self.routing), Vec::<String>::new());
+    }
+}
+
+pub fn code(outcome: &Outcome) -> Option<bus_schema::ErrorCode> {
+    match outcome {
+        Outcome::Rejected { error } => Some(error.code),
+        Outcome::Accepted { .. } => None,
+    }
+}
+
+pub fn supervisor() -> Actor {
+    Actor::agent(agent(900), Role::Supervisor)
+}
+
+pub fn listed(outcome: Outcome) -> (Vec<bus_schema::protocol::ConversationView>, Option<String>, u64) {
+    match outcome {
+        Outcome::Accepted { answer: Answer::Conversations { conversations, next_cursor, total, .. } } => {
+            (conversations, next_cursor, total)
+        }
+        other => panic!("not a list: {other:?}"),
+    }
+}
+
+pub fn bot() -> Actor {
+    Actor { author: Author { kind: AuthorType::Bot, id: Uuid::from_u128(5) }, role: None }
+}
