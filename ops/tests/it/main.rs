@@ -7,6 +7,7 @@ mod client;
 mod keys;
 mod kit;
 mod lifecycle;
+mod log_cluster;
 mod log_read;
 mod log_write;
 mod orphans;
