@@ -25,17 +25,23 @@ pub struct LiveMsg {
 
 /// Reads a live copy; `None` for what is none.
 pub fn live(message: &Message) -> Option<LiveMsg> {
-    let headers = message.headers.as_ref()?;
+    into_live(message.clone())
+}
+
+/// The same for whoever gives the message away: nothing of it is copied but its subject.
+pub fn into_live(message: Message) -> Option<LiveMsg> {
+    let headers = message.headers?;
     let rest = message.subject.as_str().strip_prefix(LIVE)?;
     let mut subject = String::with_capacity(STORED.len() + rest.len());
     subject.push_str(STORED);
     subject.push_str(rest);
+    let previous = number(&headers, NATS_LAST_SEQUENCE)?;
     let stored = StoredMsg {
         subject,
-        seq: number(headers, NATS_SEQUENCE)?,
+        seq: number(&headers, NATS_SEQUENCE)?,
         at: Timestamp::parse(headers.get(NATS_TIME_STAMP)?.as_str()).ok()?,
-        headers: headers.clone(),
-        payload: message.payload.clone(),
+        headers,
+        payload: message.payload,
     };
-    Some(LiveMsg { previous: number(headers, NATS_LAST_SEQUENCE)?, fence: stored.fence(), stored })
+    Some(LiveMsg { previous, fence: stored.fence(), stored })
 }

@@ -15,7 +15,7 @@ mod write;
 
 pub(crate) use ack::parse as parse_ack;
 pub use leader::StreamEnd;
-pub use live::{LiveMsg, live};
+pub use live::{LiveMsg, into_live, live};
 pub use read::ReadError;
 pub use stored::StoredMsg;
 pub use tail::{DeliverFrom, Tail, TailError};
