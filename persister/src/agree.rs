@@ -87,7 +87,7 @@ mod tests {
 
     fn log(epoch: Epoch, first: u64, last: u64) -> StreamEnd {
         let metadata = [(EPOCH_KEY.to_owned(), epoch.to_string())].into_iter().collect();
-        StreamEnd { first, last, bytes: 0, bytes_max: None, metadata }
+        StreamEnd { first, last, bytes: 0, bytes_max: None, replicas: 1, metadata }
     }
 
     fn stored(seq: u64, at: i64) -> StoredMsg {
