@@ -4,6 +4,7 @@
 
 pub mod fetch;
 pub mod guard;
+pub mod limits;
 pub mod nats;
 pub mod ports;
 pub mod postgres;

@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::out;
+use crate::dev::limits;
 use crate::dev::nats::Sync;
 use layout::Layout;
 use start::System;
@@ -78,6 +79,7 @@ impl From<SyncArg> for Sync {
 /// Brings everything up, says so, and takes it down when told to.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let told_to_stop = on_signals()?;
+    limits::raise_open_files();
     let mut layout = Layout::new(&args.data);
     let _lock = layout.prepare(args.fresh, &args.nats_replicas)?;
     let mut system = System::new(layout);

@@ -82,7 +82,7 @@ async fn group(http: &Http) -> anyhow::Result<String> {
     if let Some(found) = find(http, "/v1/groups", "name", GROUP).await? {
         return found.text_at("/id");
     }
-    let body = json!({ "name": GROUP, "strategy": "least_loaded" });
+    let body = json!({ "name": GROUP, "strategy": "least_loaded", "is_default": true });
     http.post("/v1/groups", &body).await?.ok("making the demo group")?.text_at("/id")
 }
 
