@@ -191,6 +191,7 @@ impl Story {
             presence: Default::default(),
             conversations: vec![held; conversations],
             last_assigned_at: None,
+            offline_since: None,
             deleted: false,
             commands: Vec::new(),
             extra: Extra::new(),
