@@ -68,8 +68,8 @@ struct Reading {
     messages: pull::Stream,
     /// How many messages this consumer has sent.
     count: u64,
-    /// The connection's generation when it was made: it does not survive the server it was made on.
-    generation: u64,
+    /// The connection's count of reconnects when it was made: it may not survive the server it was made on.
+    reconnects: u64,
 }
 
 impl Log {
@@ -101,10 +101,10 @@ impl Tail {
                 self.begin().await?;
                 continue;
             };
-            let generation = reading.generation;
+            let reconnects = reading.reconnects;
             let next = tokio::select! {
                 biased;
-                _ = self.bus.state.wait_for(|state| state.generation != generation) => None,
+                _ = self.bus.state.wait_for(|state| state.reconnects != reconnects) => None,
                 next = reading.messages.next() => next,
             };
             match next {
@@ -180,7 +180,7 @@ impl Tail {
     }
 
     async fn try_begin(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let generation = self.bus.generation();
+        let reconnects = self.bus.state.borrow().reconnects;
         let context = jetstream::new(self.bus.client.clone());
         let config = pull::Config {
             deliver_policy: self.policy(),
@@ -207,7 +207,7 @@ impl Tail {
             .heartbeat(HEARTBEAT)
             .messages()
             .await?;
-        self.reading = Some(Reading { messages, count: 0, generation });
+        self.reading = Some(Reading { messages, count: 0, reconnects });
         self.begun += 1;
         Ok(())
     }

@@ -28,6 +28,8 @@ pub struct BusState {
     pub connected: bool,
     /// Grows whenever live messages may have been lost: readers that see it grow are unverified.
     pub generation: u64,
+    /// How often the connection was made again: what lived on it on the server's side is gone.
+    pub reconnects: u64,
     /// How often a subscription's queue was full and messages were dropped.
     pub slow_consumers: u64,
 }
@@ -68,7 +70,7 @@ pub(super) struct Watcher {
 impl Watcher {
     pub(super) fn new() -> (Arc<Self>, watch::Receiver<BusState>) {
         let (state, receiver) =
-            watch::channel(BusState { connected: true, generation: 0, slow_consumers: 0 });
+            watch::channel(BusState { connected: true, generation: 0, reconnects: 0, slow_consumers: 0 });
         let watcher = Self {
             state,
             seen_first: AtomicBool::new(false),
@@ -88,6 +90,7 @@ impl Watcher {
                 self.connected.set(1.0);
                 self.state.send_modify(|state| {
                     state.generation += u64::from(again);
+                    state.reconnects += u64::from(again);
                     state.connected = true;
                 });
                 if again {
@@ -101,11 +104,20 @@ impl Watcher {
             }
             Event::SlowConsumer(subscription) => {
                 self.slow.increment(1);
+                let mut count = 0;
                 self.state.send_modify(|state| {
                     state.generation += 1;
                     state.slow_consumers += 1;
+                    count = state.slow_consumers;
                 });
-                tracing::warn!(subscription, "a subscription's queue is full: live messages were dropped");
+                // One event for each message that was dropped: a line for each would make it worse.
+                if count.is_power_of_two() {
+                    tracing::warn!(
+                        subscription,
+                        count,
+                        "a subscription's queue is full: live messages were dropped"
+                    );
+                }
             }
             Event::ServerError(error) => {
                 self.errors.increment(1);

@@ -74,12 +74,7 @@ impl Plan {
 
 /// The shards of the settings.
 pub fn shards(settings: &Settings) -> Vec<Shard> {
-    settings
-        .ints(names::SHARDS)
-        .into_iter()
-        .filter_map(|shard| u16::try_from(shard).ok())
-        .map(Shard)
-        .collect()
+    settings.ints(names::SHARDS).into_iter().map(Shard).collect()
 }
 
 /// Creates what is missing and widens what is narrower than planned.

@@ -139,7 +139,7 @@ impl Settings {
     }
 
     /// A list of whole numbers.
-    pub fn ints(&self, name: &str) -> Vec<u32> {
+    pub fn ints(&self, name: &str) -> Vec<u16> {
         self.list(name).iter().map(|item| item.parse().expect("validated as whole numbers")).collect()
     }
 

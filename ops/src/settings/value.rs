@@ -21,7 +21,7 @@ pub enum Kind {
     Bool,
     /// Words separated by commas; may be empty.
     List,
-    /// Whole numbers separated by commas.
+    /// Whole numbers of 16 bits separated by commas.
     Ints,
     /// The path of a file or directory.
     Path,
@@ -87,7 +87,7 @@ impl Kind {
             Self::List => Value::List(split(text)),
             Self::Ints => {
                 let items = split(text);
-                if items.is_empty() || items.iter().any(|item| item.parse::<u32>().is_err()) {
+                if items.is_empty() || items.iter().any(|item| item.parse::<u16>().is_err()) {
                     return Err(self.hint());
                 }
                 Value::List(items)
@@ -117,7 +117,7 @@ impl Kind {
             Self::Int(least, most) => format!("a whole number from {least} to {most}"),
             Self::Bool => "true or false".to_owned(),
             Self::List => "words separated by commas".to_owned(),
-            Self::Ints => "whole numbers separated by commas".to_owned(),
+            Self::Ints => "whole numbers from 0 to 65535, separated by commas".to_owned(),
             Self::Path => "a path".to_owned(),
         }
     }
@@ -159,6 +159,7 @@ mod tests {
             (Kind::Url(&["https"]), "https://a b", false),
             (Kind::Ints, "0, 1", true),
             (Kind::Ints, "", false),
+            (Kind::Ints, "70000", false),
             (Kind::OneOf(&["a"]), "b", false),
         ];
         for (kind, text, right) in cases {

@@ -50,6 +50,20 @@ async fn a_reconnect_raises_the_generation_and_the_check_follows() {
     assert!(bus.generation() >= 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_dropped_for_a_slow_reader_raise_the_generation_without_a_reconnect() {
+    let server = NatsServer::start().await;
+    let bus = connect(server.url()).await;
+    let _never_read = bus.client.subscribe("flood").await.unwrap();
+    for _ in 0..70_000 {
+        bus.client.publish("flood", "x".into()).await.unwrap();
+    }
+    let mut state = bus.state.clone();
+    let seen =
+        tokio::time::timeout(SOON, state.wait_for(|state| state.generation > 0)).await.unwrap().unwrap();
+    assert!(seen.connected && seen.slow_consumers > 0 && seen.reconnects == 0, "{seen:?}");
+}
+
 #[tokio::test]
 async fn provisioning_twice_changes_nothing_and_services_find_all_they_need() {
     let server = NatsServer::start().await;
