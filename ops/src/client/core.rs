@@ -278,8 +278,13 @@ impl Core {
             }
             Pending::Send(conversation, _) => {
                 let error = refusal()?;
-                if let Some(left) = self.outbox.refused(conversation, request, &error, now, rand::random()) {
-                    self.failed(left, error);
+                match self.outbox.refused(conversation, request, &error, now, rand::random()) {
+                    Some(left) => self.failed(left, error),
+                    None => {
+                        if let Some(observer) = &self.observer {
+                            observer.delayed(conversation, &error);
+                        }
+                    }
                 }
             }
         }

@@ -15,7 +15,7 @@ const OUT_MAX: usize = 1024 * 1024;
 const KEPT: usize = 4 * 1024;
 
 #[derive(Debug)]
-pub(super) struct Link {
+pub struct Link {
     socket: Arc<OwnedWriteHalf>,
     out: Vec<u8>,
     written: usize,

@@ -59,6 +59,8 @@ pub trait Observer: Send + Sync {
     fn event(&self, conversation: ConversationId, event: &EventHead<'_>);
     /// A send is done: its answer or its own push came.
     fn sent(&self, _conversation: ConversationId, _client_id: &str, _sent: Sent) {}
+    /// A send was refused for a while; it goes out again.
+    fn delayed(&self, _conversation: ConversationId, _error: &ErrorBody) {}
     /// A send was refused for good or given up.
     fn failed(&self, _conversation: ConversationId, _client_id: &str, _error: &ErrorBody) {}
 }

@@ -50,6 +50,10 @@ impl Http {
         self.request(Method::POST, path, Some(body), None).await
     }
 
+    pub async fn delete(&self, path: &str) -> anyhow::Result<Answer> {
+        self.request(Method::DELETE, path, None, None).await
+    }
+
     /// Changes what is still as `etag` says.
     pub async fn patch(&self, path: &str, body: &Value, etag: &str) -> anyhow::Result<Answer> {
         self.request(Method::PATCH, path, Some(body), Some(etag)).await

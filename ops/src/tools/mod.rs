@@ -2,6 +2,7 @@
 //!
 //! It links no service. What a command finds goes to standard output; what it does meanwhile to standard error.
 
+mod bench;
 mod demo;
 mod doctor;
 mod env;
@@ -38,6 +39,8 @@ enum Command {
     Env(env::Args),
     /// Play the main job: a visitor reaches an agent, and both talk
     Demo(demo::Args),
+    /// Measure it
+    Bench(bench::Args),
     /// Follow the log
     Tail(tail::Args),
     /// Say what is wrong on this machine, and how to mend it
@@ -79,6 +82,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => up::run(args).await,
         Command::Env(args) => env::run(&args),
         Command::Demo(args) => demo::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
         Command::Tail(args) => tail::run(args).await,
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Provision(args) => provision::run(&args).await,

@@ -121,7 +121,7 @@ impl Target {
 
 impl Started {
     /// Runs `ops up` of this same program in a new directory, and waits until all of it is ready.
-    pub async fn start(edges: u16) -> anyhow::Result<Self> {
+    pub async fn start(edges: u16, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("chatbus-").tempdir().context("cannot make a directory")?;
         // The database server runs as another user and has to reach its part of it.
         std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
@@ -131,6 +131,7 @@ impl Started {
         let spec = Spec::new(std::env::current_exe()?)
             .args(["up", "--ports", "auto", "--edges", &edges.to_string(), "--data"])
             .arg(data.clone())
+            .env(settings.iter().map(|(name, value)| (format!("{PREFIX}{name}"), *value)))
             .ending(Signal::INT, DOWN_WITHIN);
         let mut up = Guarded::spawn(&spec, &log)?;
         let file = layout::Layout::new(&data).env_file();

@@ -45,7 +45,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let played = match args.target.find()? {
         Some(target) => play(&target, &script, pace).await?,
         None => {
-            let started = Started::start(2).await?;
+            let started = Started::start(2, &[]).await?;
             let played = play(&started.target, &script, pace).await;
             started.stop().await?;
             played?

@@ -1,0 +1,46 @@
+//! `ops bench`: how fast it is, to the protocol of the benchmarks page.
+//!
+//! Open loops with schedules fixed beforehand, latency from the intended instant, events counted only when they are
+//! everywhere exactly once, and the machine's own limits in the same run. Figures are printed, never tested against.
+
+mod cast;
+mod chat;
+mod echo;
+mod idle;
+mod jetstream;
+mod ledger;
+mod machine;
+mod procs;
+mod report;
+mod run;
+mod schedule;
+mod search;
+mod spread;
+mod store;
+
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Visitors and agents talk at a given rate, or at the highest that holds
+    Chat(Box<chat::Args>),
+    /// Connections that are logged in, and quiet
+    Idle(idle::Args),
+    /// The bare server that others are compared with
+    #[command(hide = true)]
+    EchoServer(echo::ServerArgs),
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.what {
+        What::Chat(args) => chat::run(*args).await,
+        What::Idle(args) => idle::run(args).await,
+        What::EchoServer(args) => echo::serve(&args).await,
+    }
+}
