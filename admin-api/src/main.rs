@@ -1,1 +1,7 @@
-fn main() {}
+//! The admin-api process.
+
+use ops::service::Service;
+
+fn main() -> std::process::ExitCode {
+    ops::service::main(Service::AdminApi, admin_api::run)
+}

@@ -1,0 +1,62 @@
+//! `GET /v1/agents/online` and `PUT /v1/agents/{id}/status`, answered by the router.
+
+use axum::{Json, extract::State};
+use bus_schema::{
+    AgentId, ErrorCode,
+    command::{Answer, Command},
+    protocol::AgentView as Live,
+    state::AgentStatus,
+};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use persister::db::{Id, schema::config::agents};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    access::Caller,
+    app::App,
+    auth::{PutStatus, StatusView},
+    http::{Body, List, PathId, Problem},
+};
+
+/// An agent as routing sees it now.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OnlineAgent {
+    #[schema(value_type = uuid::Uuid)]
+    pub id: AgentId,
+    /// `accepting` or `not_accepting`.
+    #[schema(value_type = String)]
+    pub status: AgentStatus,
+    pub load: u32,
+    pub capacity: u32,
+}
+
+impl From<Live> for OnlineAgent {
+    fn from(agent: Live) -> Self {
+        Self { id: agent.id, status: agent.status, load: agent.load, capacity: agent.capacity }
+    }
+}
+
+/// Agents with a live connection.
+pub async fn online(State(app): State<App>, caller: Caller) -> Result<Json<List<OnlineAgent>>, Problem> {
+    let Answer::Agents { agents } = app.bus.command(&caller, Command::ListAgents).await? else {
+        return Err(ErrorCode::Internal.into());
+    };
+    let online = agents.into_iter().filter(|agent| agent.status != AgentStatus::Offline);
+    Ok(Json(List { data: online.map(OnlineAgent::from).collect(), next_cursor: None }))
+}
+
+/// Sets another agent's status, by command to the router.
+pub async fn put_status(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(id): PathId<AgentId>,
+    Body(body): Body<PutStatus>,
+) -> Result<Json<StatusView>, Problem> {
+    let there = agents::table.find((Id(caller.tenant), Id(id))).filter(agents::deleted_at.is_null());
+    let there = there.select(agents::id).first::<Id<AgentId>>(&mut app.pool.get().await?).await.optional()?;
+    there.ok_or_else(Problem::not_found)?;
+    app.bus.command(&caller, Command::SetStatus { agent_id: id, status: body.status }).await?;
+    Ok(Json(StatusView { status: body.status }))
+}

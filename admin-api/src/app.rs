@@ -1,0 +1,90 @@
+//! What every handler is given.
+
+use std::{ops::Deref, sync::Arc};
+
+use axum::extract::FromRef;
+use ops::{
+    service::misconfigured,
+    settings::{self, Invalid, Settings, Source, names, table::PREFIX},
+};
+use persister::db::Pool;
+use tokio::sync::Notify;
+
+use crate::{
+    auth::{Budgets, Passwords, Tokens},
+    bus::Link,
+    db::{By, Change},
+    http::{Origins, Problem, Proxies},
+};
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+pub struct Shared {
+    pub pool: Pool,
+    pub tokens: Tokens,
+    pub passwords: Passwords,
+    pub budgets: Budgets,
+    pub origins: Origins,
+    pub proxies: Proxies,
+    pub bus: Link,
+    /// Wakes the publisher.
+    pub wake: Arc<Notify>,
+    pub registration_open: bool,
+    /// Bytes of a request's body.
+    pub body_max: usize,
+    pub text_max: usize,
+}
+
+impl App {
+    pub fn new(settings: &Settings, pool: Pool, tokens: Tokens, bus: Link) -> Result<Self, Invalid> {
+        let bytes = |name| settings.limit(name).and_then(|limit| usize::try_from(limit).ok());
+        Ok(Self(Arc::new(Shared {
+            pool,
+            tokens,
+            passwords: Passwords::new(),
+            budgets: Budgets::from_settings(settings),
+            origins: Origins::from_settings(settings),
+            proxies: proxies(settings)?,
+            bus,
+            wake: Arc::new(Notify::new()),
+            registration_open: settings.text(names::REGISTRATION) == "open",
+            body_max: bytes(names::LIMIT_MESSAGE_BYTES).unwrap_or(BODY_CEILING),
+            text_max: bytes(names::LIMIT_TEXT_BYTES).unwrap_or(BODY_CEILING),
+        })))
+    }
+
+    pub async fn change(&self, by: By) -> Result<Change, Problem> {
+        Change::begin(&self.pool, &self.wake, by).await
+    }
+}
+
+/// What holds where the limits are switched off: a body is still held in memory.
+const BODY_CEILING: usize = 16 * 1024 * 1024;
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl FromRef<App> for Proxies {
+    fn from_ref(app: &App) -> Self {
+        app.proxies.clone()
+    }
+}
+
+fn proxies(settings: &Settings) -> Result<Proxies, Invalid> {
+    let listed = settings.list(names::TRUSTED_PROXIES);
+    Proxies::parse(listed).map_err(|error| {
+        misconfigured(settings::Problem {
+            variable: format!("{PREFIX}{}", names::TRUSTED_PROXIES),
+            shown: Some(listed.join(",")),
+            source: Source::Environment,
+            fix: error.to_string(),
+        })
+    })
+}

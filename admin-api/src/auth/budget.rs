@@ -1,0 +1,115 @@
+//! How often passwords may be tried: per address, per account, and altogether.
+//!
+//! Invariant: the maps are bounded by time (what has recovered is forgotten), and no key stands for "unknown":
+//! nobody shares a bucket with strangers.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use bus_schema::{ErrorBody, ErrorCode};
+use governor::{
+    DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+};
+use ops::settings::{Settings, names};
+use sha2::{Digest as _, Sha256};
+
+use crate::http::{Peer, Problem};
+
+/// Tries of one account's password, from anywhere.
+const ACCOUNT_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
+/// Tries of all: what the machine can hash.
+const ALL_PER_MINUTE: NonZeroU32 = NonZeroU32::new(1200).expect("1200 is not 0");
+
+#[derive(Debug, Clone)]
+pub struct Budgets(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// None: switched off.
+    addresses: Option<DefaultKeyedRateLimiter<Peer>>,
+    accounts: DefaultKeyedRateLimiter<[u8; 16]>,
+    all: DefaultDirectRateLimiter,
+    clock: DefaultClock,
+}
+
+impl Budgets {
+    pub fn from_settings(settings: &Settings) -> Self {
+        let per_minute = settings.limit(names::LIMIT_LOGINS_PER_MINUTE_PER_ADDRESS);
+        let per_minute =
+            per_minute.and_then(|limit| NonZeroU32::new(u32::try_from(limit).unwrap_or(u32::MAX)));
+        Self(Arc::new(Inner {
+            addresses: per_minute.map(|limit| RateLimiter::keyed(Quota::per_minute(limit))),
+            accounts: RateLimiter::keyed(Quota::per_minute(ACCOUNT_PER_MINUTE)),
+            all: RateLimiter::direct(Quota::per_minute(ALL_PER_MINUTE)),
+            clock: DefaultClock::default(),
+        }))
+    }
+
+    /// Takes one try, or says when there will be one again.
+    pub fn take(&self, peer: Peer, email: &str) -> Result<(), Problem> {
+        let Inner { addresses, accounts, all, clock } = &*self.0;
+        let now = || clock.now();
+        if let Some(addresses) = addresses {
+            addresses.check_key(&peer).map_err(|until| limited(until.wait_time_from(now())))?;
+        }
+        accounts.check_key(&key(email)).map_err(|until| limited(until.wait_time_from(now())))?;
+        all.check().map_err(|until| limited(until.wait_time_from(now())))
+    }
+
+    /// Forgets keys that have recovered.
+    pub fn forget(&self) {
+        if let Some(addresses) = &self.0.addresses {
+            addresses.retain_recent();
+            addresses.shrink_to_fit();
+        }
+        self.0.accounts.retain_recent();
+        self.0.accounts.shrink_to_fit();
+    }
+}
+
+fn key(email: &str) -> [u8; 16] {
+    let digest = Sha256::digest(email.to_lowercase());
+    let mut key = [0; 16];
+    key.copy_from_slice(&digest[..16]);
+    key
+}
+
+fn limited(wait: Duration) -> Problem {
+    ErrorBody::new(ErrorCode::RateLimited, "too many tries; wait a little").after(wait).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use ops::service::Service;
+
+    use super::*;
+
+    #[test]
+    fn an_account_and_an_address_run_out_and_others_do_not() {
+        let settings = |limit: &str| {
+            Settings::from_pairs(Service::AdminApi, &[(names::LIMIT_LOGINS_PER_MINUTE_PER_ADDRESS, limit)])
+                .unwrap()
+        };
+        let peer = |last| Peer(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)));
+        let budgets = Budgets::from_settings(&settings("15"));
+        for _ in 0..10 {
+            budgets.take(peer(1), "a@example.com").unwrap();
+        }
+        let problem = budgets.take(peer(2), "A@example.com").unwrap_err();
+        assert_eq!(problem.body.code, ErrorCode::RateLimited);
+        assert!(problem.body.after_ms > 0);
+        for n in 0..5 {
+            budgets.take(peer(1), &format!("{n}@example.com")).unwrap();
+        }
+        assert!(budgets.take(peer(1), "new@example.com").is_err());
+        budgets.take(peer(3), "new@example.com").unwrap();
+        budgets.forget();
+        assert!(budgets.take(peer(1), "newer@example.com").is_err(), "what has not recovered is kept");
+        let unlimited = Budgets::from_settings(&settings("0"));
+        for n in 0..100 {
+            unlimited.take(peer(1), &format!("{n}@example.com")).unwrap();
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `POST /v1/auth/login`.
+//!
+//! Invariant: what is answered and how long it takes tell nothing about an account to whom does not know its
+//! password.
+
+use axum::{Json, extract::State};
+use bus_schema::{ErrorBody, ErrorCode, TenantId, claims::STAFF_TOKEN_SECONDS};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use http::HeaderMap;
+use ops::auth::StaffGrant;
+use persister::db::{
+    Id,
+    schema::config::{accounts, agents, tenants},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::session;
+use crate::{
+    agents::AgentView,
+    app::App,
+    clock,
+    db::{AccountRow, AgentRow, TenantRow, meaning},
+    http::{Body, Check, Checks, Peer, Problem},
+    metrics,
+    tenant::TenantView,
+};
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    pub email: String,
+    pub password: String,
+    /// Which tenant, for an account in several.
+    #[serde(default)]
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub tenant_id: Option<TenantId>,
+}
+
+impl Check for Login {
+    fn check(&self, checks: &mut Checks) {
+        checks.email("/email", &self.email);
+        // As long as it may be at all: a shorter one is simply wrong.
+        checks.that("/password", self.password.chars().count() <= 200, "must have at most 200 characters");
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LoggedIn {
+    pub access_token: String,
+    pub refresh_token: String,
+    /// Seconds for which the access token counts.
+    pub expires_in: u64,
+    pub agent: AgentView,
+    pub tenant: TenantView,
+}
+
+pub async fn login(
+    State(app): State<App>,
+    peer: Peer,
+    headers: HeaderMap,
+    Body(login): Body<Login>,
+) -> Result<Json<LoggedIn>, Problem> {
+    let answer = try_login(&app, peer, &headers, login).await;
+    let outcome = answer.as_ref().map_or_else(|problem| problem.body.code.name(), |_| "ok");
+    metrics::login("password", outcome);
+    answer.map(Json)
+}
+
+async fn try_login(app: &App, peer: Peer, headers: &HeaderMap, login: Login) -> Result<LoggedIn, Problem> {
+    app.budgets.take(peer, &login.email)?;
+    let account = {
+        let mut connection = app.pool.get().await?;
+        account_by_email(&mut connection, &login.email).await?
+    };
+    let stored = account.as_ref().and_then(|account| account.password_hash.clone());
+    let right = app.passwords.verify(login.password, stored).await?;
+    let account = account.filter(|_| right).ok_or_else(refused)?;
+    let mut connection = app.pool.get().await?;
+    let mut places = places(&mut connection, &account).await?;
+    if let Some(wanted) = login.tenant_id {
+        places.retain(|(agent, _)| agent.tenant_id.0 == wanted);
+    }
+    match places.as_slice() {
+        [] => Err(refused()),
+        [(agent, tenant)] => begin(app, &mut connection, &account, agent, tenant, headers).await,
+        several => Err(choice(several)),
+    }
+}
+
+fn refused() -> Problem {
+    Problem::new(ErrorCode::Unauthenticated, "the e-mail address or the password is wrong")
+}
+
+fn choice(places: &[(AgentRow, TenantRow)]) -> Problem {
+    let tenants: Vec<_> = places
+        .iter()
+        .map(|(_, tenant)| serde_json::json!({ "id": tenant.tenant_id.0, "name": tenant.name }))
+        .collect();
+    ErrorBody::from(ErrorCode::TenantRequired).with("tenants", tenants).into()
+}
+
+pub async fn account_by_email(
+    connection: &mut AsyncPgConnection,
+    email: &str,
+) -> Result<Option<AccountRow>, Problem> {
+    diesel::define_sql_function!(fn lower(text: diesel::sql_types::Text) -> diesel::sql_types::Text);
+    let found = accounts::table
+        .filter(lower(accounts::email).eq(lower(email)))
+        .filter(accounts::deleted_at.is_null())
+        .select(AccountRow::as_select())
+        .first(connection)
+        .await;
+    Ok(found.optional()?)
+}
+
+/// Where an account works.
+async fn places(
+    connection: &mut AsyncPgConnection,
+    account: &AccountRow,
+) -> Result<Vec<(AgentRow, TenantRow)>, Problem> {
+    let places = agents::table
+        .inner_join(tenants::table.on(tenants::tenant_id.eq(agents::tenant_id)))
+        .filter(agents::account_id.eq(account.id).and(agents::deleted_at.is_null()))
+        .filter(tenants::deleted_at.is_null())
+        .order((agents::created_at, agents::tenant_id))
+        .select((AgentRow::as_select(), TenantRow::as_select()))
+        .load(connection)
+        .await?;
+    Ok(places)
+}
+
+/// A new session of an agent, with its first tokens.
+pub(super) async fn begin(
+    app: &App,
+    connection: &mut AsyncPgConnection,
+    account: &AccountRow,
+    agent: &AgentRow,
+    tenant: &TenantRow,
+    headers: &HeaderMap,
+) -> Result<LoggedIn, Problem> {
+    let user_agent = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let (tenant_id, agent_id, now) = (tenant.tenant_id.0, agent.id.0, clock::now());
+    let id = session::begin(connection, tenant_id, agent_id, user_agent, now).await?;
+    let refresh_token = session::issue(connection, tenant_id, id, now).await?;
+    let grant = StaffGrant { agent: agent_id, tenant: tenant_id, role: meaning(&agent.role)?, session: id };
+    Ok(LoggedIn {
+        access_token: app.tokens.mint(grant).token,
+        refresh_token,
+        expires_in: STAFF_TOKEN_SECONDS,
+        agent: AgentView::load(connection, agent.clone(), account.email.clone()).await?,
+        tenant: TenantView::of(tenant),
+    })
+}
+
+/// The account behind an agent.
+pub(super) async fn account_of(
+    connection: &mut AsyncPgConnection,
+    agent: &AgentRow,
+) -> Result<AccountRow, Problem> {
+    let id: Id<_> = agent.account_id;
+    Ok(accounts::table.find(id).select(AccountRow::as_select()).first(connection).await?)
+}

@@ -1,0 +1,152 @@
+//! Sessions and their refresh tokens.
+//!
+//! Invariant: of one refresh token at most one exchange succeeds; a second try ends the session it belongs to. Only
+//! hashes of tokens are stored.
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bus_schema::{AgentId, SessionId, TenantId, Timestamp};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use persister::db::{
+    At, Id, Pool,
+    schema::config::{idempotency_keys, refresh_tokens, sessions},
+};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    clock,
+    db::{Change, SessionRow},
+    http::Problem,
+};
+
+/// How long a login lasts without being used.
+const SESSION_IDLE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long ended sessions are kept to be looked at.
+const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long answers to idempotent requests are kept.
+const ANSWERS_KEPT: Duration = Duration::from_secs(24 * 3600);
+const USER_AGENT_CHARS_MAX: usize = 200;
+const TOKEN_PREFIX: &str = "cbr_";
+const TOKEN_BYTES: usize = 32;
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Logout,
+    Revoked,
+    Reused,
+    AgentDeleted,
+    RoleChanged,
+}
+
+impl Ended {
+    const fn word(self) -> &'static str {
+        match self {
+            Ended::Logout => "logout",
+            Ended::Revoked => "revoked",
+            Ended::Reused => "reused",
+            Ended::AgentDeleted => "agent_deleted",
+            Ended::RoleChanged => "role_changed",
+        }
+    }
+}
+
+/// The one text from which a refresh token's row is found.
+pub(super) fn token_hash(token: &str) -> Vec<u8> {
+    Sha256::digest(token.as_bytes()).to_vec()
+}
+
+/// A new session; gives its id.
+pub(super) async fn begin(
+    connection: &mut AsyncPgConnection,
+    tenant: TenantId,
+    agent: AgentId,
+    user_agent: Option<&str>,
+    now: Timestamp,
+) -> Result<SessionId, Problem> {
+    let id = SessionId::from_uuid(Uuid::now_v7());
+    let plain = |text: &str| text.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX).collect();
+    let row = SessionRow {
+        tenant_id: Id(tenant),
+        id: Id(id),
+        agent_id: Id(agent),
+        user_agent: user_agent.map(plain),
+        created_at: At(now),
+        last_used_at: At(now),
+        expires_at: At(now.plus(SESSION_IDLE_MAX)),
+        ended_at: None,
+        ended_because: None,
+    };
+    diesel::insert_into(sessions::table).values(row).execute(connection).await?;
+    Ok(id)
+}
+
+/// The session's next refresh token.
+pub(super) async fn issue(
+    connection: &mut AsyncPgConnection,
+    tenant: TenantId,
+    session: SessionId,
+    now: Timestamp,
+) -> Result<String, Problem> {
+    let secret: [u8; TOKEN_BYTES] = rand::random();
+    let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(secret));
+    let row = (
+        refresh_tokens::tenant_id.eq(Id(tenant)),
+        refresh_tokens::hash.eq(token_hash(&token)),
+        refresh_tokens::session_id.eq(Id(session)),
+        refresh_tokens::issued_at.eq(At(now)),
+    );
+    diesel::insert_into(refresh_tokens::table).values(row).execute(connection).await?;
+    let used = (sessions::last_used_at.eq(At(now)), sessions::expires_at.eq(At(now.plus(SESSION_IDLE_MAX))));
+    diesel::update(sessions::table.find((Id(tenant), Id(session)))).set(used).execute(connection).await?;
+    Ok(token)
+}
+
+/// Ends a session and tells the edges; whether it was still open.
+pub(super) async fn end(change: &mut Change, session: SessionId, why: Ended) -> Result<bool, Problem> {
+    let (tenant, now) = (change.tenant(), change.now);
+    let open = sessions::table.find((Id(tenant), Id(session))).filter(sessions::ended_at.is_null());
+    let ended = diesel::update(open)
+        .set((sessions::ended_at.eq(At(now)), sessions::ended_because.eq(why.word())))
+        .execute(change.connection())
+        .await?;
+    if ended > 0 {
+        change.revoke(session).await?;
+    }
+    Ok(ended > 0)
+}
+
+/// Ends all sessions of an agent.
+pub async fn end_sessions_of(change: &mut Change, agent: AgentId, why: Ended) -> Result<(), Problem> {
+    let (tenant, now) = (change.tenant(), change.now);
+    let open = sessions::table
+        .filter(sessions::tenant_id.eq(Id(tenant)).and(sessions::agent_id.eq(Id(agent))))
+        .filter(sessions::ended_at.is_null());
+    let ended: Vec<Id<SessionId>> = diesel::update(open)
+        .set((sessions::ended_at.eq(At(now)), sessions::ended_because.eq(why.word())))
+        .returning(sessions::id)
+        .get_results(change.connection())
+        .await?;
+    for session in ended {
+        change.revoke(session.0).await?;
+    }
+    Ok(())
+}
+
+/// Removes what has ended long ago.
+pub async fn forget_expired(pool: &Pool) -> Result<(), Problem> {
+    let mut connection = pool.get().await?;
+    let now = clock::now();
+    let ago = |kept: Duration| {
+        At(Timestamp::from_millis(now.millis() - i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)))
+    };
+    let old = sessions::table
+        .filter(sessions::expires_at.lt(ago(ENDED_KEPT)).or(sessions::ended_at.lt(ago(ENDED_KEPT))));
+    diesel::delete(old).execute(&mut connection).await?;
+    let old = idempotency_keys::table.filter(idempotency_keys::started_at.lt(ago(ANSWERS_KEPT)));
+    diesel::delete(old).execute(&mut connection).await?;
+    Ok(())
+}

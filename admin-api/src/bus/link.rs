@@ -1,0 +1,125 @@
+//! The connection to the bus, made in the background and made again.
+//!
+//! Invariant: nothing that needs Postgres alone ever waits for the bus.
+
+use std::time::Duration;
+
+use bus_schema::{
+    ErrorCode, Shard,
+    command::{Actor, Answer, Command},
+};
+use ops::{
+    auth::{self, Audience, PublicKey},
+    chat,
+    kv::{Kv, KvError},
+    log::Log,
+    nats::{Bus, ConnectError, Options, connect_with},
+    service::Context,
+};
+use tokio::sync::watch;
+
+use crate::{access::Caller, auth::Tokens, http::Problem, metrics};
+
+/// A command waits this long for a router: one that is away is told to the caller soon.
+const COMMAND_WAIT: Duration = Duration::from_secs(4);
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(1);
+/// How often other instances' keys are looked for.
+const KEYS_EVERY: Duration = Duration::from_secs(60);
+
+/// The connection, once there is one. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Link(watch::Receiver<Option<Bus>>);
+
+impl Link {
+    /// Connects in the background until it has succeeded; the client itself reconnects from then on.
+    pub fn start(context: &Context, tokens: Tokens) -> Self {
+        let (sender, receiver) = watch::channel(None);
+        let shutdown = context.shutdown.clone();
+        let options =
+            Options { wait: CONNECT_WAIT, ..Options::from_settings(&context.settings, "admin-api") };
+        context.spawn("connect to the bus", async move {
+            let connected = shutdown.run_until_cancelled(connect(options)).await;
+            let Some(connected) = connected else { return Ok(()) };
+            let bus = connected?;
+            sender.send_replace(Some(bus.clone()));
+            shutdown.run_until_cancelled(share_keys(&bus, &tokens)).await;
+            // The link lives as long as the process.
+            drop(sender);
+            Ok(())
+        });
+        Self(receiver)
+    }
+
+    /// The bus, if it was ever reached; it may be disconnected now.
+    pub fn get(&self) -> Result<Bus, Problem> {
+        let bus = self.0.borrow().clone();
+        bus.filter(Bus::is_connected).ok_or_else(|| Problem::unavailable("the bus is away", RETRY))
+    }
+
+    /// The bus, as soon as it is reached; none: the process ends.
+    pub async fn wait(&mut self) -> Option<Bus> {
+        let bus = self.0.wait_for(Option::is_some).await.ok()?;
+        bus.clone()
+    }
+
+    /// The log of the caller's shard.
+    pub fn log(&self, shard: Shard) -> Result<Log, Problem> {
+        Ok(Log::new(self.get()?, shard))
+    }
+
+    /// Asks the caller's router.
+    pub async fn command(&self, caller: &Caller, command: Command) -> Result<Answer, Problem> {
+        let name = command.name();
+        let bus = self.get()?;
+        let request = chat::command(Actor::agent(caller.agent, caller.role), command);
+        let answer = chat::ask(&bus, caller.shard, caller.tenant, &request, COMMAND_WAIT).await;
+        metrics::commanded(name, answer.as_ref().map_or_else(|error| error.code.name(), |_| "accepted"));
+        answer.map_err(|error| match error.code {
+            ErrorCode::Unavailable => Problem::unavailable("routing is away", RETRY),
+            _ => error.into(),
+        })
+    }
+}
+
+async fn connect(options: Options) -> Result<Bus, ConnectError> {
+    loop {
+        match connect_with(options.clone()).await {
+            Err(ConnectError::Unavailable(error)) => {
+                tracing::warn!(%error, "running without the bus");
+                tokio::time::sleep(RETRY).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Makes our public key known, and learns those of other instances.
+async fn share_keys(bus: &Bus, tokens: &Tokens) {
+    let mut published = false;
+    loop {
+        if !published {
+            match auth::publish(bus, Audience::Staff, tokens.signing_key()).await {
+                Ok(()) => published = true,
+                Err(error) => tracing::warn!(%error, "the public key is not on the bus yet"),
+            }
+        }
+        if let Err(error) = learn_keys(bus, tokens).await {
+            tracing::warn!(%error, "other instances' keys cannot be read");
+        }
+        tokio::time::sleep(if published { KEYS_EVERY } else { RETRY }).await;
+    }
+}
+
+async fn learn_keys(bus: &Bus, tokens: &Tokens) -> Result<(), KvError> {
+    let bucket = Kv::open(bus, bus_schema::stream::KEYS).await?;
+    let prefix = format!("{}.", Audience::Staff.name());
+    for key in bucket.keys().await?.iter().filter(|key| key.starts_with(&prefix)) {
+        let Some(entry) = bucket.get(key).await? else { continue };
+        match PublicKey::from_json(&entry.value) {
+            Ok(public) => tokens.add(public),
+            Err(_) => tracing::error!(key, "a public key on the bus is malformed and ignored"),
+        }
+    }
+    Ok(())
+}

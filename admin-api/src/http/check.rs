@@ -1,0 +1,143 @@
+//! Checks of values, each error with the pointer of its field.
+//!
+//! Invariant: all errors of a request are reported at once, and no text that Postgres would refuse gets through.
+
+use std::ops::RangeInclusive;
+
+use bus_schema::{FieldError, limits};
+
+use super::Problem;
+
+/// Length of URLs.
+const URL_CHARS_MAX: usize = 2048;
+const ORIGINS_MAX: usize = 100;
+const PASSWORD_CHARS: RangeInclusive<usize> = 10..=200;
+
+/// Collects what is wrong.
+#[derive(Debug, Default)]
+pub struct Checks {
+    errors: Vec<FieldError>,
+}
+
+impl Checks {
+    pub fn finish(self) -> Result<(), Problem> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid(self.errors)) }
+    }
+
+    pub fn wrong(&mut self, pointer: &str, message: impl Into<String>) {
+        self.errors.push(FieldError::new(pointer, message));
+    }
+
+    pub fn that(&mut self, pointer: &str, holds: bool, message: &str) {
+        if !holds {
+            self.wrong(pointer, message);
+        }
+    }
+
+    /// Text of one line with a length in characters.
+    pub fn text(&mut self, pointer: &str, text: &str, chars: RangeInclusive<usize>) {
+        let count = text.chars().count();
+        if !chars.contains(&count) {
+            let message = format!("must have {} to {} characters", chars.start(), chars.end());
+            self.wrong(pointer, message);
+        } else if text.chars().any(char::is_control) {
+            self.wrong(pointer, "must not hold control characters");
+        }
+    }
+
+    pub fn name(&mut self, pointer: &str, text: &str) {
+        self.text(pointer, text, 1..=limits::NAME_CHARS_MAX);
+        self.that(pointer, text.is_empty() || !text.trim().is_empty(), "must not be blank");
+    }
+
+    /// An e-mail address, as far as it can be judged without sending to it.
+    pub fn email(&mut self, pointer: &str, text: &str) {
+        let parts = text.rsplit_once('@');
+        let plain =
+            |part: &str| !part.is_empty() && !part.chars().any(|c| c.is_whitespace() || c.is_control());
+        let right =
+            parts.is_some_and(|(local, domain)| plain(local) && plain(domain) && !local.contains('@'));
+        self.that(
+            pointer,
+            right && text.len() <= limits::EMAIL_CHARS_MAX,
+            "must be an e-mail address such as ann@example.com",
+        );
+    }
+
+    pub fn password(&mut self, pointer: &str, text: &str) {
+        let count = text.chars().count();
+        if !PASSWORD_CHARS.contains(&count) {
+            let message =
+                format!("must have {} to {} characters", PASSWORD_CHARS.start(), PASSWORD_CHARS.end());
+            self.wrong(pointer, message);
+        }
+    }
+
+    pub fn url(&mut self, pointer: &str, text: &str) {
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let right = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+        let plain = !text.chars().any(|c| c.is_whitespace() || c.is_control());
+        self.that(
+            pointer,
+            right && plain && text.chars().count() <= URL_CHARS_MAX,
+            "must be a URL such as https://example.com/picture.png",
+        );
+    }
+
+    /// Origins of pages: `https://host[:port]`, and what `further` allows besides.
+    pub fn origins(&mut self, pointer: &str, origins: &[String], further: &[&str]) {
+        self.that(pointer, origins.len() <= ORIGINS_MAX, "must hold at most 100 origins");
+        for (at, origin) in origins.iter().enumerate() {
+            let right = is_origin(origin) || further.contains(&origin.as_str());
+            self.that(&format!("{pointer}/{at}"), right, "must be an origin such as https://www.example.com");
+        }
+    }
+
+    /// Short labels, each once.
+    pub fn labels(&mut self, pointer: &str, labels: &[String], count_max: usize) {
+        self.that(pointer, labels.len() <= count_max, &format!("must hold at most {count_max}"));
+        for (at, label) in labels.iter().enumerate() {
+            let pointer = format!("{pointer}/{at}");
+            self.text(&pointer, label, 1..=64);
+            self.that(&pointer, !labels[..at].contains(label), "is there twice");
+        }
+    }
+}
+
+fn is_origin(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-:[]".contains(c);
+    rest.is_some_and(|host| !host.is_empty() && host.len() <= 255 && host.chars().all(allowed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(check: impl Fn(&mut Checks)) -> bool {
+        let mut checks = Checks::default();
+        check(&mut checks);
+        checks.finish().is_err()
+    }
+
+    #[test]
+    fn values_are_judged() {
+        for good in ["a@b", "a.b+c@example.com", "ü@exämple.de"] {
+            assert!(!refused(|c| c.email("/e", good)), "{good}");
+        }
+        for bad in ["", "a", "@b", "a@", "a b@c", "a@b@c", "a\u{0}@b", &format!("{}@b", "x".repeat(260))] {
+            assert!(refused(|c| c.email("/e", bad)), "{bad}");
+        }
+        for good in ["https://a.example", "http://localhost:3000", "http://[::1]:80"] {
+            assert!(!refused(|c| c.origins("/o", &[good.to_owned()], &[])), "{good}");
+        }
+        for bad in ["*", "a.example", "https://a.example/", "https://", "HTTPS://A.example", "null"] {
+            assert!(refused(|c| c.origins("/o", &[bad.to_owned()], &[])), "{bad}");
+        }
+        assert!(!refused(|c| c.origins("/o", &["*".to_owned()], &["*"])));
+        for bad in ["", " ", "a\nb", "\u{0}", &"x".repeat(201)] {
+            assert!(refused(|c| c.name("/n", bad)), "{bad:?}");
+        }
+        assert!(refused(|c| c.labels("/l", &["a".into(), "a".into()], 5)));
+    }
+}

@@ -1,0 +1,195 @@
+//! The one table of routes and roles: the router, the documentation and the tests all come from it.
+//!
+//! Invariant: a handler that is not in this table cannot be reached, and each line says who may call it.
+
+mod table;
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Router,
+    handler::Handler,
+    middleware::from_fn_with_state,
+    routing::{MethodFilter, MethodRouter, on},
+};
+use http::{Method, StatusCode};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Ref, RefOr,
+        schema::{ObjectBuilder, Schema, Type},
+    },
+};
+
+pub use table::table;
+
+use crate::{
+    access::{Access, Guard, guard},
+    app::App,
+    http::List,
+};
+
+/// A line of the table.
+pub struct Route {
+    pub method: Method,
+    pub path: &'static str,
+    pub access: Access,
+    /// Its name in metrics and documentation.
+    pub name: &'static str,
+    pub summary: &'static str,
+    pub takes: Option<Shape>,
+    pub gives: Option<Shape>,
+    pub status: StatusCode,
+    pub query: &'static [QueryParam],
+    /// PATCH, PUT and DELETE of things with a revision.
+    pub if_match: bool,
+    /// POST whose answer may be remembered.
+    pub idempotent: bool,
+    handler: MethodRouter<App>,
+}
+
+/// A type as the documentation knows it.
+pub struct Shape {
+    pub reference: fn() -> RefOr<Schema>,
+    pub collect: fn(&mut BTreeMap<String, RefOr<Schema>>),
+}
+
+/// A query parameter.
+pub struct QueryParam {
+    pub name: &'static str,
+    pub kind: QueryKind,
+    pub about: &'static str,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum QueryKind {
+    Text,
+    Integer,
+    Boolean,
+}
+
+impl QueryParam {
+    pub fn schema(&self) -> RefOr<Schema> {
+        let kind = match self.kind {
+            QueryKind::Text => Type::String,
+            QueryKind::Integer => Type::Integer,
+            QueryKind::Boolean => Type::Boolean,
+        };
+        ObjectBuilder::new().schema_type(kind).into()
+    }
+}
+
+fn shape<T: ToSchema>() -> Shape {
+    Shape {
+        reference: || RefOr::Ref(Ref::from_schema_name(T::name())),
+        collect: |schemas| {
+            let mut all = vec![(T::name().into_owned(), T::schema())];
+            T::schemas(&mut all);
+            schemas.extend(all);
+        },
+    }
+}
+
+fn list_shape<T: ToSchema>() -> Shape {
+    Shape {
+        reference: <List<T> as PartialSchema>::schema,
+        collect: |schemas| {
+            let mut all = vec![(T::name().into_owned(), T::schema())];
+            T::schemas(&mut all);
+            schemas.extend(all);
+        },
+    }
+}
+
+fn route<H, T>(method: Method, path: &'static str, access: Access, name: &'static str, handler: H) -> Route
+where
+    H: Handler<T, App>,
+    T: 'static,
+{
+    let filter = MethodFilter::try_from(method.clone()).expect("the table uses ordinary methods");
+    let idempotent = method == Method::POST && access != Access::Public;
+    Route {
+        path,
+        access,
+        name,
+        summary: "",
+        takes: None,
+        gives: None,
+        status: StatusCode::OK,
+        query: &[],
+        if_match: false,
+        idempotent,
+        handler: on(filter, handler),
+        method,
+    }
+}
+
+impl Route {
+    fn about(mut self, summary: &'static str) -> Self {
+        self.summary = summary;
+        self
+    }
+
+    fn takes<T: ToSchema>(mut self) -> Self {
+        self.takes = Some(shape::<T>());
+        self
+    }
+
+    fn gives<T: ToSchema>(mut self) -> Self {
+        self.gives = Some(shape::<T>());
+        self
+    }
+
+    fn lists<T: ToSchema>(mut self) -> Self {
+        self.gives = Some(list_shape::<T>());
+        self
+    }
+
+    fn creates<T: ToSchema>(self) -> Self {
+        Self { status: StatusCode::CREATED, ..self.gives::<T>() }
+    }
+
+    fn empty(self) -> Self {
+        Self { status: StatusCode::NO_CONTENT, ..self }
+    }
+
+    fn query(mut self, query: &'static [QueryParam]) -> Self {
+        self.query = query;
+        self
+    }
+
+    fn if_match(mut self) -> Self {
+        self.if_match = true;
+        self
+    }
+
+    pub fn shapes(&self) -> impl Iterator<Item = &Shape> {
+        self.takes.iter().chain(&self.gives)
+    }
+
+    pub fn path_params(&self) -> impl Iterator<Item = &'static str> {
+        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    }
+
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let if_match =
+            self.if_match.then_some(("If-Match", "The ETag the caller last saw; another one answers 412."));
+        let key = ("Idempotency-Key", "The same key gives the same answer, for a day.");
+        if_match.into_iter().chain(self.idempotent.then_some(key))
+    }
+
+    /// The area, as documentation groups it.
+    pub fn tag(&self) -> &'static str {
+        let area = self.path.trim_start_matches('/').trim_start_matches("v1/").split('/').next();
+        area.filter(|area| !area.starts_with('.') && *area != "healthz").unwrap_or("system")
+    }
+}
+
+/// The router of a table.
+pub fn router(app: &App, table: Vec<Route>) -> Router<App> {
+    table.into_iter().fold(Router::new(), |router, route| {
+        let state =
+            Guard { app: app.clone(), access: route.access, route: route.name, idempotent: route.idempotent };
+        router.route(route.path, route.handler.layer(from_fn_with_state(state, guard)))
+    })
+}

@@ -1,0 +1,92 @@
+//! The lines of the table.
+
+use bus_schema::claims::Role::{Admin, Agent, Supervisor};
+use http::Method;
+
+use super::{QueryKind, QueryParam, Route, route};
+use crate::{
+    access::Access::{Public, Staff},
+    agents, auth, groups, health, tenant, widgets,
+};
+
+const PAGE: &[QueryParam] = &[LIMIT, CURSOR];
+const PAGE_OR_DELETED: &[QueryParam] = &[LIMIT, CURSOR, DELETED];
+const LIMIT: QueryParam =
+    QueryParam { name: "limit", kind: QueryKind::Integer, about: "1 to 200; 50 unless given." };
+const CURSOR: QueryParam =
+    QueryParam { name: "cursor", kind: QueryKind::Text, about: "`next_cursor` of the page before." };
+const DELETED: QueryParam =
+    QueryParam { name: "deleted", kind: QueryKind::Boolean, about: "What was deleted instead (admins)." };
+
+/// Every route there is.
+#[rustfmt::skip]
+pub fn table() -> Vec<Route> {
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    const PUT: Method = Method::PUT;
+    const PATCH: Method = Method::PATCH;
+    const DELETE: Method = Method::DELETE;
+    vec![
+        route(GET, "/healthz", Public, "healthz", health::healthz).about("Whether requests can be served."),
+        route(GET, "/.well-known/jwks.json", Public, "jwks", auth::jwks).about("The keys that verify staff tokens."),
+
+        route(POST, "/v1/auth/register", Public, "register", auth::register).about("Make a tenant and its first admin.")
+            .takes::<auth::Register>().creates::<auth::LoggedIn>(),
+        route(POST, "/v1/auth/login", Public, "login", auth::login).about("Log in.")
+            .takes::<auth::Login>().gives::<auth::LoggedIn>(),
+        route(POST, "/v1/auth/refresh", Public, "refresh", auth::refresh).about("Exchange a refresh token; using one twice ends the session.")
+            .takes::<auth::Refresh>().gives::<auth::FreshTokens>(),
+        route(POST, "/v1/auth/logout", Staff(Agent), "logout", auth::logout).about("End this session.").empty(),
+        route(POST, "/v1/auth/validate", Staff(Agent), "validate", auth::validate).about("Whether this token counts.").gives::<auth::Validated>(),
+        route(GET, "/v1/auth/me", Staff(Agent), "me", auth::me).about("The caller.").gives::<auth::Me>(),
+        route(PATCH, "/v1/auth/me", Staff(Agent), "patch_me", auth::patch_me).about("Change one's own profile.")
+            .takes::<auth::PatchMe>().gives::<agents::AgentView>().if_match(),
+        route(PUT, "/v1/auth/status", Staff(Agent), "put_status", auth::put_status).about("Accept chats, or not.")
+            .takes::<auth::PutStatus>().gives::<auth::StatusView>(),
+        route(GET, "/v1/auth/sessions", Staff(Agent), "sessions", auth::sessions).about("One's own open sessions.")
+            .lists::<auth::SessionView>().query(PAGE),
+        route(DELETE, "/v1/auth/sessions/{id}", Staff(Agent), "revoke_session", auth::revoke).about("End one of one's own sessions.").empty(),
+
+        route(GET, "/v1/agents", Staff(Agent), "agents", agents::list).about("The tenant's agents.")
+            .lists::<agents::AgentView>().query(PAGE_OR_DELETED),
+        route(POST, "/v1/agents", Staff(Admin), "create_agent", agents::create).about("Make an agent.")
+            .takes::<agents::NewAgent>().creates::<agents::AgentView>(),
+        route(GET, "/v1/agents/online", Staff(Agent), "agents_online", agents::online).about("Agents with a live connection, from the router.")
+            .lists::<agents::OnlineAgent>(),
+        route(GET, "/v1/agents/{id}", Staff(Agent), "agent", agents::get).about("One agent.").gives::<agents::AgentView>(),
+        route(PATCH, "/v1/agents/{id}", Staff(Admin), "patch_agent", agents::patch).about("Change an agent.")
+            .takes::<agents::PatchAgent>().gives::<agents::AgentView>().if_match(),
+        route(DELETE, "/v1/agents/{id}", Staff(Admin), "delete_agent", agents::delete).about("Delete an agent; can be restored.").empty().if_match(),
+        route(POST, "/v1/agents/{id}/restore", Staff(Admin), "restore_agent", agents::restore).about("Restore a deleted agent.").gives::<agents::AgentView>(),
+        route(PUT, "/v1/agents/{id}/status", Staff(Supervisor), "put_agent_status", agents::put_status).about("Set another agent's status.")
+            .takes::<auth::PutStatus>().gives::<auth::StatusView>(),
+
+        route(GET, "/v1/groups", Staff(Agent), "groups", groups::list).about("The tenant's groups.")
+            .lists::<groups::GroupView>().query(PAGE_OR_DELETED),
+        route(POST, "/v1/groups", Staff(Admin), "create_group", groups::create).about("Make a group.")
+            .takes::<groups::NewGroup>().creates::<groups::GroupView>(),
+        route(GET, "/v1/groups/{id}", Staff(Agent), "group", groups::get).about("One group.").gives::<groups::GroupView>(),
+        route(PATCH, "/v1/groups/{id}", Staff(Admin), "patch_group", groups::patch).about("Change a group.")
+            .takes::<groups::PatchGroup>().gives::<groups::GroupView>().if_match(),
+        route(DELETE, "/v1/groups/{id}", Staff(Admin), "delete_group", groups::delete).about("Delete a group; can be restored.").empty().if_match(),
+        route(POST, "/v1/groups/{id}/restore", Staff(Admin), "restore_group", groups::restore).about("Restore a deleted group.").gives::<groups::GroupView>(),
+        route(PUT, "/v1/groups/{id}/members/{agent_id}", Staff(Admin), "put_member", groups::put_member).about("Put an agent into a group, or change the priority.")
+            .takes::<groups::PutMember>().gives::<groups::GroupView>().if_match(),
+        route(DELETE, "/v1/groups/{id}/members/{agent_id}", Staff(Admin), "remove_member", groups::remove_member).about("Take an agent out of a group.").empty().if_match(),
+
+        route(GET, "/v1/widgets", Staff(Agent), "widgets", widgets::list).about("The tenant's widgets.")
+            .lists::<widgets::WidgetView>().query(PAGE_OR_DELETED),
+        route(POST, "/v1/widgets", Staff(Admin), "create_widget", widgets::create).about("Make a widget.")
+            .takes::<widgets::NewWidget>().creates::<widgets::WidgetView>(),
+        route(GET, "/v1/widgets/{id}", Staff(Agent), "widget", widgets::get).about("One widget.").gives::<widgets::WidgetView>(),
+        route(PATCH, "/v1/widgets/{id}", Staff(Admin), "patch_widget", widgets::patch).about("Change a widget.")
+            .takes::<widgets::PatchWidget>().gives::<widgets::WidgetView>().if_match(),
+        route(DELETE, "/v1/widgets/{id}", Staff(Admin), "delete_widget", widgets::delete).about("Delete a widget; can be restored.").empty().if_match(),
+        route(POST, "/v1/widgets/{id}/restore", Staff(Admin), "restore_widget", widgets::restore).about("Restore a deleted widget.").gives::<widgets::WidgetView>(),
+        route(POST, "/v1/widgets/{id}/rotate-key", Staff(Admin), "rotate_widget_key", widgets::rotate_key).about("Give a widget a new key.").gives::<widgets::WidgetView>(),
+
+        route(GET, "/v1/tenant", Staff(Agent), "tenant", tenant::get).about("The tenant and its settings.").gives::<tenant::TenantView>(),
+        route(PATCH, "/v1/tenant", Staff(Admin), "patch_tenant", tenant::patch).about("Change the tenant's settings.")
+            .takes::<tenant::PatchTenant>().gives::<tenant::TenantView>().if_match(),
+    ]
+}

@@ -1,0 +1,121 @@
+//! `GET, PATCH /v1/tenant`.
+
+use axum::extract::State;
+use bus_schema::{GroupId, TenantId, config::Record};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use persister::db::{At, Id, schema::config::tenants};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    access::Caller,
+    app::App,
+    db::{Change, TenantRow, Times, named},
+    groups::must_exist,
+    http::{Body, Check, Checks, IfMatch, Problem, Tagged, present},
+};
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TenantView {
+    #[schema(value_type = uuid::Uuid)]
+    pub id: TenantId,
+    pub name: String,
+    /// Where a conversation goes whose widget names no group.
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub default_group_id: Option<GroupId>,
+    /// Pages from which staff may work.
+    pub console_origins: Vec<String>,
+    /// Assigning another agent closes the thread and opens the next.
+    pub thread_per_assignment: bool,
+    #[serde(flatten)]
+    pub times: Times,
+}
+
+impl TenantView {
+    pub fn of(row: &TenantRow) -> Self {
+        Self {
+            id: row.tenant_id.0,
+            name: row.name.clone(),
+            default_group_id: row.default_group_id.map(|id| id.0),
+            console_origins: row.console_origins.clone(),
+            thread_per_assignment: row.thread_per_assignment,
+            times: Times::of(row.created_at, row.updated_at, row.deleted_at),
+        }
+    }
+}
+
+pub async fn get(State(app): State<App>, caller: Caller) -> Result<Tagged<TenantView>, Problem> {
+    let row: TenantRow = tenants::table
+        .find(Id(caller.tenant))
+        .select(TenantRow::as_select())
+        .first(&mut app.pool.get().await?)
+        .await?;
+    Ok(Tagged::ok(row.revision, TenantView::of(&row)))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PatchTenant {
+    #[serde(default)]
+    pub name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub default_group_id: Option<Option<GroupId>>,
+    #[serde(default)]
+    pub console_origins: Option<Vec<String>>,
+    #[serde(default)]
+    pub thread_per_assignment: Option<bool>,
+}
+
+impl Check for PatchTenant {
+    fn check(&self, checks: &mut Checks) {
+        if let Some(name) = &self.name {
+            checks.name("/name", name);
+        }
+        if let Some(origins) = &self.console_origins {
+            checks.origins("/console_origins", origins, &["null"]);
+        }
+    }
+}
+
+pub async fn patch(
+    State(app): State<App>,
+    caller: Caller,
+    if_match: IfMatch,
+    Body(patch): Body<PatchTenant>,
+) -> Result<Tagged<TenantView>, Problem> {
+    let origins_changed = patch.console_origins.is_some();
+    let mut change = app.change(caller.by()).await?;
+    let done = patch_in(&mut change, &if_match, patch).await;
+    let row = change.finish(done).await?;
+    if origins_changed {
+        app.origins.refresh(&app.pool).await?;
+    }
+    Ok(Tagged::ok(row.revision, TenantView::of(&row)))
+}
+
+async fn patch_in(change: &mut Change, if_match: &IfMatch, patch: PatchTenant) -> Result<TenantRow, Problem> {
+    let there = tenants::table.find(Id(change.tenant()));
+    let mut row: TenantRow = there.select(TenantRow::as_select()).first(change.connection()).await?;
+    if_match.check(row.revision)?;
+    if let Some(Some(group)) = patch.default_group_id {
+        must_exist(change, &[group], |_| "/default_group_id".to_owned()).await?;
+    }
+    let fields = named([
+        ("name", patch.name.is_some()),
+        ("default_group_id", patch.default_group_id.is_some()),
+        ("console_origins", patch.console_origins.is_some()),
+        ("thread_per_assignment", patch.thread_per_assignment.is_some()),
+    ]);
+    row.name = patch.name.unwrap_or(row.name);
+    row.default_group_id = patch.default_group_id.map_or(row.default_group_id, |id| id.map(Id));
+    row.console_origins = patch.console_origins.unwrap_or(row.console_origins);
+    row.thread_per_assignment = patch.thread_per_assignment.unwrap_or(row.thread_per_assignment);
+    row.revision = change.revision;
+    row.updated_at = At(change.now);
+    diesel::update(there).set(&row).execute(change.connection()).await?;
+    change.publish(&Record::Tenant(row.record())).await?;
+    change.audit("changed", "tenant", row.tenant_id.0.uuid(), &fields).await?;
+    Ok(row)
+}

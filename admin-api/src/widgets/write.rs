@@ -1,0 +1,330 @@
+//! Making, changing, deleting and restoring widgets, and giving them a new key.
+
+use axum::extract::State;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bus_schema::{
+    GroupId, WidgetId,
+    config::{IdentityKey, Record},
+};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use http::StatusCode;
+use persister::db::{At, Id, schema::config::widgets};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::WidgetView;
+use crate::{
+    access::Caller,
+    app::App,
+    db::{Change, WidgetRow, named, taken},
+    groups::must_exist,
+    http::{Body, Check, Checks, IfMatch, PathId, Problem, Tagged, present},
+};
+
+const GREETING_CHARS_MAX: usize = 1000;
+const THEME_BYTES_MAX: usize = 8 * 1024;
+const SECRET_CHARS: std::ops::RangeInclusive<usize> = 32..=1024;
+const KEY_PREFIX: &str = "wk_";
+const KEY_BYTES: usize = 18;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewWidget {
+    pub name: String,
+    /// Origins such as `https://www.example.com`; `*` allows every page.
+    #[serde(default)]
+    pub allowed_origins: Vec<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub default_group_id: Option<GroupId>,
+    #[serde(default)]
+    pub greeting: Option<String>,
+    #[serde(default)]
+    pub locale: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub theme: Map<String, Value>,
+    /// `{"algorithm":"HS256","secret":"…"}` or `{"algorithm":"EdDSA","public_key_pem":"…"}`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub identity: Option<IdentityKey>,
+    #[serde(default)]
+    pub identity_required: bool,
+}
+
+impl Check for NewWidget {
+    fn check(&self, checks: &mut Checks) {
+        checks.name("/name", &self.name);
+        checks.origins("/allowed_origins", &self.allowed_origins, &["*", "null"]);
+        check_rest(
+            checks,
+            self.greeting.as_ref(),
+            self.locale.as_ref(),
+            Some(&self.theme),
+            self.identity.as_ref(),
+        );
+        check_required(checks, self.identity_required, self.identity.is_some());
+    }
+}
+
+fn check_required(checks: &mut Checks, required: bool, there: bool) {
+    checks.that("/identity_required", !required || there, "needs an identity key");
+}
+
+fn check_rest(
+    checks: &mut Checks,
+    greeting: Option<&String>,
+    locale: Option<&String>,
+    theme: Option<&Map<String, Value>>,
+    identity: Option<&IdentityKey>,
+) {
+    if let Some(greeting) = greeting {
+        let count = greeting.chars().count();
+        let plain = !greeting.chars().any(|c| c.is_control() && c != '\n');
+        let fits = (1..=GREETING_CHARS_MAX).contains(&count) && plain;
+        checks.that("/greeting", fits, "must be text of 1 to 1000 characters");
+    }
+    if let Some(locale) = locale {
+        let right = (2..=35).contains(&locale.len())
+            && locale.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        checks.that("/locale", right, "must be a language tag such as en or pt-BR");
+    }
+    if let Some(theme) = theme {
+        let json = serde_json::to_string(theme).unwrap_or_default();
+        checks.that("/theme", json.len() <= THEME_BYTES_MAX, "must have at most 8 KiB");
+        checks.that("/theme", !json.contains("\\u0000"), "must not hold NUL characters");
+    }
+    match identity {
+        Some(IdentityKey::HS256 { secret }) => checks.text("/identity/secret", secret, SECRET_CHARS),
+        Some(IdentityKey::EdDSA { public_key_pem: pem }) => checks.that(
+            "/identity/public_key_pem",
+            pem.len() <= 1024 && pem.trim().starts_with("-----BEGIN PUBLIC KEY-----") && !pem.contains('\0'),
+            "must be an Ed25519 public key in PEM",
+        ),
+        None => {}
+    }
+}
+
+fn new_key() -> String {
+    let random: [u8; KEY_BYTES] = rand::random();
+    format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(random))
+}
+
+fn stored(identity: Option<&IdentityKey>) -> Option<Value> {
+    identity.map(|key| serde_json::to_value(key).expect("an identity key holds only strings"))
+}
+
+pub async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    Body(new): Body<NewWidget>,
+) -> Result<Tagged<WidgetView>, Problem> {
+    let mut change = app.change(caller.by()).await?;
+    let made = create_in(&mut change, new).await;
+    let row = change.finish(made).await?;
+    Ok(Tagged::created(format!("/v1/widgets/{}", row.id.0), row.revision, WidgetView::of(row)?))
+}
+
+async fn create_in(change: &mut Change, new: NewWidget) -> Result<WidgetRow, Problem> {
+    must_exist(change, new.default_group_id.as_slice(), |_| "/default_group_id".to_owned()).await?;
+    let row = WidgetRow {
+        tenant_id: Id(change.tenant()),
+        id: Id(WidgetId::from_uuid(Uuid::now_v7())),
+        key: new_key(),
+        name: new.name,
+        allowed_origins: new.allowed_origins,
+        default_group_id: new.default_group_id.map(Id),
+        greeting: new.greeting,
+        locale: new.locale,
+        theme: Value::Object(new.theme),
+        identity: stored(new.identity.as_ref()),
+        identity_required: new.identity_required,
+        revision: change.revision,
+        created_at: At(change.now),
+        updated_at: At(change.now),
+        deleted_at: None,
+    };
+    let inserted = diesel::insert_into(widgets::table).values(row.clone()).execute(change.connection()).await;
+    inserted.map_err(name_taken)?;
+    change.publish(&Record::Widget(row.record()?)).await?;
+    change.audit("created", "widget", row.id.0.uuid(), &[]).await?;
+    Ok(row)
+}
+
+fn name_taken(error: diesel::result::Error) -> Problem {
+    taken(error, "/name", "another widget has this name")
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PatchWidget {
+    #[serde(default)]
+    pub name: Option<String>,
+    #[serde(default)]
+    pub allowed_origins: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub default_group_id: Option<Option<GroupId>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    pub greeting: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    pub locale: Option<Option<String>>,
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub theme: Option<Map<String, Value>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Object>)]
+    pub identity: Option<Option<IdentityKey>>,
+    #[serde(default)]
+    pub identity_required: Option<bool>,
+}
+
+impl Check for PatchWidget {
+    fn check(&self, checks: &mut Checks) {
+        if let Some(name) = &self.name {
+            checks.name("/name", name);
+        }
+        if let Some(origins) = &self.allowed_origins {
+            checks.origins("/allowed_origins", origins, &["*", "null"]);
+        }
+        check_rest(
+            checks,
+            self.greeting.iter().flatten().next(),
+            self.locale.iter().flatten().next(),
+            self.theme.as_ref(),
+            self.identity.iter().flatten().next(),
+        );
+    }
+}
+
+pub async fn patch(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(id): PathId<WidgetId>,
+    if_match: IfMatch,
+    Body(patch): Body<PatchWidget>,
+) -> Result<Tagged<WidgetView>, Problem> {
+    let mut change = app.change(caller.by()).await?;
+    let done = patch_in(&mut change, id, &if_match, patch).await;
+    answer(change.finish(done).await?)
+}
+
+async fn patch_in(
+    change: &mut Change,
+    id: WidgetId,
+    if_match: &IfMatch,
+    patch: PatchWidget,
+) -> Result<WidgetRow, Problem> {
+    let mut row = find(change, id, false).await?;
+    if_match.check(row.revision)?;
+    let group = patch.default_group_id.flatten();
+    must_exist(change, group.as_slice(), |_| "/default_group_id".to_owned()).await?;
+    let fields = named([
+        ("name", patch.name.is_some()),
+        ("allowed_origins", patch.allowed_origins.is_some()),
+        ("default_group_id", patch.default_group_id.is_some()),
+        ("greeting", patch.greeting.is_some()),
+        ("locale", patch.locale.is_some()),
+        ("theme", patch.theme.is_some()),
+        ("identity", patch.identity.is_some()),
+        ("identity_required", patch.identity_required.is_some()),
+    ]);
+    row.name = patch.name.unwrap_or(row.name);
+    row.allowed_origins = patch.allowed_origins.unwrap_or(row.allowed_origins);
+    row.default_group_id = patch.default_group_id.map_or(row.default_group_id, |id| id.map(Id));
+    row.greeting = patch.greeting.unwrap_or(row.greeting);
+    row.locale = patch.locale.unwrap_or(row.locale);
+    row.theme = patch.theme.map_or(row.theme, Value::Object);
+    row.identity = patch.identity.map_or(row.identity, |key| stored(key.as_ref()));
+    row.identity_required = patch.identity_required.unwrap_or(row.identity_required);
+    let mut checks = Checks::default();
+    check_required(&mut checks, row.identity_required, row.identity.is_some());
+    checks.finish()?;
+    save(change, row, "changed", &fields).await
+}
+
+pub async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(id): PathId<WidgetId>,
+    if_match: IfMatch,
+) -> Result<StatusCode, Problem> {
+    let mut change = app.change(caller.by()).await?;
+    let done = delete_in(&mut change, id, &if_match).await;
+    change.finish(done).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete_in(change: &mut Change, id: WidgetId, if_match: &IfMatch) -> Result<(), Problem> {
+    let mut row = find(change, id, false).await?;
+    if_match.check(row.revision)?;
+    row.deleted_at = Some(At(change.now));
+    save(change, row, "deleted", &[]).await.map(drop)
+}
+
+pub async fn restore(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(id): PathId<WidgetId>,
+) -> Result<Tagged<WidgetView>, Problem> {
+    let mut change = app.change(caller.by()).await?;
+    let done = restore_in(&mut change, id).await;
+    answer(change.finish(done).await?)
+}
+
+async fn restore_in(change: &mut Change, id: WidgetId) -> Result<WidgetRow, Problem> {
+    let mut row = find(change, id, true).await?;
+    row.deleted_at = None;
+    save(change, row, "restored", &[]).await
+}
+
+/// Gives the widget a new key; pages with the old one are refused from then on.
+pub async fn rotate_key(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(id): PathId<WidgetId>,
+) -> Result<Tagged<WidgetView>, Problem> {
+    let mut change = app.change(caller.by()).await?;
+    let done = rotate_in(&mut change, id).await;
+    answer(change.finish(done).await?)
+}
+
+async fn rotate_in(change: &mut Change, id: WidgetId) -> Result<WidgetRow, Problem> {
+    let mut row = find(change, id, false).await?;
+    row.key = new_key();
+    save(change, row, "key_rotated", &[]).await
+}
+
+fn answer(row: WidgetRow) -> Result<Tagged<WidgetView>, Problem> {
+    Ok(Tagged::ok(row.revision, WidgetView::of(row)?))
+}
+
+async fn find(change: &mut Change, id: WidgetId, deleted: bool) -> Result<WidgetRow, Problem> {
+    let found = widgets::table
+        .find((Id(change.tenant()), Id(id)))
+        .filter(widgets::deleted_at.is_not_null().eq(deleted))
+        .select(WidgetRow::as_select())
+        .first(change.connection())
+        .await;
+    found.optional()?.ok_or_else(Problem::not_found)
+}
+
+async fn save(
+    change: &mut Change,
+    mut row: WidgetRow,
+    action: &str,
+    fields: &[&str],
+) -> Result<WidgetRow, Problem> {
+    row.revision = change.revision;
+    row.updated_at = At(change.now);
+    let there = widgets::table.find((row.tenant_id, row.id));
+    diesel::update(there).set(&row).execute(change.connection()).await.map_err(name_taken)?;
+    change.publish(&Record::Widget(row.record()?)).await?;
+    change.audit(action, "widget", row.id.0.uuid(), fields).await?;
+    Ok(row)
+}

@@ -1,0 +1,128 @@
+//! Registering, logging in, refreshing, logging out.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::world::{PASSWORD, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_tenants_admin_logs_in_and_out() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let me = world.get(&ann, "/v1/auth/me").await.is(200);
+    assert_eq!(me.body["agent"]["role"], "admin");
+    assert_eq!(
+        (me.body["agent"]["capacity"].as_i64(), me.body["tenant"]["name"].as_str()),
+        (Some(10), Some("acme"))
+    );
+
+    let again = world.login("ADMIN@acme.example").await;
+    assert_eq!((again.id.as_str(), again.tenant.as_str()), (ann.id.as_str(), ann.tenant.as_str()));
+    let validated = world.post(&again, "/v1/auth/validate", json!(null)).await.is(200);
+    assert_eq!(validated.body["agent_id"], ann.id.as_str());
+    let sessions = world.get(&again, "/v1/auth/sessions").await.is(200);
+    assert_eq!(sessions.body["data"].as_array().unwrap().len(), 2);
+
+    world.post(&again, "/v1/auth/logout", json!(null)).await.is(204);
+    world.get(&again, "/v1/auth/me").await.problem(401, "unauthenticated");
+    let refresh = json!({ "refresh_token": again.refresh_token });
+    let refresh = world.request(Method::POST, "/v1/auth/refresh").json(&refresh);
+    world.send(refresh).await.problem(401, "unauthenticated");
+    world.get(&ann, "/v1/auth/me").await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_accounts_and_wrong_passwords_are_answered_alike() {
+    let world = World::alone().await;
+    world.register("acme").await;
+    let mut answers = Vec::new();
+    for (email, password) in [("admin@acme.example", "wrong password"), ("nobody@acme.example", PASSWORD)] {
+        let body = json!({ "email": email, "password": password });
+        let got = world.send(world.request(Method::POST, "/v1/auth/login").json(&body)).await;
+        let mut got = got.problem(401, "unauthenticated");
+        got.body["request_id"] = json!(null);
+        answers.push(got.body);
+    }
+    assert_eq!(answers[0], answers[1]);
+    let taken = json!({ "tenant_name": "x", "name": "x", "email": "admin@acme.example", "password": "wrong password" });
+    let got = world.send(world.request(Method::POST, "/v1/auth/register").json(&taken)).await;
+    assert_eq!(got.problem(409, "already_exists").body["errors"][0]["pointer"], "/email");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_in_two_tenants_chooses() {
+    let world = World::alone().await;
+    let first = world.register("acme").await;
+    let second = json!({ "tenant_name": "other", "name": "Ann", "email": first.email, "password": PASSWORD });
+    let second = world.send(world.request(Method::POST, "/v1/auth/register").json(&second)).await.is(201);
+    let login = |body| world.send(world.request(Method::POST, "/v1/auth/login").json(&body).header("x", "y"));
+    let choice =
+        login(json!({ "email": first.email, "password": PASSWORD })).await.problem(401, "tenant_required");
+    assert_eq!(choice.body["data"]["tenants"].as_array().unwrap().len(), 2);
+    login(json!({ "email": first.email, "password": "wrong password" }))
+        .await
+        .problem(401, "unauthenticated");
+    let tenant = second.body["tenant"]["id"].clone();
+    let got = login(json!({ "email": first.email, "password": PASSWORD, "tenant_id": tenant })).await.is(200);
+    assert_eq!(got.body["tenant"]["name"], "other");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_counts_once_and_its_reuse_ends_the_family() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let refresh = |token: String| {
+        world.send(world.request(Method::POST, "/v1/auth/refresh").json(&json!({ "refresh_token": token })))
+    };
+    let next = refresh(ann.refresh_token.clone()).await.is(200);
+    let token = next.body["refresh_token"].as_str().unwrap().to_owned();
+    let next = refresh(token).await.is(200);
+    world.get(&ann, "/v1/auth/me").await.is(200);
+
+    refresh(ann.refresh_token.clone()).await.problem(401, "unauthenticated");
+    let newest = next.body["refresh_token"].as_str().unwrap().to_owned();
+    refresh(newest).await.problem(401, "unauthenticated");
+    world.get(&ann, "/v1/auth/me").await.problem(401, "unauthenticated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_refreshes_at_once_one_succeeds() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let body = json!({ "refresh_token": ann.refresh_token });
+    let requests = (0..20).map(|_| world.send(world.request(Method::POST, "/v1/auth/refresh").json(&body)));
+    let answers = futures::future::join_all(requests).await;
+    let won = answers.iter().filter(|got| got.status == 200).count();
+    assert_eq!(won, 1);
+    assert!(answers.iter().all(|got| got.status == 200 || got.status == 401));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_run_out_of_tries() {
+    let port = ops::dev::ports::free().unwrap();
+    let limit = (ops::settings::names::LIMIT_LOGINS_PER_MINUTE_PER_ADDRESS, "3");
+    let world = World::with(format!("nats://127.0.0.1:{port}"), &[limit]).await;
+    let login = |n: usize| {
+        let body = json!({ "email": format!("{n}@acme.example"), "password": "wrong password" });
+        world.send(
+            world
+                .request(Method::POST, "/v1/auth/login")
+                .json(&body)
+                .header("x-forwarded-for", n.to_string()),
+        )
+    };
+    for n in 0..3 {
+        login(n).await.problem(401, "unauthenticated");
+    }
+    let limited = login(3).await.problem(429, "rate_limited");
+    assert!(limited.header("retry-after").parse::<u64>().unwrap() >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registration_can_be_closed() {
+    let port = ops::dev::ports::free().unwrap();
+    let closed = (ops::settings::names::REGISTRATION, "closed");
+    let world = World::with(format!("nats://127.0.0.1:{port}"), &[closed]).await;
+    let body = json!({ "tenant_name": "x", "name": "x", "email": "a@x.example", "password": PASSWORD });
+    world.send(world.request(Method::POST, "/v1/auth/register").json(&body)).await.problem(403, "forbidden");
+}

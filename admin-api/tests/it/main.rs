@@ -1,0 +1,10 @@
+//! The service over HTTP, on a real Postgres and a real nats-server.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod accounts;
+mod agents;
+mod config;
+mod http;
+mod outbox;
+mod world;

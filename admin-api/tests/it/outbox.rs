@@ -1,0 +1,108 @@
+//! What is configured reaches the bus, whatever happens to it.
+
+use std::time::Duration;
+
+use bus_schema::{config::Record, stream};
+use ops::{
+    kv::Kv,
+    testing::{NatsServer, wait_for},
+};
+use serde_json::json;
+
+use crate::world::{Person, World, provisioned};
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn record(bucket: &Kv, key: &str) -> Option<Record> {
+    let entry = bucket.get(key).await.ok()??;
+    Some(Record::decode(key, &entry.value).unwrap())
+}
+
+async fn group_named(bucket: &Kv, ann: &Person, id: &str, name: &str) {
+    let key = format!("group.{}.{id}", ann.tenant);
+    wait_for(
+        SOON,
+        "the group on the bus",
+        async || matches!(record(bucket, &key).await, Some(Record::Group(group)) if group.name == name),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_reaches_the_bus_with_a_growing_revision() {
+    let server = NatsServer::start().await;
+    let world = World::on(&server).await;
+    let bucket = Kv::open(&world.bus().await, stream::CONFIG).await.unwrap();
+    let ann = world.register("acme").await;
+    wait_for(SOON, "the tenant on the bus", async || {
+        record(&bucket, &format!("tenant.{}", ann.tenant)).await.is_some()
+            && record(&bucket, &format!("agent.{}.{}", ann.tenant, ann.id)).await.is_some()
+    })
+    .await;
+    let id = world.post(&ann, "/v1/groups", json!({ "name": "A" })).await.is(201).id();
+    group_named(&bucket, &ann, &id, "A").await;
+    let key = format!("group.{}.{id}", ann.tenant);
+    let before = record(&bucket, &key).await.unwrap().revision();
+    world.patch(&ann, &format!("/v1/groups/{id}"), json!({ "name": "B" })).await.is(200);
+    group_named(&bucket, &ann, &id, "B").await;
+    assert!(record(&bucket, &key).await.unwrap().revision() > before);
+    world.delete(&ann, &format!("/v1/groups/{id}")).await.is(204);
+    wait_for(
+        SOON,
+        "the deletion on the bus",
+        async || matches!(record(&bucket, &key).await, Some(Record::Group(group)) if group.deleted),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_made_while_the_bus_is_away_reach_it_when_it_is_back() {
+    let mut server = NatsServer::start().await;
+    let world = World::on(&server).await;
+    let bucket = Kv::open(&world.bus().await, stream::CONFIG).await.unwrap();
+    let ann = world.register("acme").await;
+    let id = world.post(&ann, "/v1/groups", json!({ "name": "A" })).await.is(201).id();
+    group_named(&bucket, &ann, &id, "A").await;
+    server.kill();
+    for name in ["B", "C"] {
+        world.patch(&ann, &format!("/v1/groups/{id}"), json!({ "name": name })).await.is(200);
+    }
+    world.get(&ann, "/v1/agents/online").await.problem(503, "unavailable");
+    server.restart().await;
+    group_named(&bucket, &ann, &id, "C").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bus_that_comes_late_or_lies_is_set_right() {
+    let server = NatsServer::start().await;
+    let bus = provisioned(&server).await;
+    let bucket = Kv::open(&bus, stream::CONFIG).await.unwrap();
+    let world = World::on(&server).await;
+    let ann = world.register("acme").await;
+    let id = world.post(&ann, "/v1/groups", json!({ "name": "A" })).await.is(201).id();
+    group_named(&bucket, &ann, &id, "A").await;
+    let key = format!("group.{}.{id}", ann.tenant);
+    let Some(Record::Group(group)) = record(&bucket, &key).await else { panic!("no group") };
+    // As after restoring an older backup of Postgres: the bus knows more than there ever was.
+    let mut lie = group.clone();
+    lie.name = "Lie".to_owned();
+    lie.revision += 1000;
+    let mut stranger = lie.clone();
+    stranger.group_id = bus_schema::GroupId::from_uuid(uuid::Uuid::now_v7());
+    let stranger_key = Record::Group(stranger.clone()).key();
+    bucket.put(&key, Record::Group(lie.clone()).encode()).await.unwrap();
+    bucket.put(&stranger_key, Record::Group(stranger).encode()).await.unwrap();
+
+    let again = World::beside(&world).await;
+    group_named(&bucket, &ann, &id, "A").await;
+    wait_for(
+        SOON,
+        "the stranger to be gone",
+        async || matches!(record(&bucket, &stranger_key).await, Some(Record::Group(group)) if group.deleted),
+    )
+    .await;
+    let revision = record(&bucket, &key).await.unwrap().revision();
+    assert!(revision > lie.revision, "readers would take the lie for newer");
+    again.patch(&ann, &format!("/v1/groups/{id}"), json!({ "name": "D" })).await.is(200);
+    group_named(&bucket, &ann, &id, "D").await;
+}

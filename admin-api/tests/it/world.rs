@@ -1,0 +1,232 @@
+//! A running service with a database and, where wanted, a bus of its own.
+
+use std::time::Duration;
+
+use ops::{
+    nats::{Bus, Options, connect_with},
+    provision::{self, Plan},
+    service::{Context, Service},
+    settings::{Settings, names},
+    testing::{Database, NatsServer, Postgres, Scratch, wait_for},
+};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+pub const PASSWORD: &str = "correct horse battery";
+const UP_WITHIN: Duration = Duration::from_secs(20);
+
+pub struct World {
+    pub url: String,
+    database_url: String,
+    _database: Option<Database<'static>>,
+    key_file: String,
+    pub http: reqwest::Client,
+    pub context: Context,
+    pub nats_url: String,
+    _keys: Option<Scratch>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Got {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Value,
+}
+
+impl Got {
+    #[track_caller]
+    pub fn is(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{:#}", self.body);
+        self
+    }
+
+    /// A problem with this status and code.
+    #[track_caller]
+    pub fn problem(self, status: u16, code: &str) -> Self {
+        assert_eq!(
+            (self.status.as_u16(), self.body["code"].as_str()),
+            (status, Some(code)),
+            "{:#}",
+            self.body
+        );
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.body["request_id"].as_str(), self.headers["x-request-id"].to_str().ok());
+        self
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    pub fn etag(&self) -> String {
+        self.header("etag").to_owned()
+    }
+
+    pub fn id(&self) -> String {
+        self.body["id"].as_str().unwrap_or_else(|| panic!("no id in {:#}", self.body)).to_owned()
+    }
+}
+
+/// Somebody who is logged in.
+#[derive(Debug, Clone)]
+pub struct Person {
+    pub email: String,
+    pub token: String,
+    pub refresh_token: String,
+    pub id: String,
+    pub tenant: String,
+}
+
+impl Person {
+    fn of(email: &str, got: &Got) -> Self {
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        Self {
+            email: email.to_owned(),
+            token: text(&got.body["access_token"]),
+            refresh_token: text(&got.body["refresh_token"]),
+            id: text(&got.body["agent"]["id"]),
+            tenant: text(&got.body["tenant"]["id"]),
+        }
+    }
+}
+
+impl World {
+    /// Without a bus: nothing listens where it should be.
+    pub async fn alone() -> Self {
+        let port = ops::dev::ports::free().unwrap();
+        Self::with(format!("nats://127.0.0.1:{port}"), &[]).await
+    }
+
+    pub async fn on(server: &NatsServer) -> Self {
+        provisioned(server).await;
+        Self::with(server.url(), &[]).await
+    }
+
+    pub async fn with(nats_url: String, more: &[(&str, &str)]) -> Self {
+        let migrate = async |url: String| drop(persister::db::migrations::run(&url).await.unwrap());
+        let database = Postgres::shared().await.database_from("migrated", migrate).await;
+        let keys = Scratch::new("keys").unwrap();
+        let key_file = keys.path().join("staff.pem").display().to_string();
+        let url = database.url();
+        let mut world = Self::start(nats_url, url, key_file, more).await;
+        world._database = Some(database);
+        world._keys = Some(keys);
+        world
+    }
+
+    /// Another instance on the same database, bus and key.
+    pub async fn beside(other: &Self) -> Self {
+        Self::start(other.nats_url.clone(), other.database_url.clone(), other.key_file.clone(), &[]).await
+    }
+
+    async fn start(nats_url: String, database_url: String, key_file: String, more: &[(&str, &str)]) -> Self {
+        let ports = ops::dev::ports::free_many(2).unwrap();
+        let (listen, ops_listen) = (format!("127.0.0.1:{}", ports[0]), format!("127.0.0.1:{}", ports[1]));
+        let mut pairs = vec![
+            (names::LISTEN, listen.as_str()),
+            (names::OPS_LISTEN, &ops_listen),
+            (names::DATABASE_URL, &database_url),
+            (names::NATS_URL, &nats_url),
+            (names::STAFF_KEY_FILE, &key_file),
+            (names::REGISTRATION, "open"),
+            (names::LIMIT_LOGINS_PER_MINUTE_PER_ADDRESS, "0"),
+        ];
+        pairs.extend_from_slice(more);
+        ops::service::install_crypto();
+        let context = Context::new(Settings::from_pairs(Service::AdminApi, &pairs).unwrap());
+        let running = tokio::spawn(admin_api::run(context.clone()));
+        let world = Self {
+            url: format!("http://{listen}"),
+            database_url,
+            _database: None,
+            key_file,
+            http: reqwest::Client::new(),
+            context,
+            nats_url,
+            _keys: None,
+        };
+        wait_for(UP_WITHIN, "admin-api to answer", async || {
+            assert!(!running.is_finished(), "admin-api ended");
+            world.http.get(format!("{}/healthz", world.url)).send().await.is_ok_and(|r| r.status() == 200)
+        })
+        .await;
+        world
+    }
+
+    pub async fn bus(&self) -> Bus {
+        connect_with(Options::new(&self.nats_url, "ops")).await.unwrap()
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Got {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.bytes().await.unwrap();
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).unwrap_or(Value::Null)
+        };
+        Got { status, headers, body }
+    }
+
+    pub async fn get(&self, who: &Person, path: &str) -> Got {
+        self.send(self.request(Method::GET, path).bearer_auth(&who.token)).await
+    }
+
+    pub async fn call(&self, method: Method, who: &Person, path: &str, body: Value) -> Got {
+        self.send(self.request(method, path).bearer_auth(&who.token).json(&body)).await
+    }
+
+    pub async fn post(&self, who: &Person, path: &str, body: Value) -> Got {
+        self.call(Method::POST, who, path, body).await
+    }
+
+    pub async fn patch(&self, who: &Person, path: &str, body: Value) -> Got {
+        self.call(Method::PATCH, who, path, body).await
+    }
+
+    pub async fn delete(&self, who: &Person, path: &str) -> Got {
+        self.send(self.request(Method::DELETE, path).bearer_auth(&who.token)).await
+    }
+
+    /// A new tenant's first admin.
+    pub async fn register(&self, name: &str) -> Person {
+        let email = format!("admin@{name}.example");
+        let body = json!({ "tenant_name": name, "name": "Ann Admin", "email": email, "password": PASSWORD });
+        let got = self.send(self.request(Method::POST, "/v1/auth/register").json(&body)).await.is(201);
+        Person::of(&email, &got)
+    }
+
+    pub async fn login(&self, email: &str) -> Person {
+        let body = json!({ "email": email, "password": PASSWORD });
+        let got = self.send(self.request(Method::POST, "/v1/auth/login").json(&body)).await.is(200);
+        Person::of(email, &got)
+    }
+
+    /// A new agent of `admin`'s tenant, logged in.
+    pub async fn agent(&self, admin: &Person, name: &str, role: &str) -> Person {
+        let email = format!("{name}@{}.example", admin.tenant);
+        let body = json!({ "email": email, "name": name, "role": role, "password": PASSWORD });
+        self.post(admin, "/v1/agents", body).await.is(201);
+        self.login(&email).await
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.context.shutdown.cancel();
+    }
+}
+
+/// Streams and buckets as in production.
+pub async fn provisioned(server: &NatsServer) -> Bus {
+    let bus = connect_with(Options::new(server.url(), "ops")).await.unwrap();
+    let plan = Plan::from_settings(&Settings::from_pairs(Service::Ops, &[]).unwrap());
+    provision::apply(&bus, &plan).await.unwrap();
+    bus
+}
