@@ -4,7 +4,7 @@
 //! end closes, by drop or by death, the shell signals the child, and after a grace time kills it.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -179,10 +179,20 @@ impl Guarded {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Sends a signal; a child that has ended gets none.
+    /// Sends a signal; a child that has ended gets none. After `STOP` none of its threads runs any more: the signal
+    /// alone only asks for that.
     pub fn signal(&mut self, signal: Signal) -> io::Result<()> {
-        if self.try_wait()?.is_none() {
-            kill_process(self.pid, signal)?;
+        if self.try_wait()?.is_some() {
+            return Ok(());
+        }
+        kill_process(self.pid, signal)?;
+        let deadline = Instant::now() + REAP;
+        while signal == Signal::STOP && self.try_wait()?.is_none() && !is_stopped(self.pid()) {
+            if Instant::now() >= deadline {
+                let what = format!("process {} does not stop", self.pid());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+            }
+            thread::sleep(POLL);
         }
         Ok(())
     }
@@ -254,6 +264,22 @@ impl Drop for Guarded {
         drop(self.leash.take());
         let deadline = Instant::now() + self.grace + REAP;
         let _ = self.wait_until(deadline);
+    }
+}
+
+fn is_stopped(pid: u32) -> bool {
+    let threads = Path::new("/proc").join(pid.to_string()).join("task");
+    match fs::read_dir(threads) {
+        Ok(threads) => threads.flatten().all(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // The name before the state is in brackets, and may itself hold any.
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        }),
+        // Not Linux.
+        Err(_) => {
+            let output = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output();
+            output.is_ok_and(|output| output.stdout.starts_with(b"T"))
+        }
     }
 }
 
