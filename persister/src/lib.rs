@@ -6,14 +6,18 @@
 
 mod agree;
 mod batch;
+mod check;
 pub mod db;
 mod measures;
 mod migrate;
 mod reader;
+mod rebuild;
 mod rows;
 mod run;
 mod store;
 mod worker;
 
+pub use check::check;
 pub use migrate::migrate;
+pub use rebuild::rebuild;
 pub use run::run;

@@ -9,5 +9,13 @@ fn main() -> ExitCode {
         .command("migrate", "bring both Postgres schemas up to date", |context, args| {
             Box::pin(persister::migrate(context, args))
         })
+        .command("rebuild", "make the read model once more, in schema chat_rebuild", |context, args| {
+            Box::pin(persister::rebuild(context, args))
+        })
+        .command(
+            "check",
+            "rebuild and compare with the kept read model, table by table [--json]",
+            |context, args| Box::pin(persister::check(context, args)),
+        )
         .run(persister::run)
 }

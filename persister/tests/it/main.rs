@@ -4,6 +4,7 @@
 
 mod kinds;
 mod read;
+mod rebuild;
 mod schema;
 mod story;
 mod world;

@@ -68,7 +68,6 @@ impl World {
         Running::start(self.settings())
     }
 
-    #[expect(dead_code)]
     pub fn database(&self) -> &str {
         &self.database
     }
