@@ -64,7 +64,10 @@ async fn keep_connected(shared: &Arc<Shared>, options: &Options) -> Stopped {
     let mut edge = options.first_edge;
     let (mut fresh, mut token_refused) = (false, false);
     loop {
+        let logins = shared.core().state.borrow().logins;
         let verdict = once(shared, options, edge, fresh, &mut backoff).await;
+        // A token that was good until now has only become old.
+        token_refused &= shared.core().state.borrow().logins == logins;
         shared.core().disconnected();
         let after = match verdict {
             Verdict::Stop(why) => return why,
@@ -111,11 +114,7 @@ async fn once(
             return Verdict::Reconnect(after);
         }
     };
-    {
-        let mut core = shared.core();
-        core.link = Some(Link::new(socket.writer.clone()));
-        core.verdict = None;
-    }
+    shared.core().link = Some(Link::new(socket.writer.clone()));
     let verdict = converse(shared, options, socket, token, backoff).await;
     shared.core().counts.disconnects += 1;
     verdict
@@ -166,7 +165,7 @@ async fn converse(
                         timer.as_mut().reset(clock.due().into());
                     }
                 }
-                if let Some(verdict) = shared.core().take_final() {
+                if let Some(verdict) = shared.core().verdict.take() {
                     return verdict;
                 }
             }
@@ -181,7 +180,7 @@ async fn converse(
             Ok(Message::Other) => {}
             Err(error) => {
                 tracing::debug!(%error, "the connection broke");
-                return core.verdict.take().unwrap_or(Verdict::Reconnect(None));
+                return core.closing.take().unwrap_or(Verdict::Reconnect(None));
             }
         }
         match step {
@@ -200,7 +199,7 @@ async fn converse(
         if std::mem::take(&mut core.token_expiring) {
             tokio::spawn(refresh_token(shared.clone(), options.tokens.clone()));
         }
-        if let Some(verdict) = core.take_final() {
+        if let Some(verdict) = core.verdict.take() {
             return verdict;
         }
     }
@@ -232,7 +231,7 @@ async fn refresh_token(shared: Arc<Shared>, tokens: Tokens) {
 
 fn closed(core: &mut Core, code: u16, reason: String) -> Verdict {
     let token_is_old = code == CloseCode::TokenExpired.number();
-    match core.verdict.take() {
+    match core.closing.take() {
         Some(verdict) => verdict,
         None if token_is_old => Verdict::FreshToken(reason),
         None if bus_schema::close::reconnect(code) => Verdict::Reconnect(None),

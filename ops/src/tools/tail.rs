@@ -43,7 +43,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let target = args.target.must_find()?;
+    let target = args.target.bus_at_least()?;
     let log = Log::new(target.bus().await?, Shard(args.shard));
     let until = if args.once { Some(log.end().await?.last) } else { None };
     let from = match (args.from, args.once) {

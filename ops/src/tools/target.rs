@@ -48,6 +48,11 @@ pub struct Started {
 impl TargetArgs {
     /// The system that is named or running, if there is one.
     pub fn find(&self) -> anyhow::Result<Option<Target>> {
+        self.find_by("EDGE_URLS")
+    }
+
+    /// What is named, if this of it is known.
+    fn find_by(&self, needed: &str) -> anyhow::Result<Option<Target>> {
         if let Some(file) = &self.file {
             return Target::read(file).map(Some);
         }
@@ -58,18 +63,18 @@ impl TargetArgs {
         {
             target.values.insert(name, value);
         }
-        Ok(target.opt("EDGE_URLS").is_some().then_some(target))
+        Ok(target.opt(needed).is_some().then_some(target))
     }
 
-    /// The system, or how to get one.
-    pub fn must_find(&self) -> anyhow::Result<Target> {
+    /// A bus at least, or how to get one.
+    pub fn bus_at_least(&self) -> anyhow::Result<Target> {
         let missing = || {
             Unavailable::new(
                 format!("no running system is named, and none runs in {}", self.data.display()),
                 "start one with: sh ops/up.sh, or name its up.env with --env FILE",
             )
         };
-        Ok(self.find()?.ok_or_else(missing)?)
+        Ok(self.find_by("NATS_URL")?.ok_or_else(missing)?)
     }
 }
 

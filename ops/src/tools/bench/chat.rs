@@ -9,7 +9,7 @@ use anyhow::ensure;
 use super::{
     cast::{Cast, Plan},
     echo::EchoServer,
-    jetstream,
+    jetstream::{self, Terms},
     ledger::Board,
     machine::{Durability, Machine},
     procs::{self, Procs},
@@ -28,8 +28,8 @@ use crate::{
 
 /// Seconds of each try of the search, at most.
 const TRY_SECONDS: f64 = 5.0;
-const LIMIT_EACH: Duration = Duration::from_secs(2);
-const ECHO_CONNECTIONS: usize = 100;
+pub const LIMIT_EACH: Duration = Duration::from_secs(2);
+pub const ECHO_CONNECTIONS: usize = 100;
 
 /// Limits that would be measured instead of the system; `0` = off.
 pub const NO_LIMITS: &[(&str, &str)] = &[
@@ -179,12 +179,14 @@ async fn runs(args: &Args, bench: &Bench) -> anyhow::Result<(Option<Saturation>,
     if bench.pinned {
         echo.procs.pin(0);
     }
+    let replicas = jetstream::replicas(&bench.log).await?;
     let mut pairs = Vec::with_capacity(args.pairs);
     for number in 1..=args.pairs {
         out::note(&format!("pair {number} of {}", args.pairs));
         let chat = bench.run(rate, args.duration).await?;
-        let size = usize::try_from(chat.stored_bytes)?.max(args.bytes);
-        let alone = jetstream::measure(&bench.log, &bench.procs, (size, args.window), LIMIT_EACH).await?;
+        let payload_bytes = usize::try_from(chat.stored_bytes)?.max(args.bytes);
+        let terms = Terms { payload_bytes, window: args.window, replicas, each: LIMIT_EACH };
+        let alone = jetstream::measure(bench.log.bus(), &bench.procs, &terms).await?;
         let echo = echo.measure(ECHO_CONNECTIONS, args.bytes, LIMIT_EACH).await?;
         pairs.push(Pair { chat, alone, echo });
     }

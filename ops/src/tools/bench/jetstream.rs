@@ -15,7 +15,7 @@ use super::{
     procs::{Procs, used},
     spread::{Quantiles, Spread},
 };
-use crate::log::Log;
+use crate::{log::Log, nats::Bus};
 
 const SUBJECTS: u64 = 100;
 
@@ -32,26 +32,35 @@ pub struct Alone {
     pub cpu_us_per_message: f64,
 }
 
-/// Publishes into a stream of its own on the same server, and removes it.
-pub async fn measure(
-    log: &Log,
-    procs: &Procs,
-    (payload_bytes, window): (usize, usize),
-    each: Duration,
-) -> anyhow::Result<Alone> {
+/// How it is measured.
+pub struct Terms {
+    pub payload_bytes: usize,
+    pub window: usize,
+    /// Copies of the stream, as the log has.
+    pub replicas: usize,
+    pub each: Duration,
+}
+
+/// How many copies of the log there are.
+pub async fn replicas(log: &Log) -> anyhow::Result<usize> {
     let context = jetstream::new(log.bus().client.clone());
-    let like = context.get_stream(log.stream()).await.context("cannot read the log's stream")?;
-    let replicas = like.cached_info().config.num_replicas;
+    let stream = context.get_stream(log.stream()).await.context("cannot read the log's stream")?;
+    Ok(stream.cached_info().config.num_replicas)
+}
+
+/// Publishes into a stream of its own on the same server, and removes it.
+pub async fn measure(bus: &Bus, procs: &Procs, terms: &Terms) -> anyhow::Result<Alone> {
+    let context = jetstream::new(bus.client.clone());
     let name = format!("BENCH_{:08x}", rand::random::<u32>());
     let config = stream::Config {
         name: name.clone(),
         subjects: vec![format!("bench.{name}.*")],
         storage: stream::StorageType::File,
-        num_replicas: replicas,
+        num_replicas: terms.replicas,
         ..stream::Config::default()
     };
     context.create_stream(config).await.context("cannot make a stream to publish into")?;
-    let measured = publish(&context, &name, procs, (payload_bytes, window), each).await;
+    let measured = publish(&context, &name, procs, terms).await;
     context.delete_stream(&name).await.context("cannot remove the stream")?;
     measured
 }
@@ -60,8 +69,7 @@ async fn publish(
     context: &jetstream::Context,
     name: &str,
     procs: &Procs,
-    (payload_bytes, window): (usize, usize),
-    each: Duration,
+    &Terms { payload_bytes, window, each, .. }: &Terms,
 ) -> anyhow::Result<Alone> {
     let payload = Bytes::from(vec![b'x'; payload_bytes]);
     let subject = |n: u64| format!("bench.{name}.{}", n % SUBJECTS);

@@ -87,7 +87,7 @@ impl Durability {
     }
 
     pub fn text(&self) -> String {
-        format!("durability {}, {}, nats-server {}", self.class, self.sync, self.nats)
+        format!("{}, {}, nats-server {}", self.class, self.sync, self.nats)
     }
 }
 

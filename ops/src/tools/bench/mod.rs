@@ -9,6 +9,7 @@ mod echo;
 mod idle;
 mod jetstream;
 mod ledger;
+mod limits;
 mod machine;
 mod procs;
 mod report;
@@ -32,6 +33,8 @@ enum What {
     Chat(Box<chat::Args>),
     /// Connections that are logged in, and quiet
     Idle(idle::Args),
+    /// What this machine allows at most: JetStream alone, and a bare echo
+    Limits(limits::Args),
     /// The bare server that others are compared with
     #[command(hide = true)]
     EchoServer(echo::ServerArgs),
@@ -41,6 +44,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Chat(args) => chat::run(*args).await,
         What::Idle(args) => idle::run(args).await,
+        What::Limits(args) => limits::run(args).await,
         What::EchoServer(args) => echo::serve(&args).await,
     }
 }

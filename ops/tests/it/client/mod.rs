@@ -153,6 +153,17 @@ async fn the_range_of_a_close_code_decides() {
 }
 
 #[tokio::test]
+async fn a_token_that_became_old_is_renewed_as_often_as_it_takes() {
+    let server = Server::start().await;
+    let client = ready(&server).await;
+    for logins in 2..5 {
+        server.close_all(3005);
+        wait_for(SOON, "another login", async || client.state().borrow().logins == logins).await;
+    }
+    shows_the_log(&client, &server).await;
+}
+
+#[tokio::test]
 async fn a_large_backlog_is_written_as_the_server_reads() {
     let server = Server::start().await;
     let client = ready(&server).await;
