@@ -2,8 +2,10 @@
 //!
 //! Invariant: the same code as `run`, into an empty schema; the kept one is only read.
 
+use std::time::Instant;
+
 use anyhow::{Context as _, bail, ensure};
-use bus_schema::{Shard, subject};
+use bus_schema::Shard;
 use diesel_async::SimpleAsyncConnection as _;
 use ops::{log::Log, nats, provision, service::Context, settings::names};
 use tokio_util::sync::CancellationToken;
@@ -98,6 +100,7 @@ impl Rebuild {
         if done > until {
             bail!("schema {TARGET} is ahead of the kept one: run `persister rebuild` again");
         }
+        let (began, from) = (Instant::now(), done);
         let mut reader = Reader::open(log, shard, done).await?;
         while done < until && reader.pending() > 0 {
             let Some(messages) = self.shutdown.run_until_cancelled(reader.next()).await else {
@@ -120,7 +123,9 @@ impl Rebuild {
                 break;
             }
         }
-        tracing::info!(%shard, done, subject = subject::stored_in_shard(shard), "read up to the kept watermark");
+        let (seconds, read) = (began.elapsed().as_secs_f64(), done - from);
+        let per_second = (read as f64 / seconds.max(f64::EPSILON)).round();
+        tracing::info!(%shard, done, read, seconds, per_second, "read up to the kept watermark");
         Ok(())
     }
 }

@@ -204,6 +204,12 @@ impl Worker {
                 self.agreement.fail(format!("halted on shard {shard}: {disagreement}"));
                 tracing::error!(%shard, "halted: {disagreement}");
             }
+            Ended::Db(error) if error.is_conflict() => {
+                self.measures.halted.set(1.0);
+                let reason = "the read model has another event at a sequence that the log goes on with";
+                self.agreement.fail(format!("halted on shard {shard}: {reason}: {}", Chain(error)));
+                tracing::error!(%shard, error = %Chain(error), "halted: {reason}");
+            }
             Ended::Db(error) => {
                 self.measures.failures.increment(1);
                 self.postgres.fail(error.to_string());

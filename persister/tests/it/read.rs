@@ -5,7 +5,7 @@ use ops::testing::wait_for;
 
 use crate::{
     story::Story,
-    world::{Running, SHARD, SOON, World, connect_bus, number, provision, rows},
+    world::{Running, SHARD, SOON, World, number, provision, rows},
 };
 
 /// Starts a story and says `n` things; gives the last sequence.
@@ -161,9 +161,7 @@ async fn a_restart_of_the_bus_changes_nothing() {
     let persister = world.persister();
     let last = tell(&world, &mut story, 5).await;
     world.reaches(last).await;
-    world.nats.restart().await;
-    world.bus = connect_bus(&world.nats).await;
-    world.log = ops::log::Log::new(world.bus.clone(), SHARD);
+    world.restart_bus().await;
     let last = tell(&world, &mut story, 5).await;
     world.reaches(last).await;
     persister.is_ready().await;
@@ -196,5 +194,24 @@ async fn while_postgres_is_away_it_waits_and_then_resumes() {
         if at == i64::try_from(last).unwrap() { Ok(()) } else { Err(at.to_string()) }
     })
     .await;
+    persister.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_event_at_a_sequence_that_is_kept_halts_it() {
+    let world = World::new().await;
+    let mut story = Story::new(1);
+    let last = start(&world, &mut story).await;
+    let persister = world.persister();
+    world.reaches(last).await;
+    persister.stop().await;
+    // As if the watermark had been put back by hand, over an event that is not the one of the log.
+    let mut sql = world.sql().await;
+    for spoil in ["UPDATE events SET id = gen_random_uuid()", "DELETE FROM watermark"] {
+        diesel_async::RunQueryDsl::execute(diesel::sql_query(spoil), &mut sql).await.unwrap();
+    }
+    let persister = world.persister();
+    persister.says("has another event at a sequence").await;
+    assert_eq!(number(&mut sql, "SELECT count(*) FROM watermark").await, 0);
     persister.stop().await;
 }

@@ -84,6 +84,7 @@ async fn kills_between_and_within_batches_lose_and_double_nothing() {
     let world = World::new().await;
     let mut process = Process::builder("persister")
         .env("CHATBUS_NATS_URL", world.nats.url())
+        .env("CHATBUS_NATS_CREDS_FILE", world.persister_key())
         .env("CHATBUS_DATABASE_URL", world.database())
         .env("CHATBUS_OPS_LISTEN", "127.0.0.1:0")
         .spawn()

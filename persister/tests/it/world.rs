@@ -1,6 +1,6 @@
-//! A bus, a database and a persister of a test's own.
+//! A bus, a database and a persister of a test's own; on the bus each is the user it would be in production.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use bus_schema::{Event, Shard, Subject};
 use diesel::{QueryableByName, sql_types::Text};
@@ -8,10 +8,11 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use ops::{
     log::{Log, Write},
     nats::{self, Bus},
+    nats_users::{BusUser, server_config},
     provision::{self, Plan},
     service::{Context, Service},
     settings::{Settings, names},
-    testing::{Database, NatsServer, Postgres, wait_for},
+    testing::{Database, NatsOptions, NatsServer, Postgres, Scratch, wait_for},
 };
 use persister::db::{Options, connect, migrations};
 use tokio::task::JoinHandle;
@@ -21,6 +22,7 @@ pub const SOON: Duration = Duration::from_secs(30);
 
 pub struct World {
     pub nats: NatsServer,
+    keys: Scratch,
     pub bus: Bus,
     pub log: Log,
     database: String,
@@ -43,11 +45,17 @@ impl World {
     }
 
     async fn on(url: String, database: Database<'static>) -> Self {
-        let nats = NatsServer::start().await;
-        let bus = connect_bus(&nats).await;
+        let keys = Scratch::new("keys").unwrap();
+        let [persister, anybody] = [Service::Persister, Service::Ops]
+            .map(|service| BusUser::load_or_generate(service, &key(&keys, service)).unwrap());
+        // And one without bounds, who writes what all the others would.
+        let anybody = format!("users = [\n    {{ nkey: {} }}", anybody.public());
+        let config = server_config(&[persister], &[SHARD]).replacen("users = [", &anybody, 1);
+        let nats = NatsServer::with(NatsOptions { config, ..NatsOptions::default() }).await;
+        let bus = connect_bus(&nats, &keys).await;
         provision(&bus).await;
         let log = Log::new(bus.clone(), SHARD);
-        Self { nats, bus, log, database: url, _database: database }
+        Self { nats, keys, bus, log, database: url, _database: database }
     }
 
     pub fn settings(&self) -> Settings {
@@ -57,11 +65,24 @@ impl World {
     pub fn settings_with(&self, database: &str) -> Settings {
         let pairs = [
             (names::NATS_URL, self.nats.url()),
+            (names::NATS_CREDS_FILE, self.persister_key()),
             (names::DATABASE_URL, database.to_owned()),
             (names::DATABASE_POOL_MAX, "2".to_owned()),
         ];
         let pairs: Vec<_> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
         Settings::from_pairs(Service::Persister, &pairs).unwrap()
+    }
+
+    /// Who the persister is on the bus.
+    pub fn persister_key(&self) -> String {
+        key(&self.keys, Service::Persister).to_str().unwrap().to_owned()
+    }
+
+    /// Restarts the bus, and connects to it again.
+    pub async fn restart_bus(&mut self) {
+        self.nats.restart().await;
+        self.bus = connect_bus(&self.nats, &self.keys).await;
+        self.log = Log::new(self.bus.clone(), SHARD);
     }
 
     pub fn persister(&self) -> Running {
@@ -133,8 +154,14 @@ impl Running {
     }
 }
 
-pub async fn connect_bus(nats: &NatsServer) -> Bus {
-    nats::connect_with(nats::Options::new(nats.url(), "test")).await.unwrap()
+fn key(keys: &Scratch, service: Service) -> PathBuf {
+    keys.path().join(format!("{service}.nk"))
+}
+
+async fn connect_bus(nats: &NatsServer, keys: &Scratch) -> Bus {
+    let mut options = nats::Options::new(nats.url(), "test");
+    options.credentials = Some(key(keys, Service::Ops));
+    nats::connect_with(options).await.unwrap()
 }
 
 pub async fn provision(bus: &Bus) {
