@@ -1,6 +1,9 @@
 //! Metrics. Handles are made once, so that a batch costs no look-ups.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bus_schema::{Shard, Timestamp};
 use metrics::{Counter, Gauge, Histogram};
@@ -50,6 +53,8 @@ pub struct Measures {
     lag_seconds: Gauge,
     applied: Gauge,
     pub halted: Gauge,
+    /// What is in Postgres, as far as is known: the lag grows also while Postgres is away.
+    last: Mutex<(u64, Timestamp)>,
 }
 
 impl Measures {
@@ -69,6 +74,7 @@ impl Measures {
             lag_seconds: metrics::gauge!(LAG_SECONDS, &labels),
             applied: metrics::gauge!(APPLIED, &labels),
             halted: metrics::gauge!(HALTED, &labels),
+            last: Mutex::default(),
         };
         // Present from the start, so that an alert on their growth has something to grow from.
         [&made.events, &made.repeated, &made.parked, &made.unknown, &made.races, &made.failures]
@@ -88,10 +94,21 @@ impl Measures {
 
     /// `applied` is in Postgres, stored at `at`; `waiting` messages are not.
     pub fn stands(&self, applied: u64, at: Timestamp, waiting: u64) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = (applied, at);
         self.applied.set(applied as f64);
+        self.lag(at, waiting);
+    }
+
+    /// Nothing was written, and the log ends at `end`.
+    pub fn waits(&self, end: u64) {
+        let (applied, at) = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        self.lag(at, end.saturating_sub(applied));
+    }
+
+    fn lag(&self, at: Timestamp, waiting: u64) {
         self.lag_messages.set(waiting as f64);
-        let age = if waiting == 0 { Duration::ZERO } else { now().since(at) };
-        self.lag_seconds.set(age);
+        let behind = waiting > 0 && at > Timestamp::default();
+        self.lag_seconds.set(if behind { now().since(at) } else { Duration::ZERO });
     }
 }
 

@@ -6,7 +6,8 @@ use std::{future::Future, time::Duration};
 
 use anyhow::Context as _;
 use ops::{
-    nats, provision,
+    nats,
+    provision::{self, ProvisionError},
     service::{Context, Unavailable},
     settings::names,
 };
@@ -29,7 +30,14 @@ pub async fn run(context: Context) -> anyhow::Result<()> {
         return Ok(());
     }
     let bus = nats::connect(&context, "persister").await?;
-    for shard in provision::shards(&context.settings) {
+    let shards = provision::shards(&context.settings);
+    match provision::verify(&bus, &shards).await {
+        Err(error @ ProvisionError::NotAsPlanned(_)) => return Err(error.into()),
+        // The bus is moving: each worker waits for its log, and says so.
+        Err(error) => tracing::warn!(%error, "the streams could not be verified"),
+        Ok(()) => {}
+    }
+    for shard in shards {
         let worker = Worker::new(bus.clone(), pool.clone(), shard, &context.health);
         context.tasks.spawn(worker.run(context.shutdown.clone()));
     }

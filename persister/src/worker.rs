@@ -95,6 +95,10 @@ impl Worker {
             let began = Instant::now();
             let Err(ended) = self.session(&shutdown).await else { return };
             self.report(&ended);
+            let end = shutdown.run_until_cancelled(self.log.end()).await;
+            if let Some(Ok(end)) = end {
+                self.measures.waits(end.last);
+            }
             if began.elapsed() > BACKOFF_LAST || matches!(ended, Ended::LostRace) {
                 backoff = BACKOFF_FIRST;
             }

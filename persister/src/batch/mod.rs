@@ -8,6 +8,8 @@ mod life;
 mod people;
 mod said;
 mod staff;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use decode::{Decoded, Entry, decode};
