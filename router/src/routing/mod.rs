@@ -115,7 +115,7 @@ impl Routing {
 
     /// When to call [`Routing::handle`] with a tick at the latest.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        if self.shared.active && !self.line.is_empty() && self.shared.has_room() {
+        if self.has_more() {
             return Some(self.shared.now);
         }
         let due = |tenant: &Tenant| {
@@ -123,7 +123,12 @@ impl Routing {
             let paused = tenant.paused.first().map(|(at, _)| *at);
             agents.into_iter().chain(paused).min()
         };
-        self.tenants.values().filter_map(due).chain([self.next_sweep]).min()
+        self.tenants.values().filter_map(due).chain(self.shared.active.then_some(self.next_sweep)).min()
+    }
+
+    /// There is more to decide right now than one call does.
+    pub fn has_more(&self) -> bool {
+        self.shared.active && !self.line.is_empty() && self.shared.has_room()
     }
 
     pub fn counters(&self) -> Counters {

@@ -1,0 +1,303 @@
+//! The loop of one shard.
+//!
+//! Invariant: the core decides only after it has read the log to its end, the configuration and the leases; on a
+//! shutdown it decides nothing more, and every write under way is seen to its end.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::Context as _;
+use bus_schema::{Body, IncarnationId, stream};
+use ops::{
+    health::Check,
+    kv::Kv,
+    log::Log,
+    nats::Bus,
+    service::{Context, Unavailable},
+};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Options,
+    clock::{self, Skew},
+    commands::{self, Asked},
+    feed::{self, FEED_MAX, Fed, Source},
+    holder::{self, Role},
+    leases, metrics, writer,
+};
+use crate::routing::{Effect, Input, Routing, Settings, Token};
+
+const TICK: Duration = Duration::from_millis(250);
+/// How often gauges and checks are renewed.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+/// An answer that cannot be sent in this time is not sent: its sender asks again.
+const REPLY_WITHIN: Duration = Duration::from_secs(2);
+/// Unreadable subjects that the readiness page names.
+const NAMED_MAX: usize = 5;
+/// How long a shutdown waits for writes under way; the process's own deadline may be shorter.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
+
+pub struct Shard {
+    context: Context,
+    log: Log,
+    leases: Kv,
+    options: Options,
+    incarnation: IncarnationId,
+    routing: Routing,
+    feeds: mpsc::Receiver<Fed>,
+    feed: feed::Feed,
+    /// Writes, reads and answers under way; each ends with what the core should hear.
+    work: JoinSet<Option<Input>>,
+    asked: BTreeMap<u64, Asked>,
+    next_token: u64,
+    whole: Vec<Source>,
+    role: Role,
+    /// Ends the subscription to commands.
+    serving: Option<CancellationToken>,
+    skew: Skew,
+    checks: Checks,
+}
+
+struct Checks {
+    log: Check,
+    clock: Check,
+    states: Check,
+}
+
+impl Shard {
+    /// Begins to read everything the core needs.
+    pub async fn start(
+        context: Context,
+        bus: Bus,
+        options: Options,
+        incarnation: IncarnationId,
+    ) -> anyhow::Result<Self> {
+        let log = Log::new(bus.clone(), options.shard);
+        let epoch = log.epoch().await.map_err(|error| {
+            Unavailable::new(format!("stream {}: {error}", log.stream()), "run `ops provision`")
+        })?;
+        let settings =
+            Settings { shard: options.shard, epoch, incarnation, agent_grace: options.agent_grace };
+        let config = Kv::open(&bus, stream::CONFIG).await.context("open the configuration")?;
+        let leases = Kv::open(&bus, stream::LEASES).await.context("open the leases")?;
+        let checks = Checks {
+            log: context.health.check("log"),
+            clock: context.health.check("clock"),
+            states: context.health.check("states"),
+        };
+        checks.log.fail("the log is being read");
+        checks.clock.ok();
+        checks.states.ok();
+        let (feed, feeds) = mpsc::channel(FEED_MAX);
+        // Feeders end with the process: they only read.
+        let stop = context.shutdown.clone();
+        let reading = feed::log(log.clone(), feed.clone(), checks.log.clone());
+        let configuring = feed::config(config, feed.clone());
+        let following = leases::follow(leases.clone(), feed.clone());
+        let holding = holder::hold(leases.clone(), options.clone(), incarnation, feed.clone(), stop.clone());
+        context.spawn("log", ended_by(stop.clone(), reading));
+        context.spawn("config", ended_by(stop.clone(), configuring));
+        context.spawn("leases", ended_by(stop, following));
+        context.spawn("lease", holding);
+        Ok(Self {
+            context,
+            log,
+            leases,
+            options,
+            incarnation,
+            routing: Routing::new(settings),
+            feeds,
+            feed,
+            work: JoinSet::new(),
+            asked: BTreeMap::new(),
+            next_token: 1,
+            whole: Vec::new(),
+            role: Role::StandBy,
+            serving: None,
+            skew: Skew::new(),
+            checks,
+        })
+    }
+
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut measure = interval(MEASURE_EVERY);
+        measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let shutdown = self.context.shutdown.clone();
+        loop {
+            let more = self.routing.has_more();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(done) = self.work.join_next() => self.done(done),
+                _ = tick.tick() => self.tell(Input::Tick),
+                _ = measure.tick() => self.measure(),
+                Some(fed) = self.feeds.recv() => self.fed(fed),
+                () = tokio::task::yield_now(), if more => self.tell(Input::Tick),
+            }
+        }
+        self.finish().await;
+        Ok(())
+    }
+
+    fn fed(&mut self, fed: Fed) {
+        match fed {
+            Fed::Input(input) => self.tell(input),
+            Fed::Log { stored, pending } => {
+                let now = clock::now();
+                metrics::lag(pending, now.since(stored.at));
+                if pending == 0 && self.whole.contains(&Source::Log) {
+                    self.skew.saw(stored.at, now);
+                }
+                self.tell(Input::Log(stored));
+            }
+            Fed::Whole(source) => {
+                tracing::info!(?source, "read to its end");
+                if source == Source::Log {
+                    self.checks.log.ok();
+                }
+                self.whole.push(source);
+                self.begin();
+            }
+            Fed::Role(role) => {
+                self.role = role;
+                match role {
+                    Role::Active => self.begin(),
+                    Role::StandBy => self.stand_by(),
+                }
+            }
+            Fed::Command(asked) => {
+                let token = self.next_token;
+                self.next_token += 1;
+                let (tenant, request) = (asked.tenant, asked.request.clone());
+                self.asked.insert(token, asked);
+                self.tell(Input::Command { token: Token(token), tenant, request });
+            }
+        }
+    }
+
+    /// Decides from now on, if everything has been read and it is this router's turn.
+    fn begin(&mut self) {
+        let read = [Source::Log, Source::Config, Source::Leases].iter().all(|s| self.whole.contains(s));
+        if self.role != Role::Active || !read || self.serving.is_some() {
+            return;
+        }
+        let stop = self.context.shutdown.child_token();
+        let client = self.log.bus().client.clone();
+        let serving = commands::serve(client, self.options.shard, self.feed.clone(), stop.clone());
+        self.context.spawn("commands", serving);
+        self.serving = Some(stop);
+        metrics::leader(true);
+        tracing::info!(shard = %self.options.shard, "routing");
+        self.tell(Input::Activate);
+    }
+
+    fn stand_by(&mut self) {
+        if let Some(serving) = self.serving.take() {
+            serving.cancel();
+            tracing::info!(shard = %self.options.shard, "standing by");
+        }
+        metrics::leader(false);
+        self.tell(Input::StandBy);
+    }
+
+    /// Tells the core, and begins what it asks for.
+    fn tell(&mut self, input: Input) {
+        let began = Instant::now();
+        self.routing.handle(input, clock::now());
+        while let Some(effect) = self.routing.poll_effect() {
+            self.begin_effect(effect, began);
+        }
+    }
+
+    fn begin_effect(&mut self, effect: Effect, began: Instant) {
+        match effect {
+            Effect::Write(mut write) => {
+                let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+                for message in &mut write.messages {
+                    if let Body::Decided(decided) = &mut message.event.body {
+                        decided.decision.took_us = took_us;
+                    }
+                }
+                let log = self.log.clone();
+                self.work.spawn(async move {
+                    let outcome = Box::pin(writer::write(log, write.clone())).await;
+                    if matches!(outcome, Input::Written { .. }) {
+                        metrics::stored(&write);
+                    }
+                    Some(outcome)
+                });
+            }
+            Effect::Refresh { subject } => {
+                let log = self.log.clone();
+                self.work.spawn(async move { Some(writer::refresh(log, subject).await) });
+            }
+            Effect::Reply { token, outcome } => {
+                let Some(asked) = self.asked.remove(&token.0) else { return };
+                metrics::answered(asked.request.command.name(), &outcome, asked.at.elapsed());
+                let client = self.log.bus().client.clone();
+                self.work.spawn(async move {
+                    let payload = serde_json::to_vec(&outcome).expect("an outcome is JSON");
+                    let sent = timeout(REPLY_WITHIN, client.publish(asked.reply, payload.into())).await;
+                    if !matches!(sent, Ok(Ok(()))) {
+                        tracing::debug!("an answer was not sent");
+                    }
+                    None
+                });
+            }
+        }
+    }
+
+    fn done(&mut self, done: Result<Option<Input>, tokio::task::JoinError>) {
+        match done {
+            Ok(Some(input)) => self.tell(input),
+            Ok(None) => {}
+            Err(error) if error.is_cancelled() => {}
+            // The core would wait for ever for what this task should have said.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    fn measure(&mut self) {
+        metrics::counted(&self.routing.counters());
+        metrics::measured(&self.routing.stats());
+        match self.skew.too_far() {
+            None => self.checks.clock.ok(),
+            Some(by) => self.checks.clock.fail(format!("the clock and the bus's differ by {by:?}")),
+        }
+        let frozen = self.routing.frozen(NAMED_MAX);
+        if frozen.is_empty() {
+            self.checks.states.ok();
+        } else {
+            let names: Vec<String> = frozen.iter().map(ToString::to_string).collect();
+            self.checks.states.fail(format!("states that cannot be read: {}", names.join(", ")));
+        }
+    }
+
+    /// Decides nothing more, sees writes to their end, and lets another router begin.
+    async fn finish(&mut self) {
+        self.stand_by();
+        let deadline = Instant::now() + FINISH_WITHIN;
+        while let Ok(Some(done)) = tokio::time::timeout_at(deadline, self.work.join_next()).await {
+            self.done(done);
+        }
+        if self.options.turns == super::Turns::Lease {
+            let gave_up = holder::give_up(&self.leases, &self.options, self.incarnation);
+            if let Ok(Err(error)) = timeout(REPLY_WITHIN, gave_up).await {
+                tracing::debug!(%error, "the lease ends by itself");
+            }
+        }
+    }
+}
+
+async fn ended_by(
+    stop: CancellationToken,
+    task: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    stop.run_until_cancelled(task).await.unwrap_or(Ok(()))
+}

@@ -1,0 +1,305 @@
+//! A bus of a test's own, routers on it, and an edge that is only as much of one as routing needs.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use bus_schema::{
+    AccountId, AgentId, Author, Body, ConversationId, Event, EventId, GroupId, IncarnationId, Lane, Shard,
+    Subject, TenantId, ThreadId, Timestamp, Visibility, VisitorId,
+    claims::Role,
+    command::{Actor, Answer, Command, PresenceReport},
+    config::{AgentRecord, GroupRecord, Member, MemberPriority, Record, WhenOffline},
+    event::Started,
+    state::{AgentState, Extra, LifeState, RoutingStatus, StartSource, Strategy, ThreadStatus},
+    stream::{self, LEASE_TTL_MS, edge_lease},
+    subject::stored_in_shard,
+};
+use ops::{
+    chat,
+    invariants::{self, Logged, Report},
+    kv::Kv,
+    log::{DeliverFrom, Expect, Log, Write},
+    nats::{self, Bus},
+    provision::{self, Plan},
+    service::{Context, Service},
+    settings::Settings,
+    testing::{NatsServer, Process, wait_for},
+};
+use router::service::{Options, Turns, route};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+/// No wait for a condition is longer.
+pub const SOON: Duration = Duration::from_secs(30);
+pub const SHARD: Shard = Shard(0);
+pub const TENANT: TenantId = TenantId::from_uuid(Uuid::from_u128(1));
+
+pub fn agent(n: u128) -> AgentId {
+    AgentId::from_uuid(Uuid::from_u128(0xA000 + n))
+}
+
+pub fn group() -> GroupId {
+    GroupId::from_uuid(Uuid::from_u128(0x6000))
+}
+
+pub fn visitor(n: u128) -> VisitorId {
+    VisitorId::from_uuid(Uuid::from_u128(0x70_0000 + n))
+}
+
+pub fn conversation(n: u128) -> ConversationId {
+    ConversationId::of(TENANT, visitor(n))
+}
+
+pub fn life_subject(n: u128) -> String {
+    let (shard, tenant, lane) = (SHARD, TENANT, Lane::Life);
+    Subject::Conversation { shard, tenant, conversation: conversation(n), lane }.to_string()
+}
+
+pub fn agent_subject(id: AgentId) -> String {
+    Subject::Agent { shard: SHARD, tenant: TENANT, agent: id }.to_string()
+}
+
+/// Runs until it is dropped or told to stop.
+pub struct InProcess {
+    pub context: Context,
+    pub task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl InProcess {
+    pub async fn stop(mut self) {
+        self.context.shutdown.cancel();
+        (&mut self.task).await.unwrap().unwrap();
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.context.shutdown.cancel();
+    }
+}
+
+pub struct Kit {
+    pub server: NatsServer,
+    pub bus: Bus,
+    pub log: Log,
+    pub config: Kv,
+    pub leases: Kv,
+    pub edge: IncarnationId,
+    pub groups: BTreeMap<GroupId, GroupRecord>,
+    revision: u64,
+    rev: u64,
+}
+
+impl Kit {
+    pub async fn new() -> Self {
+        let server = NatsServer::start().await;
+        let bus = connect(server.url(), "ops").await;
+        Self::on(server, bus).await
+    }
+
+    /// With everything provisioned over a connection that may do everything.
+    pub async fn on(server: NatsServer, bus: Bus) -> Self {
+        let plan = Plan { shards: vec![SHARD], replicas: 1, log_bytes_max: 256 << 20 };
+        provision::apply(&bus, &plan).await.unwrap();
+        let mut kit = Self {
+            log: Log::new(bus.clone(), SHARD),
+            config: Kv::open(&bus, stream::CONFIG).await.unwrap(),
+            leases: Kv::open(&bus, stream::LEASES).await.unwrap(),
+            server,
+            bus,
+            edge: IncarnationId::from_uuid(Uuid::from_u128(0xE000)),
+            groups: BTreeMap::new(),
+            revision: 0,
+            rev: 0,
+        };
+        kit.keep_lease().await;
+        kit
+    }
+
+    /// The edge's lease, for much longer than a test takes.
+    async fn keep_lease(&mut self) {
+        self.leases.put(&edge_lease(self.edge), "{}").await.unwrap();
+    }
+
+    /// The edge is gone: nobody refreshes its lease any more.
+    pub async fn drop_lease(&self) {
+        let ttl = Duration::from_millis(LEASE_TTL_MS).min(Duration::from_secs(1));
+        self.leases.put_for(&edge_lease(self.edge), "{}", ttl).await.unwrap();
+    }
+
+    pub async fn router(&self, turns: Turns) -> InProcess {
+        self.router_at(self.server.url(), turns, "somewhere").await
+    }
+
+    pub async fn router_at(&self, url: String, turns: Turns, place: &str) -> InProcess {
+        let bus = connect(url, "router").await;
+        let settings = Settings::from_pairs(Service::Router, &[]).unwrap();
+        let context = Context::new(settings);
+        let options =
+            Options { shard: SHARD, turns, agent_grace: Duration::from_secs(2), place: place.to_owned() };
+        let task = tokio::spawn(route(context.clone(), bus, options));
+        InProcess { context, task }
+    }
+
+    /// The binary, with an operations listener of its own.
+    pub fn process(&self, ops: SocketAddr) -> Process {
+        Process::builder("router")
+            .arg("run")
+            .env("CHATBUS_NATS_URL", self.server.url())
+            .env("CHATBUS_OPS_LISTEN", ops.to_string())
+            .env("CHATBUS_AGENT_GRACE_MS", "2000")
+            .ops_listener(ops)
+            .spawn()
+            .unwrap()
+    }
+
+    async fn put(&self, record: Record) {
+        self.config.put(&record.key(), record.encode()).await.unwrap();
+    }
+
+    /// One group with agents of these capacities; nobody is there yet.
+    pub async fn configure(&mut self, strategy: Strategy, capacities: &[u32]) {
+        for (n, capacity) in (1..).zip(capacities) {
+            self.revision += 1;
+            let record = AgentRecord {
+                agent_id: agent(n),
+                tenant_id: TENANT,
+                account_id: AccountId::NIL,
+                name: "somebody".into(),
+                role: Role::Agent,
+                capacity: *capacity,
+                skills: Vec::new(),
+                avatar_url: None,
+                job_title: None,
+                revision: self.revision,
+                deleted: false,
+            };
+            self.put(Record::Agent(record)).await;
+        }
+        self.revision += 1;
+        let member = |n| Member { agent_id: agent(n), priority: MemberPriority::Normal };
+        let record = GroupRecord {
+            group_id: group(),
+            tenant_id: TENANT,
+            name: "Support Team".into(),
+            strategy,
+            second_strategy: Strategy::default(),
+            members: (1..=capacities.len() as u128).map(member).collect(),
+            queue_max: None,
+            when_offline: WhenOffline::Keep,
+            revision: self.revision,
+            deleted: false,
+        };
+        self.groups.insert(group(), record.clone());
+        self.put(Record::Group(record)).await;
+    }
+
+    pub async fn ask(&self, actor: Actor, command: Command) -> Result<Answer, bus_schema::ErrorBody> {
+        chat::ask(&self.bus, SHARD, TENANT, &chat::command(actor, command), SOON).await
+    }
+
+    /// As an edge reports: again until it is stored.
+    pub async fn connections(&mut self, id: AgentId, connections: u32) {
+        self.rev += 1;
+        let agents = vec![PresenceReport { agent_id: id, rev: self.rev, connections }];
+        let command = Command::Presence { incarnation: self.edge, agents };
+        wait_for(SOON, "the report to be stored", async || self.ask(Actor::SYSTEM, command.clone()).await)
+            .await;
+    }
+
+    pub async fn set_status(&self, id: AgentId, status: RoutingStatus) {
+        let command = Command::SetStatus { agent_id: id, status };
+        self.ask(Actor::agent(id, Role::Agent), command).await.unwrap();
+    }
+
+    pub async fn come(&mut self, id: AgentId) {
+        self.connections(id, 1).await;
+        self.set_status(id, RoutingStatus::Accepting).await;
+    }
+
+    /// Writes a start as an edge does.
+    pub async fn start(&self, n: u128) -> ThreadId {
+        let thread = ThreadId::from_uuid(Uuid::from_u128(0x7_0000_0000 + n));
+        let state = LifeState {
+            thread_id: thread,
+            status: ThreadStatus::Queued,
+            group_id: Some(group()),
+            assignee_id: None,
+            participants: Vec::new(),
+            started_at: Timestamp::from_millis(0),
+            started_seq: None,
+            visitor_id: visitor(n),
+            widget_id: None,
+            previous_thread_id: None,
+            extra: Extra::new(),
+        };
+        let event = Event {
+            id: EventId::from_uuid(thread.uuid()),
+            cause: None,
+            tenant_id: TENANT,
+            conversation_id: Some(conversation(n)),
+            thread_id: Some(thread),
+            author: Author::visitor(visitor(n)),
+            client_id: None,
+            visibility: Visibility::All,
+            body: Body::Started(Started {
+                group_id: Some(group()),
+                widget_id: None,
+                source: StartSource::Widget,
+                state,
+            }),
+        };
+        let write = Write::new(life_subject(n), event.encode()).expect(Expect::LastOnSubject(0));
+        self.log.publish(write).await.unwrap();
+        thread
+    }
+
+    pub async fn close(&self, n: u128) -> Result<Answer, bus_schema::ErrorBody> {
+        let reason = bus_schema::state::CloseReason::ClosedByVisitor;
+        let command = Command::Close { conversation_id: conversation(n), thread_id: None, reason };
+        self.ask(Actor::visitor(visitor(n)), command).await
+    }
+
+    pub async fn life(&self, n: u128) -> LifeState {
+        let last = self.log.last(&life_subject(n)).await.unwrap().unwrap();
+        Event::decode(&last.payload).unwrap().body.life_state().unwrap().clone()
+    }
+
+    pub async fn agent(&self, id: AgentId) -> Option<AgentState> {
+        let last = self.log.last(&agent_subject(id)).await.unwrap()?;
+        Event::decode(&last.payload).unwrap().body.agent_state().cloned()
+    }
+
+    pub async fn assigned(&self, n: u128) -> AgentId {
+        let what = format!("{n} to be assigned");
+        wait_for(SOON, &what, async || self.life(n).await.assignee_id).await
+    }
+
+    /// Everything that was ever stored.
+    pub async fn everything(&self) -> Vec<Logged> {
+        let end = self.log.end().await.unwrap().last;
+        let mut tail = self.log.tail(vec![stored_in_shard(SHARD)], DeliverFrom::Start).await.unwrap();
+        let mut all = Vec::new();
+        while all.last().is_none_or(|logged: &Logged| logged.seq < end) {
+            let message = tail.next().await.unwrap();
+            all.push(Logged {
+                seq: message.seq,
+                at: message.at,
+                subject: Subject::parse(&message.subject).unwrap(),
+                event: Event::decode(&message.payload).unwrap(),
+            });
+        }
+        all
+    }
+
+    /// The invariants over the whole log.
+    pub async fn check(&self) -> Report {
+        let report = invariants::check(&self.everything().await, &self.groups);
+        let said: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
+        assert!(said.is_empty(), "{said:#?}");
+        report
+    }
+}
+
+pub async fn connect(url: String, name: &str) -> Bus {
+    nats::connect_with(nats::Options::new(url, name)).await.unwrap()
+}

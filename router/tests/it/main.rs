@@ -1,0 +1,8 @@
+//! The router against real servers.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod faults;
+mod kit;
+mod routing;
+mod turns;
