@@ -1,6 +1,156 @@
 //! The WebSocket front door: authenticate, deliver the log, resume, shed.
+//!
+//! Invariant: it holds only local connections and no truth: whatever it shows is in the log, and whatever it loses a
+//! client reads again.
 
 #![forbid(unsafe_code)]
 
+mod agents;
+mod app;
+mod clock;
+mod conn;
+mod core;
+mod cursor;
+mod directory;
+mod drain;
 mod feed;
+mod http;
+mod hub;
+mod limits;
+mod metrics;
+mod session;
 mod socket;
+mod watch;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::Context as _;
+use axum::serve::ListenerExt as _;
+use bus_schema::{IncarnationId, Shard, stream};
+use ops::{
+    auth::{self, SigningKey},
+    kv::Kv,
+    log::Log,
+    service::{Context, Unavailable},
+    settings::names,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    agents::{Agents, Presence},
+    app::App,
+    core::Core,
+    cursor::CursorSeal,
+    directory::{Directory, origin_of_url},
+    hub::Hub,
+    metrics::Measures,
+};
+
+const CURSOR_PURPOSE: &str = "chatbus cursor v1";
+
+/// Runs an edge until `ctx.shutdown`.
+pub async fn run(ctx: Context) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let _stop_at_the_end = stop.clone().drop_guard();
+    let app = Box::pin(build(&ctx, &stop)).await?;
+    watch::start(&ctx, &app);
+    serve(&ctx, app).await
+}
+
+/// Connects, reads what is needed, and starts everything but the listener.
+async fn build(ctx: &Context, stop: &CancellationToken) -> anyhow::Result<Arc<App>> {
+    let settings = &ctx.settings;
+    let signing = SigningKey::load(settings.path(names::VISITOR_KEY_FILE))
+        .context("the key that signs visitors' tokens (CHATBUS_VISITOR_KEY_FILE)")?;
+    let bus = ops::nats::connect(ctx, "edge").await?;
+    let shards: Vec<Shard> = settings
+        .ints(names::SHARDS)
+        .into_iter()
+        .filter_map(|shard| u16::try_from(shard).ok().map(Shard))
+        .collect();
+    ops::provision::verify(&bus, &shards).await?;
+    let mut logs = BTreeMap::new();
+    for shard in shards {
+        let log = Log::new(bus.clone(), shard);
+        let epoch = log.epoch().await.with_context(|| format!("the epoch of shard {shard}"))?;
+        logs.insert(shard, (log, epoch));
+    }
+    let core = Arc::new(Core {
+        bus: bus.clone(),
+        shards: logs,
+        directory: Directory::default(),
+        seal: CursorSeal::new(&signing.derive(CURSOR_PURPOSE)),
+        limits: limits::limits(settings),
+        measures: Arc::new(Measures::new()),
+        incarnation: IncarnationId::from_uuid(uuid::Uuid::now_v7()),
+    });
+    auth::publish(&bus, auth::Audience::Visitor, &signing).await.context("publish the visitors' key")?;
+    let keys = auth::follow(ctx, &bus, settings.opt_path(names::CACHE_DIR)).await?;
+    directory::follow(ctx, &core).await?;
+    let leases = Kv::open(&bus, stream::LEASES).await?;
+    agents::keep_lease(ctx, leases, core.incarnation, stop.clone()).await?;
+    let hub = Hub::start(&core, ctx, stop);
+    let presence = Arc::new(Presence::new(bus, core.incarnation));
+    let (reporting, ended) = (presence.clone(), stop.clone());
+    ctx.spawn("report presence", async move {
+        ended.run_until_cancelled(reporting.run()).await;
+        Ok(())
+    });
+    Ok(Arc::new(App {
+        agents: Agents::new(core.clone(), hub.clone(), presence),
+        core,
+        hub,
+        keys,
+        signing,
+        ws_url: settings.text(names::PUBLIC_WS_URL).to_owned(),
+        open_origins: open_origins(ctx),
+        shutdown: ctx.shutdown.clone(),
+        tasks: ctx.tasks.clone(),
+        connections: app::Connections::default(),
+        health: ctx.health.clone(),
+    }))
+}
+
+fn open_origins(ctx: &Context) -> Vec<String> {
+    let console = origin_of_url(ctx.settings.text(names::CONSOLE_URL));
+    console.into_iter().chain(ctx.settings.list(names::CORS_ORIGINS).iter().cloned()).collect()
+}
+
+/// Listens until the shutdown, then sends the clients elsewhere.
+async fn serve(ctx: &Context, app: Arc<App>) -> anyhow::Result<()> {
+    let addr = ctx.settings.addr(names::LISTEN);
+    let listener = listen(addr).map_err(|error| {
+        Unavailable::new(
+            format!("cannot listen on {addr}: {error}"),
+            format!("free the port, or set CHATBUS_{}", names::LISTEN),
+        )
+    })?;
+    tracing::info!(addr = %listener.local_addr()?, "public listener is up");
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "small frames may be late");
+        }
+    });
+    let shutdown = ctx.shutdown.clone();
+    let serving = axum::serve(listener, http::router(app.clone()))
+        .with_graceful_shutdown(async move { shutdown.cancelled().await });
+    let grace = ctx.settings.millis(names::GRACE_MS);
+    let leaving = async {
+        ctx.shutdown.cancelled().await;
+        drain::drain(&app, grace).await;
+    };
+    let (served, ()) = tokio::join!(serving, leaving);
+    served.context("serve HTTP")
+}
+
+/// A listener with room for a storm of connections.
+fn listen(addr: std::net::SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
+    const BACKLOG: u32 = 8_192;
+    let socket = match addr {
+        std::net::SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        std::net::SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}

@@ -1,6 +1,6 @@
 //! One immutable index of all records, replaced whole when any of them changes.
 //!
-//! Invariant: readers see one state of the configuration; deleted records are in no index.
+//! Invariant: readers see one state of the configuration; a deleted record is found by nobody.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -39,6 +39,7 @@ pub struct Index {
     by_key: HashMap<String, WidgetId>,
     groups: HashMap<GroupId, GroupRecord>,
     agents: HashMap<(TenantId, AgentId), AgentRecord>,
+    deleted_agents: HashSet<(TenantId, AgentId)>,
     /// Every origin that some widget or console lists.
     origins: HashSet<String>,
 }
@@ -63,7 +64,10 @@ impl Index {
                 Record::Agent(agent) if !agent.deleted => {
                     index.agents.insert((agent.tenant_id, agent.agent_id), agent);
                 }
-                Record::Tenant(_) | Record::Widget(_) | Record::Group(_) | Record::Agent(_) => {}
+                Record::Agent(agent) => {
+                    index.deleted_agents.insert((agent.tenant_id, agent.agent_id));
+                }
+                Record::Tenant(_) | Record::Widget(_) | Record::Group(_) => {}
             }
         }
         index
@@ -107,6 +111,11 @@ impl Index {
         self.agents.get(&(tenant, id))
     }
 
+    /// Known to be removed; one that is not known yet is not.
+    pub fn is_deleted_agent(&self, tenant: TenantId, id: AgentId) -> bool {
+        self.deleted_agents.contains(&(tenant, id))
+    }
+
     /// Some widget or console lists it.
     pub fn lists_origin(&self, origin: &Origin) -> bool {
         origin.is_listed(|listed| self.origins.contains(listed))
@@ -114,13 +123,8 @@ impl Index {
 
     /// Who an author is, as everyone may see it. Visitors' names are in their records.
     pub fn person(&self, tenant: TenantId, author: Author, visitor_name: Option<&str>) -> Person {
-        let nobody = Person {
-            kind: author.kind,
-            id: author.id,
-            name: None,
-            avatar_url: None,
-            job_title: None,
-        };
+        let nobody =
+            Person { kind: author.kind, id: author.id, name: None, avatar_url: None, job_title: None };
         match author.kind {
             AuthorType::Visitor => Person { name: visitor_name.map(str::to_owned), ..nobody },
             AuthorType::Agent => match self.agent(tenant, AgentId::from_uuid(author.id)) {

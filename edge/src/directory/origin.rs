@@ -72,7 +72,8 @@ mod tests {
         assert!(page("https://shop.example").is_in(&list));
         assert!(page("HTTPS://Shop.Example").is_in(&list));
         assert!(Origin::Absent.is_in(&list));
-        for other in ["https://shop.example.evil", "http://shop.example", "https://shop.example:444", "null"] {
+        for other in ["https://shop.example.evil", "http://shop.example", "https://shop.example:444", "null"]
+        {
             assert!(!page(other).is_in(&list), "{other}");
         }
         assert!(!Origin::Malformed.is_in(&["*"]));

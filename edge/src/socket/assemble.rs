@@ -53,11 +53,6 @@ impl Assembler {
             (OpCode::Close | OpCode::Ping | OpCode::Pong, _) => Ok(None),
         }
     }
-
-    /// Whether a message has begun and not ended.
-    pub fn is_within(&self) -> bool {
-        !self.parts.is_empty()
-    }
 }
 
 fn owned(payload: Payload<'_>) -> BytesMut {
@@ -85,12 +80,10 @@ mod tests {
         let mut assembler = Assembler::default();
         let text = "käse".as_bytes();
         assert_eq!(push(&mut assembler, false, OpCode::Text, &text[..2]), Ok(None));
-        assert!(assembler.is_within());
         assert_eq!(push(&mut assembler, true, OpCode::Ping, b"x"), Ok(None));
         assert_eq!(push(&mut assembler, false, OpCode::Continuation, &text[2..3]), Ok(None));
         let whole = push(&mut assembler, true, OpCode::Continuation, &text[3..]);
         assert_eq!(whole, Ok(Some(Message::Text(BytesMut::from(text)))));
-        assert!(!assembler.is_within());
     }
 
     #[test]

@@ -1,0 +1,156 @@
+//! One client's connection, as the parts that write to it see it.
+//!
+//! Invariant: every request is answered exactly once; a reply that is dropped unanswered answers `internal`.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
+};
+
+use bus_schema::{
+    ErrorBody, ErrorCode, Timestamp,
+    protocol::{Action, ErrorPayload, Push, Response},
+};
+use serde::Serialize;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    metrics::Measures,
+    socket::{Outbox, Outgoing},
+};
+
+#[derive(Debug)]
+pub struct Conn {
+    /// Unique within this process.
+    pub id: u64,
+    pub outbox: Outbox,
+    /// Cancelled when the socket is done with, whichever side ended it.
+    pub gone: CancellationToken,
+    /// End of the token in milliseconds since 1970; 0: not logged in.
+    token_ends: AtomicI64,
+    in_flight: AtomicUsize,
+    met: Mutex<HashSet<Uuid>>,
+    measures: Arc<Measures>,
+}
+
+impl Conn {
+    pub fn new(id: u64, outbox_bytes: usize, measures: Arc<Measures>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            outbox: Outbox::new(outbox_bytes),
+            gone: CancellationToken::new(),
+            token_ends: AtomicI64::new(0),
+            in_flight: AtomicUsize::new(0),
+            met: Mutex::default(),
+            measures,
+        })
+    }
+
+    /// Says something unasked.
+    pub fn push<T: Serialize>(&self, action: &'static str, payload: T) {
+        self.outbox.push(Outgoing::text(json(&Push::new(action, payload))));
+    }
+
+    pub fn push_error(&self, error: ErrorBody) {
+        self.push("error", ErrorPayload { error });
+    }
+
+    /// Whether this author is new to the connection, who is not any more.
+    pub fn meets(&self, author: Uuid) -> bool {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner).insert(author)
+    }
+
+    /// Begins a request, unless `most` are unanswered.
+    pub fn begin(self: &Arc<Self>, request_id: &str, action: Action, most: usize) -> (Reply, bool) {
+        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let reply = Reply {
+            conn: self.clone(),
+            request_id: request_id.to_owned(),
+            action,
+            began: Instant::now(),
+            answered: false,
+        };
+        (reply, before < most)
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub fn set_token_end(&self, end: Timestamp) {
+        self.token_ends.store(end.millis(), Ordering::Relaxed);
+    }
+
+    pub fn token_end(&self) -> Option<Timestamp> {
+        match self.token_ends.load(Ordering::Relaxed) {
+            0 => None,
+            millis => Some(Timestamp::from_millis(millis)),
+        }
+    }
+}
+
+/// The right and duty to answer one request.
+#[derive(Debug)]
+pub struct Reply {
+    pub conn: Arc<Conn>,
+    request_id: String,
+    action: Action,
+    began: Instant,
+    answered: bool,
+}
+
+impl Reply {
+    pub fn ok<T: Serialize>(mut self, payload: &T) {
+        self.answered = true;
+        let frame = json(&Response::ok(&self.request_id, self.action.name(), payload));
+        self.conn.outbox.push(Outgoing::text(frame));
+        self.measure(None);
+    }
+
+    pub fn fail(mut self, error: ErrorBody) {
+        self.refuse(error);
+    }
+
+    pub fn with<T: Serialize>(self, result: Result<T, ErrorBody>) {
+        match result {
+            Ok(payload) => self.ok(&payload),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn refuse(&mut self, error: ErrorBody) {
+        self.answered = true;
+        let code = error.code;
+        let frame = json(&Response::failed(&self.request_id, self.action.name(), error));
+        self.conn.outbox.push(Outgoing::text(frame));
+        self.measure(Some(code));
+    }
+
+    fn measure(&self, error: Option<ErrorCode>) {
+        let measures = &self.conn.measures;
+        measures.answered(self.action, error);
+        let seconds = match self.action {
+            Action::SendEvent => &measures.send_seconds,
+            _ => &measures.other_seconds,
+        };
+        seconds.record(self.began.elapsed());
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.refuse(ErrorCode::Internal.into());
+        }
+        self.conn.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("frames hold only strings, numbers and string-keyed maps")
+}

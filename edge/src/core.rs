@@ -1,0 +1,65 @@
+//! What every part of the edge shares: the logs, the configuration, cursors and metrics.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bus_schema::{
+    Audience, Author, AuthorType, ConversationId, Epoch, IncarnationId, Lane, Shard, TenantId,
+    cursor::Cursor, limits::Limits, protocol::Person, subject::ConversationSubjects,
+};
+use ops::{log::Log, nats::Bus};
+
+use crate::{conn::Conn, cursor::CursorSeal, directory::Directory, metrics::Measures};
+
+#[derive(Debug)]
+pub struct Core {
+    pub bus: Bus,
+    pub shards: BTreeMap<Shard, (Log, Epoch)>,
+    pub directory: Directory,
+    pub seal: CursorSeal,
+    pub limits: Limits,
+    pub measures: Arc<Measures>,
+    pub incarnation: IncarnationId,
+}
+
+impl Core {
+    pub fn log(&self, shard: Shard) -> Option<&Log> {
+        self.shards.get(&shard).map(|(log, _)| log)
+    }
+
+    pub fn epoch(&self, shard: Shard) -> Option<Epoch> {
+        self.shards.get(&shard).map(|(_, epoch)| *epoch)
+    }
+
+    /// The home of a conversation of a tenant whose shard is served here.
+    pub fn home(&self, tenant: TenantId, conversation: ConversationId) -> Option<ConversationSubjects> {
+        let shard = self.directory.now().tenant(tenant)?.shard;
+        self.shards.contains_key(&shard).then_some(ConversationSubjects { shard, tenant, conversation })
+    }
+
+    /// A position as a client holds it.
+    pub fn cursor(
+        &self,
+        home: ConversationSubjects,
+        audience: Audience,
+        principal: [u8; 8],
+        last: [u64; Lane::ALL.len()],
+    ) -> String {
+        let epoch = self.epoch(home.shard).unwrap_or(Epoch::NIL);
+        self.seal.seal(&Cursor { epoch, conversation: home.conversation, principal, audience, last })
+    }
+
+    /// The authors whom the connection has not met, who are met from now on.
+    pub fn people(
+        &self,
+        conn: &Conn,
+        tenant: TenantId,
+        authors: impl IntoIterator<Item = Author>,
+        visitor_name: Option<&str>,
+    ) -> Vec<Person> {
+        authors
+            .into_iter()
+            .filter(|author| author.kind != AuthorType::System && conn.meets(author.id))
+            .map(|author| self.directory.now().person(tenant, author, visitor_name))
+            .collect()
+    }
+}

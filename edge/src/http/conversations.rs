@@ -1,0 +1,103 @@
+//! A conversation over HTTP, for the holder of a token: the visitor their own, staff what they may see.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::{HeaderMap, header},
+};
+use bus_schema::{
+    Audience, ConversationId, ErrorBody, ErrorCode, Lane,
+    protocol::{Conv, EventPage, ListEvents},
+};
+use ops::chat;
+
+use super::Problem;
+use crate::{
+    app::App,
+    directory::Origin,
+    hub::Place,
+    hub::load::{self, Wish},
+    session::{Who, authenticate, page_of},
+};
+
+/// `GET /v1/conversations/{id}`.
+pub async fn get(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Conv>, Problem> {
+    let who = bearer(&app, &headers)?;
+    let id = conversation_id(&id)?;
+    let found = conversation(&app, who, id).await?;
+    Ok(Json(found.ok_or(ErrorCode::NotFound)?))
+}
+
+/// `GET /v1/conversations/{id}/events`.
+pub async fn events(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Result<Json<EventPage>, Problem> {
+    let who = bearer(&app, &headers)?;
+    let mut wanted =
+        ListEvents { conversation_id: conversation_id(&id)?, before_seq: None, after_seq: None, limit: None };
+    for (name, value) in &query {
+        let number: u64 = value
+            .parse()
+            .map_err(|_| Problem::malformed(ErrorBody::field(format!("/{name}"), "expected a number")))?;
+        match name.as_str() {
+            "before_seq" => wanted.before_seq = Some(number),
+            "after_seq" => wanted.after_seq = Some(number),
+            "limit" => wanted.limit = Some(usize::try_from(number).unwrap_or(usize::MAX)),
+            _ => {
+                let error = ErrorBody::field(format!("/{name}"), "unknown parameter");
+                return Err(Problem::malformed(error));
+            }
+        }
+    }
+    Ok(Json(page_of(who, &app, wanted, "").await?))
+}
+
+/// The conversation as `who` sees it; none: it has not begun.
+pub async fn conversation(app: &App, who: Who, id: ConversationId) -> Result<Option<Conv>, ErrorBody> {
+    let home = who.home(app, id)?;
+    let audience = who.audience();
+    let log = app.core.log(home.shard).ok_or(ErrorCode::Unavailable)?;
+    let tail = chat::tail(log, home, audience).await?;
+    let Some(life) = tail.life.clone() else { return Ok(None) };
+    who.sender().may_see(&app.core.directory.now(), &life.state)?;
+    let position = position(audience, tail.end());
+    let viewer = who.author();
+    let place = Place { home, audience };
+    let wish = Wish { place, life, position, viewer, resume: None, visitor_online: false };
+    let mut conv = load::content(log, &wish).await?.conv;
+    let principal = bus_schema::cursor::Cursor::principal(viewer);
+    conv.cursor = Some(app.core.cursor(home, audience, principal, position));
+    Ok(Some(conv))
+}
+
+fn position(audience: Audience, end: u64) -> [u64; Lane::ALL.len()] {
+    let mut position = [0; Lane::ALL.len()];
+    for lane in audience.lanes() {
+        position[lane.index()] = end;
+    }
+    position
+}
+
+fn conversation_id(text: &str) -> Result<ConversationId, Problem> {
+    // What is no id names nothing.
+    text.parse().map_err(|_| ErrorCode::NotFound.into())
+}
+
+fn bearer(app: &App, headers: &HeaderMap) -> Result<Who, Problem> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = value.and_then(|value| value.split_once(' '));
+    let Some((_, token)) = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
+        return Err(ErrorBody::new(ErrorCode::Unauthenticated, "send Authorization: Bearer <token>").into());
+    };
+    let (who, _) = authenticate(app, token.trim(), &Origin::of(headers)).map_err(|denied| denied.error)?;
+    Ok(who)
+}

@@ -1,0 +1,99 @@
+//! The edge's HTTP: the visitor's few calls, and the way to the socket.
+
+mod conversations;
+mod cors;
+mod problem;
+pub mod profile;
+mod upgrade;
+mod widget;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, Uri},
+    middleware,
+    routing::{get, post},
+};
+use bus_schema::{
+    ConversationId, ErrorBody, ErrorCode, GroupId, TenantId, VisitorId, WidgetId, state::StartSource,
+};
+use ops::chat::{ProfileChange, Start};
+use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, timeout::TimeoutLayer};
+
+use crate::app::App;
+
+pub use problem::Problem;
+
+/// A session's body is small; nothing here takes more.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+const REQUEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
+
+pub fn router(app: Arc<App>) -> Router {
+    let calls = Router::new()
+        .route("/v1/widget/session", post(widget::session))
+        .route("/v1/widget/config/{widget_key}", get(widget::config))
+        .route("/v1/conversations/{id}", get(conversations::get))
+        .route("/v1/conversations/{id}/events", get(conversations::events))
+        .layer(middleware::from_fn_with_state(app.clone(), cors::cors))
+        .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_TIMEOUT));
+    Router::new()
+        .merge(calls)
+        .route("/v1/ws", get(upgrade::upgrade))
+        .route("/healthz", get(healthz))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(middleware::from_fn(problem::request_id))
+        .layer(CatchPanicLayer::new())
+        .with_state(app)
+}
+
+async fn healthz(State(app): State<Arc<App>>) -> StatusCode {
+    if app.health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+async fn not_found(uri: Uri) -> Problem {
+    Problem::from(ErrorBody::new(ErrorCode::NotFound, format!("there is nothing at {}", uri.path())))
+}
+
+async fn not_allowed() -> Problem {
+    let error = ErrorBody::new(ErrorCode::InvalidRequest, "this method is not allowed here");
+    Problem::with_status(error, StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// The start of a visitor's thread, with its group resolved: requested, else the widget's, else the tenant's.
+pub fn start_of(
+    app: &App,
+    tenant: TenantId,
+    visitor: VisitorId,
+    widget: WidgetId,
+    requested: Option<GroupId>,
+    pointer: &str,
+) -> Result<Start, ErrorBody> {
+    let index = app.core.directory.now();
+    if let Some(group) = requested
+        && index.group(tenant, group).is_none()
+    {
+        return Err(ErrorBody::field(pointer, "there is no such group"));
+    }
+    let of_widget = index.widget(tenant, widget).and_then(|widget| widget.default_group_id);
+    let of_tenant = index.tenant(tenant).and_then(|tenant| tenant.default_group_id);
+    let there = |group: &GroupId| index.group(tenant, *group).is_some();
+    let group_id = requested.or_else(|| of_widget.filter(there)).or_else(|| of_tenant.filter(there));
+    let conversation = ConversationId::of(tenant, visitor);
+    let home = app.core.home(tenant, conversation).ok_or(ErrorCode::NotFound)?;
+    let epoch = app.core.epoch(home.shard).ok_or(ErrorCode::Unavailable)?;
+    Ok(Start {
+        home,
+        visitor,
+        widget_id: Some(widget),
+        group_id,
+        profile: ProfileChange { widget_id: Some(widget), ..ProfileChange::default() },
+        initial: None,
+        source: StartSource::Widget,
+        epoch,
+        writer: app.core.incarnation,
+    })
+}

@@ -1,0 +1,233 @@
+//! The widget's two public calls: its configuration, and a session for its visitor.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, State},
+    http::HeaderMap,
+};
+use base64::{
+    Engine as _,
+    engine::{GeneralPurpose, GeneralPurposeConfig, general_purpose::URL_SAFE_NO_PAD},
+};
+use bus_schema::{
+    Body, ConversationId, ErrorBody, ErrorCode, TenantId, VisitorId, WidgetId,
+    event::Message,
+    limits::{Limits, VISITOR_KEY_BYTES},
+    protocol::{VisitorView, WidgetSession, WidgetSessionAnswer},
+};
+use ops::{
+    auth::{VisitorGrant, mint_visitor},
+    chat::{self, Initial, ProfileChange, Record, TextLimit},
+};
+use serde::Serialize;
+use serde_json::value::to_raw_value;
+
+use super::{Problem, conversations::conversation, profile, start_of};
+use crate::{
+    app::App,
+    clock,
+    directory::Origin,
+    session::{Who, body},
+};
+
+/// With or without padding, and nothing but the alphabet.
+const VISITOR_KEY: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
+);
+
+/// `POST /v1/widget/session`.
+pub async fn session(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<WidgetSessionAnswer>, Problem> {
+    let wanted: WidgetSession = body(&bytes, "").map_err(Problem::malformed)?;
+    let (tenant, widget, identity_required) = widget_of(&app, &wanted.widget_key, &headers)?;
+    let key = visitor_key(&wanted.visitor_key)?;
+    if wanted.identity_token.is_some() {
+        let error = ErrorBody::field("/identity_token", "identity tokens are not supported yet");
+        return Err(error.into());
+    }
+    if identity_required {
+        let error = ErrorBody::new(ErrorCode::Unauthenticated, "this widget asks for an identity token");
+        return Err(error.into());
+    }
+    let visitor = VisitorId::from_key(tenant, &key);
+    let change = profile::of_session(&wanted, widget)?;
+    let initial = initial(&app, &wanted)?;
+    let start = start_of(&app, tenant, visitor, widget, wanted.group_id, "/group_id")?;
+    let log = app.core.log(start.home.shard).ok_or(ErrorCode::Unavailable)?;
+    let record = match initial {
+        Some(initial) => {
+            let start = chat::Start { profile: change, initial: Some(initial), ..start.clone() };
+            chat::start(log, &start).await?.record
+        }
+        None => told(&app, tenant, visitor, &change).await?,
+    };
+    refuse_banned(&record)?;
+    let grant = VisitorGrant { visitor, tenant, widget };
+    let minted = mint_visitor(&app.signing, grant, clock::now());
+    let who = Who::Visitor { tenant, visitor, widget };
+    let conversation = conversation(&app, who, ConversationId::of(tenant, visitor)).await?;
+    let record = record.record;
+    Ok(Json(WidgetSessionAnswer {
+        visitor: VisitorView {
+            id: visitor,
+            name: record.name,
+            email: record.email,
+            custom: Some(record.custom).filter(|custom| !custom.is_empty()),
+            online: true,
+        },
+        token: minted.token,
+        token_expires_at: minted.expires_at,
+        conversation,
+        ws_url: app.ws_url.clone(),
+    }))
+}
+
+/// The widget with this key, if the page may use it.
+fn widget_of(app: &App, key: &str, headers: &HeaderMap) -> Result<(TenantId, WidgetId, bool), ErrorBody> {
+    let index = app.core.directory.now();
+    let missing = || ErrorBody::new(ErrorCode::NotFound, "there is no widget with this key");
+    let (widget, _) = index.widget_by_key(key).ok_or_else(missing)?;
+    let origin = Origin::of(headers);
+    if !origin.is_in(&widget.allowed_origins) && !origin.is_in(&app.open_origins) {
+        return Err(ErrorCode::OriginNotAllowed.into());
+    }
+    Ok((widget.tenant_id, widget.widget_id, widget.identity_required))
+}
+
+fn visitor_key(text: &str) -> Result<Vec<u8>, ErrorBody> {
+    let wrong = || {
+        let expected = format!("expected {VISITOR_KEY_BYTES} random bytes in base64url");
+        ErrorBody::field("/visitor_key", expected)
+    };
+    let key = VISITOR_KEY.decode(text).map_err(|_| wrong())?;
+    // The same bytes written in two ways are the same visitor.
+    let canonical = URL_SAFE_NO_PAD.encode(&key);
+    if key.len() != VISITOR_KEY_BYTES || canonical != text.trim_end_matches('=') {
+        return Err(wrong());
+    }
+    Ok(key)
+}
+
+fn initial(app: &App, wanted: &WidgetSession) -> Result<Option<Initial>, ErrorBody> {
+    let Some(text) = &wanted.initial_message else {
+        return match &wanted.initial_client_id {
+            None => Ok(None),
+            Some(_) => Err(ErrorBody::field("/initial_client_id", "only together with initial_message")),
+        };
+    };
+    let data = to_raw_value(&Message { text: text.clone(), quick_replies: Vec::new() })
+        .map_err(|_| ErrorCode::Internal)?;
+    let limit = TextLimit(usize::try_from(app.core.limits.text_bytes).unwrap_or(0));
+    let body: Body =
+        chat::content(bus_schema::event::Kind::Message, &data, limit, "").map_err(|mut error| {
+            for field in &mut error.errors {
+                field.pointer = "/initial_message".to_owned();
+            }
+            error
+        })?;
+    Ok(Some(Initial { client_id: wanted.initial_client_id.clone(), body }))
+}
+
+/// Writes what the page says of the visitor; a mere visit writes nothing.
+async fn told(
+    app: &App,
+    tenant: TenantId,
+    visitor: VisitorId,
+    change: &ProfileChange,
+) -> Result<Record, ErrorBody> {
+    let home = app.core.home(tenant, ConversationId::NIL).ok_or(ErrorCode::NotFound)?;
+    let log = app.core.log(home.shard).ok_or(ErrorCode::Unavailable)?;
+    let record = chat::record(log, tenant, visitor).await?;
+    refuse_banned(&record)?;
+    let says = change.name.is_some()
+        || change.email.is_some()
+        || change.custom.is_some()
+        || change.external_id.is_some();
+    if !says {
+        return Ok(record);
+    }
+    let epoch = app.core.epoch(home.shard).ok_or(ErrorCode::Unavailable)?;
+    chat::update_visitor(log, tenant, visitor, change, epoch, app.core.incarnation).await
+}
+
+fn refuse_banned(record: &Record) -> Result<(), ErrorBody> {
+    if record.record.is_banned(clock::now()) { Err(ErrorCode::Banned.into()) } else { Ok(()) }
+}
+
+#[derive(Serialize)]
+pub struct WidgetConfig {
+    name: String,
+    theme: serde_json::Map<String, serde_json::Value>,
+    greeting: Option<String>,
+    pre_chat: PreChat,
+    groups: Vec<GroupView>,
+    locale: Option<String>,
+    limits: Limits,
+    ws_url: String,
+    identity_required: bool,
+}
+
+#[derive(Serialize)]
+struct PreChat {
+    fields: Vec<serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct GroupView {
+    id: bus_schema::GroupId,
+    name: String,
+    /// Whether somebody is there is not known before the router says so.
+    status: &'static str,
+}
+
+/// `GET /v1/widget/config/{widget_key}`.
+pub async fn config(
+    State(app): State<Arc<App>>,
+    Path(key): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<WidgetConfig>, Problem> {
+    let (tenant, id, identity_required) = widget_of(&app, &key, &headers)?;
+    let index = app.core.directory.now();
+    let widget = index.widget(tenant, id).ok_or(ErrorCode::NotFound)?;
+    let mut groups: Vec<GroupView> = index
+        .groups_of_tenant(tenant)
+        .map(|group| GroupView { id: group.group_id, name: group.name.clone(), status: "queue" })
+        .collect();
+    groups.sort_by(|a, b| a.name.cmp(&b.name).then(a.id.cmp(&b.id)));
+    Ok(Json(WidgetConfig {
+        name: widget.name.clone(),
+        theme: widget.theme.clone(),
+        greeting: widget.greeting.clone(),
+        pre_chat: PreChat { fields: Vec::new() },
+        groups,
+        locale: widget.locale.clone(),
+        limits: app.core.limits,
+        ws_url: app.ws_url.clone(),
+        identity_required,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_visitor_key_is_exactly_32_bytes_in_one_spelling() {
+        let key = URL_SAFE_NO_PAD.encode([7; 32]);
+        assert_eq!(visitor_key(&key).unwrap(), [7; 32]);
+        assert_eq!(visitor_key(&format!("{key}=")).unwrap(), [7; 32]);
+        for bad in ["", "short", &URL_SAFE_NO_PAD.encode([7; 31]), &URL_SAFE_NO_PAD.encode([7; 33]), "a+/b"] {
+            assert_eq!(visitor_key(bad).unwrap_err().errors[0].pointer, "/visitor_key", "{bad}");
+        }
+        // The last character carries four bits that mean nothing.
+        let twin = format!("{}d", &key[..42]);
+        assert!(visitor_key(&twin).is_err() || twin == key);
+    }
+}

@@ -1,0 +1,135 @@
+//! From a live copy to the members' outboxes: the hot path.
+
+use bus_schema::{Lane, close::CloseCode};
+use futures::FutureExt as _;
+use ops::{
+    chat::{Head, Life},
+    log::StoredMsg,
+};
+
+use super::{
+    Then, encode,
+    io::{self, Place},
+    room::{FeedState, Mode},
+    worker::Worker,
+};
+use crate::{
+    clock,
+    core::Core,
+    feed::{Action, Copy, Entry},
+    socket::Outgoing,
+};
+
+impl Worker {
+    pub(super) fn on_live(&mut self, place: Place, message: &async_nats::Message) {
+        let Some(lane) = io::lane_of(message.subject.as_str()) else { return };
+        let Some(live) = ops::log::live(message) else { return };
+        let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
+        let Some(feed) = state.and_then(|state| state.feed.as_mut()) else { return };
+        let entry = Entry { lane, seq: live.stored.seq, item: live.stored };
+        let mut actions = Vec::new();
+        feed.on_live(Copy { entry, previous: live.previous, fence: live.fence }, &mut actions);
+        self.act(place, actions);
+    }
+
+    /// Does what a feed decided.
+    pub(super) fn act(&mut self, place: Place, actions: Vec<Action<StoredMsg>>) {
+        for action in actions {
+            match action {
+                Action::Deliver { entry, late } => self.deliver(place, &entry, late),
+                Action::Read(wanted) => {
+                    self.core.measures.repairs.increment(1);
+                    let read = io::read(self.log(place.home), place, wanted);
+                    self.work.push(read.boxed());
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, place: Place, entry: &Entry<StoredMsg>, late: bool) {
+        let Some(room) = self.rooms.get_mut(&place.home) else { return };
+        let message = &entry.item;
+        if entry.lane == Lane::Life {
+            match Life::decode(message.seq, &message.payload) {
+                Ok(life) => room.learn(&life),
+                Err(error) => tracing::error!(%error, seq = message.seq, "a state cannot be read"),
+            }
+        }
+        let name = room.visitor_name.clone();
+        let Some(state) = room.feed(place.audience) else { return };
+        let delivery = Delivery { core: &self.core, place, message, late, name: name.as_deref() };
+        delivery.to_members(state);
+        if entry.lane == Lane::Life {
+            self.wake_dormant(place);
+        }
+    }
+
+    /// A conversation came to be: who waited for it gets it whole.
+    fn wake_dormant(&mut self, place: Place) {
+        let Some(state) = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience)) else {
+            return;
+        };
+        let dormant: Vec<_> = state
+            .members
+            .iter()
+            .filter(|member| matches!(member.mode, Mode::Dormant))
+            .map(|member| (member.conn.clone(), member.viewer))
+            .collect();
+        for (conn, viewer) in dormant {
+            let then = Then::Announce(bus_schema::command::View::Mine);
+            let (home, audience) = (place.home, place.audience);
+            self.load(place, super::Join { home, audience, conn, viewer, resume: None, then });
+        }
+    }
+}
+
+struct Delivery<'a> {
+    core: &'a Core,
+    place: Place,
+    message: &'a StoredMsg,
+    late: bool,
+    name: Option<&'a str>,
+}
+
+impl Delivery<'_> {
+    fn to_members(&self, state: &mut FeedState) {
+        let Some(position) = state.feed.as_ref().map(|feed| feed.position()) else { return };
+        let Place { home, audience } = self.place;
+        let StoredMsg { seq, at, payload, .. } = self.message;
+        let measures = &self.core.measures;
+        let author = Head::decode(payload).ok().map(|head| head.author);
+        let shared = encode::shared(home, *seq, *at, payload, self.late);
+        for member in &mut state.members {
+            if matches!(member.mode, Mode::Dormant) {
+                continue;
+            }
+            let cursor = self.core.cursor(home, audience, member.principal, position);
+            let people = self.core.people(&member.conn, home.tenant, author, self.name);
+            let frame = encode::event(shared.clone(), &cursor, &people);
+            measures.delivered.increment(1);
+            match &mut member.mode {
+                Mode::Live => {
+                    member.conn.outbox.push(frame);
+                }
+                Mode::Held(held) => {
+                    held.bytes += cost(&frame);
+                    held.frames.push(frame);
+                    if held.bytes > crate::limits::or_unbounded(self.core.limits.outbox_bytes) {
+                        held.frames.clear();
+                        member.conn.outbox.close(CloseCode::SlowConsumer);
+                    }
+                }
+                Mode::Dormant => {}
+            }
+        }
+        measures.late.increment(u64::from(self.late));
+        measures.delivery_seconds.record(clock::now().since(*at));
+    }
+}
+
+fn cost(frame: &Outgoing) -> usize {
+    match frame {
+        Outgoing::Text { shared, own } => shared.len() + own.len(),
+        Outgoing::Pong(_) | Outgoing::CloseEcho(_) | Outgoing::Close(_) => 0,
+    }
+}

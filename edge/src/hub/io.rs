@@ -1,0 +1,93 @@
+//! What a worker waits for: reads and writes of the log, each a future that ends in a [`Done`].
+
+use bus_schema::{Audience, ErrorBody, Lane, Shard, Subject, subject::ConversationSubjects};
+use ops::{
+    chat::{self, Sent, Tail},
+    log::{Log, ReadError, StoredMsg},
+};
+
+use super::{load::Loaded, sends::SendJob};
+use crate::feed::{Entry, Wanted};
+
+/// Messages of one repair read.
+const READ_PAGE: usize = 256;
+
+/// One audience of one conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Place {
+    pub home: ConversationSubjects,
+    pub audience: Audience,
+}
+
+/// Something ended.
+pub enum Done {
+    Opened {
+        place: Place,
+        result: Result<(async_nats::Subscriber, Tail), ErrorBody>,
+    },
+    Tail {
+        place: Place,
+        result: Result<Tail, ErrorBody>,
+    },
+    Read {
+        place: Place,
+        result: Result<(Vec<Entry<StoredMsg>>, bool), ReadError>,
+    },
+    Loaded {
+        place: Place,
+        conn: u64,
+        loaded: Box<Loaded>,
+    },
+    Sent {
+        job: Box<SendJob>,
+        result: Result<Sent, ErrorBody>,
+    },
+    /// The ends of many conversations' lanes, from any replica.
+    Checked {
+        shard: Shard,
+        places: Vec<Place>,
+        result: Result<Vec<StoredMsg>, ReadError>,
+    },
+}
+
+/// Subscribes, then asks the leader where the lanes end: everything stored later comes live.
+pub async fn open(log: Log, place: Place) -> Done {
+    let opened = async {
+        let subject = place.home.live(place.audience);
+        let live = log.bus().client.subscribe(subject).await.map_err(|error| {
+            tracing::warn!(%error, "cannot subscribe");
+            ErrorBody::from(bus_schema::ErrorCode::Unavailable)
+        })?;
+        Ok((live, chat::tail(&log, place.home, place.audience).await?))
+    };
+    Done::Opened { place, result: opened.await }
+}
+
+pub async fn tail(log: Log, place: Place) -> Done {
+    Done::Tail { place, result: chat::tail(&log, place.home, place.audience).await }
+}
+
+/// One page of a repair.
+pub async fn read(log: Log, place: Place, wanted: Wanted) -> Done {
+    let filter = place.home.stored(place.audience);
+    let found = match wanted.leader {
+        true => log.read_leader(&filter, wanted.from, READ_PAGE).await,
+        false => log.read(&filter, wanted.from, READ_PAGE).await,
+    };
+    let result = found.map(|found| {
+        let ended = found.len() < READ_PAGE;
+        (found.into_iter().filter_map(entry).collect(), ended)
+    });
+    Done::Read { place, result }
+}
+
+/// A message with its lane.
+pub fn entry(message: StoredMsg) -> Option<Entry<StoredMsg>> {
+    let (_, lane) = Subject::parse(&message.subject).ok()?.conversation()?;
+    Some(Entry { lane, seq: message.seq, item: message })
+}
+
+/// The lane that a live subject names, without parsing its ids again.
+pub fn lane_of(subject: &str) -> Option<Lane> {
+    Lane::ALL.into_iter().find(|lane| subject.ends_with(lane.tokens()))
+}

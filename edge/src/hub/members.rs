@@ -1,0 +1,245 @@
+//! Who follows a feed: joining at one position, waiting for the snapshot, leaving.
+
+use bus_schema::{
+    Audience, ErrorBody,
+    close::CloseCode,
+    command::View,
+    protocol::{CaughtUp, ConversationAvailable, ConversationRemoved, Push, Reset},
+};
+use futures::FutureExt as _;
+use serde::Serialize;
+
+use super::{
+    Join, Joined, Then, encode,
+    io::{Done, Place},
+    load::{self, Content, Loaded, Missed, Wish},
+    room::{Held, Member, Mode, Waiter},
+    worker::Worker,
+};
+use crate::socket::Outgoing;
+
+impl Worker {
+    pub(super) fn on_join(&mut self, join: Join) {
+        let place = Place { home: join.home, audience: join.audience };
+        let places = self.whereabouts.entry(join.conn.id).or_default();
+        if !places.contains(&place) {
+            places.push(place);
+        }
+        self.when_current(place, Waiter::Join(join));
+    }
+
+    pub(super) fn on_leave(&mut self, place: Place, conn: u64, view: View) {
+        let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
+        if state.is_some() {
+            self.when_current(place, Waiter::Leave { conn, view });
+        }
+    }
+
+    pub(super) fn on_forget(&mut self, conn: u64) {
+        for place in self.whereabouts.remove(&conn).unwrap_or_default() {
+            self.remove(place, conn);
+        }
+    }
+
+    fn remove(&mut self, place: Place, conn: u64) {
+        if let Some(places) = self.whereabouts.get_mut(&conn) {
+            places.retain(|other| *other != place);
+        }
+        let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
+        let Some(state) = state else { return };
+        state.members.retain(|member| member.conn.id != conn);
+        let others = |waiter: &Waiter| !matches!(waiter, Waiter::Join(join) if join.conn.id == conn);
+        state.waiters.retain(others);
+        state.next_waiters.retain(others);
+        self.tidy(place.home);
+    }
+
+    /// Everything up to now is delivered.
+    pub(super) fn serve(&mut self, place: Place, waiter: Waiter) {
+        match waiter {
+            Waiter::Join(join) => self.load(place, join),
+            Waiter::Leave { conn, view } => {
+                let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
+                let Some(member) = state.and_then(|state| state.member(conn)) else { return };
+                let conversation_id = place.home.conversation;
+                member.conn.push("conversation_removed", ConversationRemoved { view, conversation_id });
+                self.remove(place, conn);
+            }
+        }
+    }
+
+    /// It could not be brought up to now.
+    pub(super) fn refuse(&mut self, place: Place, waiter: Waiter, error: &ErrorBody) {
+        match waiter {
+            Waiter::Join(join) => self.cannot_join(place, join.conn.id, join.then, error),
+            Waiter::Leave { conn, .. } => self.remove(place, conn),
+        }
+    }
+
+    fn cannot_join(&mut self, place: Place, conn: u64, then: Then, error: &ErrorBody) {
+        let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
+        let member = state.and_then(|state| state.member(conn));
+        match then {
+            Then::Hold(done) => {
+                let _ = done.send(Err(error.clone()));
+            }
+            Then::Announce(_) => {
+                if let Some(member) = &member {
+                    member.conn.outbox.close(CloseCode::Unverified);
+                }
+            }
+        }
+        // What was held has no snapshot to follow; the client comes back and resumes.
+        if let Some(member) = member
+            && matches!(member.mode, Mode::Held(_))
+        {
+            member.conn.outbox.close(CloseCode::Unverified);
+        }
+    }
+
+    /// Fixes the member's position, and reads what lies below it.
+    pub(super) fn load(&mut self, place: Place, join: Join) {
+        let log = self.log(place.home);
+        let Some(room) = self.rooms.get_mut(&place.home) else { return };
+        let life = room.life.clone();
+        let visitor_online = room
+            .feed(Audience::All)
+            .is_some_and(|state| state.members.iter().any(|member| !member.conn.outbox.is_ended()));
+        let Some(state) = room.feed(place.audience) else { return };
+        let Some(position) = state.feed.as_ref().map(|feed| feed.position()) else { return };
+        let Join { conn, viewer, resume, then, .. } = join;
+        let id = conn.id;
+        if conn.outbox.is_ended() {
+            return;
+        }
+        let member = match state.members.iter_mut().position(|member| member.conn.id == id) {
+            Some(at) => &mut state.members[at],
+            None => {
+                state.members.push(Member::new(conn.clone(), viewer, Mode::Dormant));
+                state.members.last_mut().expect("one was just pushed")
+            }
+        };
+        if matches!(member.mode, Mode::Held(_)) {
+            let (home, audience) = (place.home, place.audience);
+            member.pending.push(Join { home, audience, conn, viewer, resume, then });
+            return;
+        }
+        let Some(life) = life else {
+            member.mode = Mode::Dormant;
+            if let Then::Hold(done) = then {
+                let _ = done.send(Ok(Joined { conv: None, people: Vec::new() }));
+            }
+            return;
+        };
+        member.mode = Mode::Held(Held::default());
+        let wish = Wish { place, life, position, viewer, resume, visitor_online };
+        let (core, principal) = (self.core.clone(), member.principal);
+        let read = async move {
+            let mut result = load::content(&log, &wish).await;
+            if let Ok(content) = &mut result {
+                content.conv.cursor = Some(core.cursor(place.home, place.audience, principal, position));
+            }
+            Done::Loaded { place, conn: id, loaded: Box::new(Loaded { then, result }) }
+        };
+        self.work.push(read.boxed());
+    }
+
+    pub(super) fn on_loaded(&mut self, place: Place, conn: u64, loaded: Loaded) {
+        let Loaded { then, result } = loaded;
+        let content = match result {
+            Ok(content) => content,
+            Err(error) => return self.cannot_join(place, conn, then, &error),
+        };
+        let core = self.core.clone();
+        let Some(room) = self.rooms.get_mut(&place.home) else { return };
+        room.visitor_name.clone_from(&content.visitor_name);
+        let Some(member) = room.feed(place.audience).and_then(|state| state.member(conn)) else { return };
+        let Content { mut conv, authors, visitor_name, missed } = content;
+        let tenant = place.home.tenant;
+        let people = core.people(&member.conn, tenant, authors, visitor_name.as_deref());
+        match then {
+            Then::Announce(view) => {
+                let available = ConversationAvailable { view, conversation: conv, people };
+                member.conn.push("conversation_available", available);
+                self.on_go(place, conn);
+            }
+            Then::Hold(done) => {
+                let lead = match missed {
+                    None => Vec::new(),
+                    Some(missed) => {
+                        let lead = self.lead(place, conn, missed, &conv, visitor_name.as_deref());
+                        (conv.events, conv.cursor) = (None, None);
+                        lead
+                    }
+                };
+                let member = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
+                if let Some(Member { mode: Mode::Held(held), .. }) =
+                    member.and_then(|state| state.member(conn))
+                {
+                    held.frames.splice(0..0, lead);
+                }
+                if done.send(Ok(Joined { conv: Some(conv), people })).is_err() {
+                    self.remove(place, conn);
+                }
+            }
+        }
+    }
+
+    /// What goes before everything else to a client that resumes.
+    fn lead(
+        &mut self,
+        place: Place,
+        conn: u64,
+        missed: Missed,
+        conv: &bus_schema::protocol::Conv,
+        name: Option<&str>,
+    ) -> Vec<Outgoing> {
+        let core = self.core.clone();
+        let Place { home, audience } = place;
+        let state = self.rooms.get_mut(&home).and_then(|room| room.feed(audience));
+        let Some(member) = state.and_then(|state| state.member(conn)) else { return Vec::new() };
+        match missed {
+            Missed::Reset(reason) => {
+                core.measures.reset.increment(1);
+                let (conversation_id, conversation) = (home.conversation, conv.clone());
+                vec![push("reset", Reset { conversation_id, reason, conversation, people: Vec::new() })]
+            }
+            Missed::Events { from, messages } => {
+                core.measures.resumed.increment(1);
+                core.measures.replayed.increment(messages.len() as u64);
+                let mut last = from;
+                let mut frames = Vec::with_capacity(messages.len() + 1);
+                for (lane, message) in messages {
+                    last[lane.index()] = message.seq;
+                    let author = ops::chat::Head::decode(&message.payload).ok().map(|head| head.author);
+                    let people = core.people(&member.conn, home.tenant, author, name);
+                    let shared = encode::shared(home, message.seq, message.at, &message.payload, false);
+                    let cursor = core.cursor(home, audience, member.principal, last);
+                    frames.push(encode::event(shared, &cursor, &people));
+                }
+                let (conversation_id, cursor) = (home.conversation, conv.cursor.clone().unwrap_or_default());
+                frames.push(push("caught_up", CaughtUp { conversation_id, cursor }));
+                frames
+            }
+        }
+    }
+
+    /// The snapshot is on its way to the client: what waited follows it.
+    pub(super) fn on_go(&mut self, place: Place, conn: u64) {
+        let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
+        let Some(member) = state.and_then(|state| state.member(conn)) else { return };
+        if let Mode::Held(held) = std::mem::replace(&mut member.mode, Mode::Live) {
+            for frame in held.frames {
+                member.conn.outbox.push(frame);
+            }
+        }
+        for join in std::mem::take(&mut member.pending) {
+            self.when_current(place, Waiter::Join(join));
+        }
+    }
+}
+
+fn push<T: Serialize>(action: &'static str, payload: T) -> Outgoing {
+    let frame = serde_json::to_vec(&Push::new(action, payload));
+    Outgoing::text(frame.expect("pushes hold only strings, numbers and string-keyed maps"))
+}

@@ -1,0 +1,164 @@
+//! The conversations that have a local reader: workers that own their feeds, members and sends.
+//!
+//! Invariant: everything about one conversation happens on one worker, in turn; so a member's snapshot and its pushes
+//! meet at one position, and one write of a conversation is in flight at a time.
+
+mod check;
+mod deliver;
+mod encode;
+mod io;
+pub mod load;
+mod members;
+mod room;
+mod sends;
+mod sync;
+mod window;
+mod worker;
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
+
+use bus_schema::{
+    Audience, Author, ErrorBody, ErrorCode, Lane,
+    command::View,
+    protocol::{Conv, Person, ResetReason},
+    subject::ConversationSubjects,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{conn::Conn, core::Core};
+
+pub use io::Place;
+pub use sends::{SendJob, Sender};
+
+/// Requests that wait for one worker.
+const ASKS_MAX: usize = 4_096;
+
+/// What a worker is asked to do.
+#[derive(Debug)]
+pub enum Ask {
+    Join(Join),
+    /// The answer that holds the snapshot is queued: what came after it may follow.
+    Go {
+        home: ConversationSubjects,
+        audience: Audience,
+        conn: u64,
+    },
+    /// Everything up to now is delivered first, and `conversation_removed` follows.
+    Leave {
+        home: ConversationSubjects,
+        audience: Audience,
+        conn: u64,
+        view: View,
+    },
+    Send(Box<SendJob>),
+    /// The connection is gone from everywhere.
+    Forget {
+        conn: u64,
+    },
+}
+
+/// A connection that wants to follow a conversation.
+#[derive(Debug)]
+pub struct Join {
+    pub home: ConversationSubjects,
+    pub audience: Audience,
+    pub conn: Arc<Conn>,
+    pub viewer: Author,
+    pub resume: Option<Position>,
+    pub then: Then,
+}
+
+/// Where a client says that it is.
+#[derive(Debug, Clone, Copy)]
+pub enum Position {
+    At([u64; Lane::ALL.len()]),
+    /// Its cursor cannot be honoured.
+    Lost(ResetReason),
+}
+
+/// What happens with the snapshot.
+#[derive(Debug)]
+pub enum Then {
+    /// It goes into an answer; what follows waits for `Ask::Go`.
+    Hold(oneshot::Sender<Result<Joined, ErrorBody>>),
+    /// It is pushed as `conversation_available`.
+    Announce(View),
+}
+
+/// A snapshot for an answer.
+#[derive(Debug)]
+pub struct Joined {
+    /// None: there is no conversation yet; its first thread will be announced.
+    pub conv: Option<Conv>,
+    pub people: Vec<Person>,
+}
+
+/// The workers; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    workers: Arc<[mpsc::Sender<Ask>]>,
+}
+
+impl Hub {
+    /// Starts the workers on the runtime; they end with `ctx`'s shutdown, after the connections are gone.
+    pub fn start(
+        core: &Arc<Core>,
+        ctx: &ops::service::Context,
+        stop: &tokio_util::sync::CancellationToken,
+    ) -> Self {
+        let count = std::thread::available_parallelism().map_or(2, usize::from).max(2);
+        let workers = (0..count).map(|_| {
+            let (asks, inbox) = mpsc::channel(ASKS_MAX);
+            let worker = worker::Worker::new(core.clone(), inbox);
+            let stop = stop.clone();
+            ctx.spawn("hub worker", async move {
+                stop.run_until_cancelled(worker.run()).await;
+                Ok(())
+            });
+            asks
+        });
+        Self { workers: workers.collect() }
+    }
+
+    /// Follows a conversation; the snapshot comes back, and what follows waits for [`Hub::go`].
+    pub async fn join(
+        &self,
+        home: ConversationSubjects,
+        audience: Audience,
+        conn: &Arc<Conn>,
+        viewer: Author,
+        resume: Option<Position>,
+    ) -> Result<Joined, ErrorBody> {
+        let (done, joined) = oneshot::channel();
+        let then = Then::Hold(done);
+        self.ask(home, Ask::Join(Join { home, audience, conn: conn.clone(), viewer, resume, then })).await?;
+        joined.await.map_err(|_| ErrorBody::from(ErrorCode::Unavailable))?
+    }
+
+    pub async fn go(&self, home: ConversationSubjects, audience: Audience, conn: u64) {
+        let _ = self.ask(home, Ask::Go { home, audience, conn }).await;
+    }
+
+    /// Leaves once everything up to now is delivered; `conversation_removed` follows.
+    pub async fn leave(&self, home: ConversationSubjects, audience: Audience, conn: u64, view: View) {
+        let _ = self.ask(home, Ask::Leave { home, audience, conn, view }).await;
+    }
+
+    /// The connection is gone.
+    pub async fn forget(&self, conn: u64) {
+        for worker in self.workers.iter() {
+            let _ = worker.send(Ask::Forget { conn }).await;
+        }
+    }
+
+    /// Waits for room with the worker: a flood slows its sender down.
+    pub async fn ask(&self, home: ConversationSubjects, ask: Ask) -> Result<(), ErrorBody> {
+        let mut hasher = DefaultHasher::new();
+        home.conversation.hash(&mut hasher);
+        let worker = usize::try_from(hasher.finish() % self.workers.len() as u64).unwrap_or(0);
+        self.workers[worker].send(ask).await.map_err(|_| ErrorCode::Unavailable.into())
+    }
+}

@@ -1,0 +1,140 @@
+//! One conversation at this edge: its feeds with their members, and its sends.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bus_schema::{Audience, Author, command::View, cursor::Cursor};
+use ops::{chat::Life, log::StoredMsg};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{Join, sends::SendJob};
+use crate::{conn::Conn, feed::Feed, socket::Outgoing};
+
+#[derive(Debug, Default)]
+pub struct Room {
+    /// The newest state that was delivered or read.
+    pub life: Option<Life>,
+    pub visitor_name: Option<String>,
+    feeds: [Option<FeedState>; 2],
+    pub sends: VecDeque<Box<SendJob>>,
+    /// A write is in flight.
+    pub sending: bool,
+}
+
+/// One audience's feed and its members.
+#[derive(Debug)]
+pub struct FeedState {
+    /// None while the subscription and the first look at the log are under way.
+    pub feed: Option<Feed<StoredMsg>>,
+    pub members: Vec<Member>,
+    /// Served once everything up to `barrier` is delivered.
+    pub waiters: Vec<Waiter>,
+    pub barrier: Option<u64>,
+    /// A look at the leader's tail is under way.
+    pub syncing: bool,
+    /// Came too late for the look that is under way.
+    pub next_waiters: Vec<Waiter>,
+    /// When the tail is compared next.
+    pub check_at: Instant,
+    /// Ends the subscription when dropped.
+    pub subscription: Option<oneshot::Sender<()>>,
+}
+
+/// What waits for everything up to now to be delivered.
+#[derive(Debug)]
+pub enum Waiter {
+    Join(Join),
+    Leave { conn: u64, view: View },
+}
+
+/// A connection that follows the feed.
+#[derive(Debug)]
+pub struct Member {
+    pub conn: Arc<Conn>,
+    pub viewer: Author,
+    pub principal: [u8; 8],
+    pub mode: Mode,
+    /// Wanted while a snapshot was on its way.
+    pub pending: Vec<Join>,
+}
+
+#[derive(Debug)]
+pub enum Mode {
+    /// There is no conversation yet.
+    Dormant,
+    /// A snapshot is on its way; these follow it.
+    Held(Held),
+    Live,
+}
+
+/// Frames that wait for a snapshot, bounded like an outbox.
+#[derive(Debug, Default)]
+pub struct Held {
+    pub frames: Vec<Outgoing>,
+    pub bytes: usize,
+}
+
+impl Room {
+    pub fn feed(&mut self, audience: Audience) -> Option<&mut FeedState> {
+        self.feeds[index(audience)].as_mut()
+    }
+
+    pub fn feed_mut(&mut self, audience: Audience) -> &mut Option<FeedState> {
+        &mut self.feeds[index(audience)]
+    }
+
+    pub fn feeds(&mut self) -> impl Iterator<Item = (Audience, &mut FeedState)> {
+        let audiences = [Audience::All, Audience::Staff];
+        audiences
+            .into_iter()
+            .zip(&mut self.feeds)
+            .filter_map(|(audience, feed)| Some((audience, feed.as_mut()?)))
+    }
+
+    /// Nothing holds it here.
+    pub fn is_idle(&self) -> bool {
+        self.feeds.iter().all(Option::is_none) && self.sends.is_empty() && !self.sending
+    }
+
+    /// Takes over a state unless a newer one is known.
+    pub fn learn(&mut self, life: &Life) {
+        if self.life.as_ref().is_none_or(|known| known.seq < life.seq) {
+            self.life = Some(life.clone());
+        }
+    }
+}
+
+impl FeedState {
+    pub fn opening(first: Waiter, now: Instant) -> Self {
+        Self {
+            feed: None,
+            members: Vec::new(),
+            waiters: vec![first],
+            barrier: None,
+            syncing: false,
+            next_waiters: Vec::new(),
+            check_at: now,
+            subscription: None,
+        }
+    }
+
+    pub fn member(&mut self, conn: u64) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.conn.id == conn)
+    }
+
+    pub fn is_unused(&self) -> bool {
+        self.members.is_empty() && self.waiters.is_empty() && self.next_waiters.is_empty()
+    }
+}
+
+impl Member {
+    pub fn new(conn: Arc<Conn>, viewer: Author, mode: Mode) -> Self {
+        Self { conn, viewer, principal: Cursor::principal(viewer), mode, pending: Vec::new() }
+    }
+}
+
+const fn index(audience: Audience) -> usize {
+    match audience {
+        Audience::All => 0,
+        Audience::Staff => 1,
+    }
+}

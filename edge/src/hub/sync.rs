@@ -1,0 +1,182 @@
+//! Opening a feed, and bringing it up to what the leader has.
+
+use bus_schema::ErrorBody;
+use futures::{FutureExt as _, StreamExt as _};
+use ops::{
+    chat::Tail,
+    log::{ReadError, StoredMsg},
+};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    check::next_check,
+    io::{self, Place},
+    room::{FeedState, Waiter},
+    worker::Worker,
+};
+use crate::feed::{Entry, Feed};
+
+/// Feeds in doubt that ask the leader at once, so that a reconnect does not flood it.
+const LOOKING_MAX: usize = 32;
+
+impl Worker {
+    /// Has `waiter` served once everything stored until now is delivered.
+    pub(super) fn when_current(&mut self, place: Place, waiter: Waiter) {
+        let log = self.log(place.home);
+        let room = self.rooms.entry(place.home).or_default();
+        match room.feed_mut(place.audience) {
+            Some(state) if state.feed.is_none() => state.waiters.push(waiter),
+            Some(state) if state.syncing => state.next_waiters.push(waiter),
+            Some(state) => {
+                state.waiters.push(waiter);
+                state.syncing = true;
+                self.work.push(io::tail(log, place).boxed());
+            }
+            slot @ None => {
+                *slot = Some(FeedState::opening(waiter, Instant::now()));
+                self.core.measures.rooms.increment(1.0);
+                self.work.push(io::open(log, place).boxed());
+            }
+        }
+    }
+
+    pub(super) fn on_opened(
+        &mut self,
+        place: Place,
+        result: Result<(async_nats::Subscriber, Tail), ErrorBody>,
+    ) {
+        let Some(room) = self.rooms.get_mut(&place.home) else { return };
+        let (live, tail) = match result {
+            Ok(opened) => opened,
+            Err(error) => {
+                let state = room.feed_mut(place.audience).take();
+                self.core.measures.rooms.decrement(1.0);
+                for waiter in state.into_iter().flat_map(|state| state.waiters) {
+                    self.refuse(place, waiter, &error);
+                }
+                self.tidy(place.home);
+                return;
+            }
+        };
+        if let Some(life) = &tail.life {
+            room.learn(life);
+        }
+        let Some(state) = room.feed(place.audience) else { return };
+        let (cancel, cancelled) = oneshot::channel::<()>();
+        state.subscription = Some(cancel);
+        state.feed = Some(Feed::at(place.audience, tail.end()));
+        state.barrier = Some(tail.end());
+        state.check_at = next_check(Instant::now());
+        let copies = live.map(move |message| (place, message)).take_until(cancelled.map(|_| ()));
+        self.live.push(Box::pin(copies));
+        self.settle(place);
+    }
+
+    pub(super) fn on_tail(&mut self, place: Place, result: Result<Tail, ErrorBody>) {
+        self.looking = self.looking.saturating_sub(1);
+        let Some(state) = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience)) else {
+            return self.look_on();
+        };
+        state.syncing = false;
+        let mut actions = Vec::new();
+        match result {
+            Ok(tail) => {
+                state.check_at = next_check(Instant::now());
+                state.barrier = Some(tail.end());
+                if let Some(feed) = &mut state.feed {
+                    feed.on_tail(&tail.lanes, true, &mut actions);
+                }
+                self.act(place, actions);
+                self.settle(place);
+            }
+            Err(error) => {
+                let waiters = std::mem::take(&mut state.waiters);
+                if let Some(feed) = &mut state.feed {
+                    feed.unverify();
+                }
+                for waiter in waiters {
+                    self.refuse(place, waiter, &error);
+                }
+                self.next_sync(place);
+            }
+        }
+        self.look_on();
+    }
+
+    pub(super) fn on_read(&mut self, place: Place, result: Result<(Vec<Entry<StoredMsg>>, bool), ReadError>) {
+        let Some(state) = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience)) else {
+            return;
+        };
+        let Some(feed) = &mut state.feed else { return };
+        let mut actions = Vec::new();
+        match result {
+            Ok((entries, ended)) => feed.on_read(entries, ended, &mut actions),
+            Err(error) => {
+                tracing::warn!(%error, "a repair read failed; it is tried again");
+                feed.on_read_failed();
+            }
+        }
+        self.act(place, actions);
+        self.settle(place);
+    }
+
+    /// Serves those who waited, if everything up to their barrier is delivered.
+    fn settle(&mut self, place: Place) {
+        let Some(state) = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience)) else {
+            return;
+        };
+        let Some(feed) = &state.feed else { return };
+        let reached = state.barrier.is_some_and(|barrier| feed.complete_to() >= barrier);
+        if state.syncing || !reached || feed.is_reading() {
+            return;
+        }
+        state.barrier = None;
+        for waiter in std::mem::take(&mut state.waiters) {
+            self.serve(place, waiter);
+        }
+        self.next_sync(place);
+        self.tidy(place.home);
+    }
+
+    /// Begins the look for those who came while one was under way.
+    fn next_sync(&mut self, place: Place) {
+        let log = self.log(place.home);
+        let Some(state) = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience)) else {
+            return;
+        };
+        if !state.next_waiters.is_empty() && !state.syncing {
+            state.waiters.append(&mut state.next_waiters);
+            state.syncing = true;
+            self.work.push(io::tail(log, place).boxed());
+        }
+    }
+
+    /// Live copies may have been lost: every feed asks the leader.
+    pub(super) fn doubt_all(&mut self) {
+        let mut places = Vec::new();
+        for (home, room) in &mut self.rooms {
+            for (audience, state) in room.feeds() {
+                if let Some(feed) = &mut state.feed {
+                    feed.unverify();
+                    places.push(Place { home: *home, audience });
+                }
+            }
+        }
+        tracing::info!(feeds = places.len(), "live copies may have been lost: asking the leader");
+        self.doubtful = places.into();
+        self.look_on();
+    }
+
+    /// Lets the next feeds in doubt ask.
+    pub(super) fn look_on(&mut self) {
+        while self.looking < LOOKING_MAX {
+            let Some(place) = self.doubtful.pop_front() else { return };
+            let log = self.log(place.home);
+            let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
+            let Some(state) = state.filter(|state| state.feed.is_some() && !state.syncing) else { continue };
+            state.syncing = true;
+            self.looking += 1;
+            self.work.push(io::tail(log, place).boxed());
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Logging in: a token, a person, their conversations, and where the client left off.
+
+use std::{sync::Arc, time::Duration};
+
+use bus_schema::{
+    Audience, AuthorType, ConversationId, ErrorBody, ErrorCode, SessionId, Timestamp,
+    close::CloseCode,
+    command::{Command, View},
+    cursor::Cursor,
+    limits::{COMMAND_WAIT_MS, LOGIN_CONVERSATIONS_MAX, RESUME_MAX},
+    protocol::{
+        Conv, ConversationRemoved, Login, LoginAnswer, PROTOCOL, Person, Profile, ResetReason, Resume,
+    },
+    state::{AgentState, AgentStatus, RoutingStatus},
+    subject::ConversationSubjects,
+};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use serde_json::value::RawValue;
+use tokio::sync::Mutex;
+
+use super::{
+    request,
+    who::{Denied, Who, authenticate},
+};
+use crate::{
+    agents::Hold,
+    app::App,
+    clock,
+    conn::{Conn, Reply},
+    directory::Origin,
+    hub::Position,
+};
+
+/// How long a login waits for the router to know of the agent, before it sets the status.
+const PRESENCE_WAIT: Duration = Duration::from_secs(3);
+
+/// A connection that is logged in.
+#[derive(Debug)]
+pub struct Session {
+    pub app: Arc<App>,
+    pub conn: Arc<Conn>,
+    pub origin: Origin,
+    pub who: Who,
+    /// One answer with a snapshot at a time, so that none overtakes another.
+    pub snapshots: Mutex<()>,
+    pub events: Option<DefaultDirectRateLimiter>,
+    hold: Option<Hold>,
+}
+
+/// Answers a login. No session: it was refused, and may be tried again; an error closes the connection.
+pub async fn login(
+    app: &Arc<App>,
+    conn: &Arc<Conn>,
+    origin: &Origin,
+    reply: Reply,
+    payload: Option<&RawValue>,
+) -> Result<Option<Arc<Session>>, CloseCode> {
+    let login: Login = match request::payload(payload).and_then(checked) {
+        Ok(login) => login,
+        Err(error) => {
+            reply.fail(error);
+            return Ok(None);
+        }
+    };
+    let (who, end) = match authenticate(app, &login.token, origin) {
+        Ok(known) => known,
+        Err(Denied { error, close }) => {
+            reply.fail(error);
+            return Err(close);
+        }
+    };
+    let mut session = Session {
+        app: app.clone(),
+        conn: conn.clone(),
+        origin: origin.clone(),
+        who,
+        snapshots: Mutex::new(()),
+        events: limiter(app),
+        hold: None,
+    };
+    match session.open(&login, end).await {
+        Ok(opened) => {
+            let session = Arc::new(session);
+            session.count(1.0);
+            app.claim(who.tenant(), who.author(), conn);
+            conn.set_token_end(end);
+            reply.ok(&opened.answer);
+            session.follow(opened).await;
+            session.set_status(login.status);
+            Ok(Some(session))
+        }
+        Err((error, close)) => {
+            session.release().await;
+            reply.fail(error);
+            Err(close)
+        }
+    }
+}
+
+fn checked(login: Login) -> Result<Login, ErrorBody> {
+    if login.protocol != PROTOCOL {
+        return Err(ErrorBody::field("/payload/protocol", format!("this edge speaks {PROTOCOL}")));
+    }
+    if login.resume.len() > RESUME_MAX {
+        return Err(ErrorBody::field("/payload/resume", format!("at most {RESUME_MAX}")));
+    }
+    Ok(login)
+}
+
+fn limiter(app: &App) -> Option<DefaultDirectRateLimiter> {
+    let limits = &app.core.limits;
+    let per_second = u32::try_from(limits.events_per_second).ok().and_then(std::num::NonZeroU32::new)?;
+    let burst = u32::try_from(limits.events_burst).ok().and_then(std::num::NonZeroU32::new);
+    Some(RateLimiter::direct(Quota::per_second(per_second).allow_burst(burst.unwrap_or(per_second))))
+}
+
+/// An answer, and what follows once it is on its way.
+struct Opened {
+    answer: LoginAnswer,
+    joined: Vec<ConversationSubjects>,
+    removed: Vec<ConversationId>,
+}
+
+impl Session {
+    async fn open(&mut self, login: &Login, end: Timestamp) -> Result<Opened, (ErrorBody, CloseCode)> {
+        let unverified = |error: ErrorBody| (error, CloseCode::Unverified);
+        let (profile, own, session_id) = match self.who {
+            Who::Visitor { tenant, visitor, .. } => {
+                let profile = self.visitor_profile().await?;
+                (profile, vec![ConversationId::of(tenant, visitor)], SessionId::from_uuid(visitor.uuid()))
+            }
+            Who::Staff { tenant, agent, session, .. } => {
+                let hold = self.app.agents.enter(tenant, agent);
+                self.hold = hold;
+                let state = match &mut self.hold {
+                    Some(hold) => hold.state().await,
+                    None => return Err(unverified(ErrorCode::Unavailable.into())),
+                };
+                let held = state.iter().flat_map(|state| &state.conversations);
+                let own = held.map(|held| held.conversation_id).take(LOGIN_CONVERSATIONS_MAX).collect();
+                (self.agent_profile(state.as_deref()), own, session)
+            }
+        };
+        let joins =
+            own.iter().map(|id| self.join(*id, login.resume.iter().find(|r| r.conversation_id == *id)));
+        let (mut conversations, mut people, mut joined): (Vec<Conv>, Vec<Person>, _) =
+            (Vec::new(), Vec::new(), Vec::new());
+        for result in futures::future::join_all(joins).await {
+            let (home, found) = result.map_err(unverified)?;
+            conversations.extend(found.conv);
+            people.extend(found.people);
+            joined.push(home);
+        }
+        let open: Vec<_> = conversations.iter().map(|conv| conv.id).collect();
+        let named = login.resume.iter().map(|resume| resume.conversation_id);
+        let removed = named.filter(|id| !open.contains(id)).collect();
+        let answer = LoginAnswer { profile, session_id, token_expires_at: end, conversations, people };
+        Ok(Opened { answer, joined, removed })
+    }
+
+    async fn join(
+        &self,
+        id: ConversationId,
+        resume: Option<&Resume>,
+    ) -> Result<(ConversationSubjects, crate::hub::Joined), ErrorBody> {
+        let home = self.who.home(&self.app, id)?;
+        let audience = self.who.audience();
+        let resume = resume.map(|resume| self.position(home, audience, &resume.cursor));
+        let joined = self.app.hub.join(home, audience, &self.conn, self.who.author(), resume).await?;
+        Ok((home, joined))
+    }
+
+    /// What a cursor says, if it is this person's, of this conversation and this log.
+    fn position(&self, home: ConversationSubjects, audience: Audience, text: &str) -> Position {
+        let Ok(cursor) = self.app.core.seal.open(text) else {
+            return Position::Lost(ResetReason::Mangled);
+        };
+        if self.app.core.epoch(home.shard) != Some(cursor.epoch) {
+            return Position::Lost(ResetReason::Epoch);
+        }
+        let same = cursor.conversation == home.conversation
+            && cursor.audience == audience
+            && cursor.principal == Cursor::principal(self.who.author());
+        if same { Position::At(cursor.last) } else { Position::Lost(ResetReason::Principal) }
+    }
+
+    /// After the answer: what waited for it, and from then on what happens.
+    async fn follow(&self, opened: Opened) {
+        let audience = self.who.audience();
+        for conversation_id in opened.removed {
+            self.conn.push("conversation_removed", ConversationRemoved { view: View::Mine, conversation_id });
+        }
+        for home in &opened.joined {
+            self.app.hub.go(*home, audience, self.conn.id).await;
+        }
+        if let Some(hold) = &self.hold {
+            let joined = opened.joined.iter().map(|home| home.conversation).collect();
+            hold.attach(self.conn.clone(), joined).await;
+        }
+    }
+
+    async fn visitor_profile(&self) -> Result<Profile, (ErrorBody, CloseCode)> {
+        let Who::Visitor { tenant, visitor, .. } = self.who else {
+            return Err((ErrorCode::Internal.into(), CloseCode::Unverified));
+        };
+        let log =
+            self.app.core.home(tenant, ConversationId::NIL).and_then(|home| self.app.core.log(home.shard));
+        let Some(log) = log else { return Err((ErrorCode::Unavailable.into(), CloseCode::Unverified)) };
+        let found = ops::chat::record(log, tenant, visitor).await;
+        let record = found.map_err(|error| (error, CloseCode::Unverified))?.record;
+        if record.is_banned(clock::now()) {
+            return Err((ErrorCode::Banned.into(), CloseCode::Banned));
+        }
+        if record.erased_at.is_some() {
+            let error = ErrorBody::new(ErrorCode::Unauthenticated, "the visitor was erased");
+            return Err((error, CloseCode::TokenInvalid));
+        }
+        Ok(Profile {
+            kind: AuthorType::Visitor,
+            id: visitor.uuid(),
+            name: record.name,
+            role: None,
+            status: None,
+            capacity: None,
+            group_ids: None,
+        })
+    }
+
+    fn agent_profile(&self, state: Option<&AgentState>) -> Profile {
+        let index = self.app.core.directory.now();
+        let author = self.who.author();
+        let agent = bus_schema::AgentId::from_uuid(author.id);
+        let record = index.agent(self.who.tenant(), agent);
+        // This connection makes the agent reachable, whatever the router has heard so far.
+        let status = match state.map(|state| state.status) {
+            Some(RoutingStatus::Accepting) => AgentStatus::Accepting,
+            Some(RoutingStatus::NotAccepting) | None => AgentStatus::NotAccepting,
+        };
+        Profile {
+            kind: AuthorType::Agent,
+            id: author.id,
+            name: record.map(|record| record.name.clone()),
+            role: self.who.role(),
+            status: Some(status),
+            capacity: state.map(|state| state.capacity).or_else(|| record.map(|record| record.capacity)),
+            group_ids: Some(index.groups_of_agent(self.who.tenant(), agent)),
+        }
+    }
+
+    /// Sets the status that the login asked for, once the router knows of the connection.
+    fn set_status(self: &Arc<Self>, status: Option<RoutingStatus>) {
+        let (Some(status), Who::Staff { .. }) = (status, self.who) else { return };
+        let session = self.clone();
+        self.app.tasks.spawn(async move {
+            if let Err(error) = session.ask_status(status).await {
+                session.conn.push_error(error);
+            }
+        });
+    }
+
+    /// Asks the router for another status of this agent.
+    pub async fn ask_status(&self, status: RoutingStatus) -> Result<(), ErrorBody> {
+        let Who::Staff { tenant, agent, .. } = self.who else { return Err(ErrorCode::Forbidden.into()) };
+        let home = self.app.core.home(tenant, ConversationId::NIL).ok_or(ErrorCode::Unavailable)?;
+        self.app.agents.presence.settled(home.shard, tenant, agent, PRESENCE_WAIT).await;
+        let command = Command::SetStatus { agent_id: agent, status };
+        self.command(command).await.map(|_| ())
+    }
+
+    /// Asks the router.
+    pub async fn command(&self, command: Command) -> Result<bus_schema::command::Answer, ErrorBody> {
+        let tenant = self.who.tenant();
+        let home = self.app.core.home(tenant, ConversationId::NIL).ok_or(ErrorCode::Unavailable)?;
+        let request = ops::chat::command(self.who.actor(), command);
+        let wait = Duration::from_millis(COMMAND_WAIT_MS);
+        ops::chat::ask(&self.app.core.bus, home.shard, tenant, &request, wait).await
+    }
+
+    fn count(&self, change: f64) {
+        let measures = &self.app.core.measures;
+        let (gauge, opened) = match self.who {
+            Who::Visitor { .. } => (&measures.visitors, &measures.visitors_opened),
+            Who::Staff { .. } => (&measures.agents, &measures.agents_opened),
+        };
+        gauge.increment(change);
+        if change > 0.0 {
+            opened.increment(1);
+        }
+    }
+
+    /// The connection is gone: nothing of it stays.
+    pub async fn end(&self) {
+        self.count(-1.0);
+        self.release().await;
+    }
+
+    async fn release(&self) {
+        if let Some(hold) = &self.hold {
+            hold.detach(self.conn.id).await;
+            self.app.agents.leave(hold);
+        }
+        self.app.hub.forget(self.conn.id).await;
+    }
+}

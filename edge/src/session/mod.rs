@@ -1,0 +1,14 @@
+//! What a client says on its socket, and what is answered.
+
+mod actions;
+mod bad_frames;
+mod login;
+mod reader;
+mod request;
+mod send;
+mod who;
+
+pub use actions::page_of;
+pub use reader::{Opening, serve};
+pub use request::body;
+pub use who::{Who, authenticate};

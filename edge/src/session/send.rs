@@ -1,0 +1,81 @@
+//! `send_event`: checked here, stored by the conversation's worker.
+
+use std::sync::Arc;
+
+use bus_schema::{
+    Body, ErrorBody, ErrorCode, Visibility,
+    event::Kind,
+    protocol::{SendBody, SendEvent},
+};
+use ops::chat::{self, Draft, TextLimit};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::{Who, login::Session, request};
+use crate::{
+    app::App,
+    conn::Reply,
+    hub::{Ask, SendJob},
+    limits::or_unbounded,
+};
+
+/// Checks a send and hands it on; the answer comes when it is stored.
+pub async fn send_event(session: &Arc<Session>, reply: Reply, payload: Option<&RawValue>) {
+    let draft = match draft(session, payload) {
+        Ok(draft) => draft,
+        Err(error) => return reply.fail(error),
+    };
+    if let Some(limiter) = &session.events
+        && let Err(not_until) = limiter.check()
+    {
+        let wait =
+            not_until.wait_time_from(governor::clock::Clock::now(&governor::clock::DefaultClock::default()));
+        return reply.fail(ErrorBody::from(ErrorCode::RateLimited).after(wait));
+    }
+    let home = draft.home;
+    let job = SendJob { reply, draft, sender: session.who.sender(), at: Instant::now() };
+    // A hub that is gone drops the job, and its reply says so.
+    let _ = session.app.hub.ask(home, Ask::Send(Box::new(job))).await;
+}
+
+fn draft(session: &Session, payload: Option<&RawValue>) -> Result<Draft, ErrorBody> {
+    let send: SendEvent = request::payload(payload)?;
+    let home = session.who.home(&session.app, send.conversation_id)?;
+    let body = said(&session.app, session.who, &send.event, "/payload/event")?;
+    Ok(Draft {
+        home,
+        author: session.who.author(),
+        client_id: send.event.client_id,
+        visibility: send.event.visibility,
+        body,
+        thread: send.thread_id,
+        retry: send.retry,
+        cause: None,
+    })
+}
+
+/// Checks what somebody says: kind, visibility and content. Pointers begin with `at`.
+pub fn said(app: &App, who: Who, event: &SendBody, at: &str) -> Result<Body, ErrorBody> {
+    let kind_at = format!("{at}/kind");
+    let kind = Kind::parse(&event.kind).ok_or_else(|| ErrorBody::field(&kind_at, "there is no such kind"))?;
+    let staff = matches!(who, Who::Staff { .. });
+    match kind {
+        Kind::Message | Kind::FormFilled => {}
+        Kind::RichMessage | Kind::Form if staff => {}
+        Kind::RichMessage | Kind::Form => {
+            return Err(ErrorBody::field(&kind_at, "only agents send this kind"));
+        }
+        Kind::File | Kind::MessageEdited | Kind::MessageDeleted => {
+            return Err(ErrorBody::field(&kind_at, "this kind is not supported yet"));
+        }
+        _ => return Err(ErrorBody::field(&kind_at, "this kind is not sent by people")),
+    }
+    if event.visibility == Visibility::Agents && !staff {
+        return Err(ErrorBody::field(format!("{at}/visibility"), "visitors write for all"));
+    }
+    let limit = TextLimit(match or_unbounded(app.core.limits.text_bytes) {
+        usize::MAX => 0,
+        bytes => bytes,
+    });
+    chat::content(kind, &event.data, limit, &format!("{at}/data"))
+}
