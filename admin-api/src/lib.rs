@@ -6,20 +6,24 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod admin;
 mod agents;
 mod app;
 mod auth;
 mod bus;
 mod clock;
+mod conversations;
 mod db;
 mod groups;
 mod health;
 mod http;
 mod metrics;
 pub mod openapi;
+mod read_model;
 pub mod routes;
 mod serve;
 mod tenant;
+mod visitors;
 mod widgets;
 
 pub use access::Access;

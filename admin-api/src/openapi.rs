@@ -78,9 +78,9 @@ fn operation(route: &Route) -> Operation {
         operation = operation.parameter(parameter(name, ParameterIn::Header, text(), about));
     }
     if let Some(shape) = &route.takes {
+        let required = if route.body_required { Required::True } else { Required::False };
         let content = Content::new(Some(reference(shape)));
-        let body =
-            RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True));
+        let body = RequestBodyBuilder::new().content("application/json", content).required(Some(required));
         operation = operation.request_body(Some(body.build()));
     }
     let mut answer = ResponseBuilder::new().description("Done.");
@@ -115,7 +115,7 @@ fn parameter(
         .build()
 }
 
-fn uuid() -> RefOr<Schema> {
+pub(crate) fn uuid() -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(Type::String)
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)))

@@ -27,6 +27,7 @@ use crate::{
     access::{Access, Guard, guard},
     app::App,
     http::List,
+    openapi,
 };
 
 /// A line of the table.
@@ -38,6 +39,7 @@ pub struct Route {
     pub name: &'static str,
     pub summary: &'static str,
     pub takes: Option<Shape>,
+    pub body_required: bool,
     pub gives: Option<Shape>,
     pub status: StatusCode,
     pub query: &'static [QueryParam],
@@ -66,11 +68,13 @@ pub enum QueryKind {
     Text,
     Integer,
     Boolean,
+    Uuid,
 }
 
 impl QueryParam {
     pub fn schema(&self) -> RefOr<Schema> {
         let kind = match self.kind {
+            QueryKind::Uuid => return openapi::uuid(),
             QueryKind::Text => Type::String,
             QueryKind::Integer => Type::Integer,
             QueryKind::Boolean => Type::Boolean,
@@ -114,6 +118,7 @@ where
         name,
         summary: "",
         takes: None,
+        body_required: true,
         gives: None,
         status: StatusCode::OK,
         query: &[],
@@ -133,6 +138,12 @@ impl Route {
     fn takes<T: ToSchema>(mut self) -> Self {
         self.takes = Some(shape::<T>());
         self
+    }
+
+    /// A body that may be left out.
+    fn may_take<T: ToSchema>(mut self) -> Self {
+        self.body_required = false;
+        self.takes::<T>()
     }
 
     fn gives<T: ToSchema>(mut self) -> Self {

@@ -2,7 +2,11 @@
 //!
 //! Invariant: nothing that needs Postgres alone ever waits for the bus.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bus_schema::{
     ErrorCode, Shard,
@@ -29,7 +33,11 @@ const KEYS_EVERY: Duration = Duration::from_secs(60);
 
 /// The connection, once there is one. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Link(watch::Receiver<Option<Bus>>);
+pub struct Link {
+    bus: watch::Receiver<Option<Bus>>,
+    /// One for each shard that a tenant of ours is in.
+    logs: Arc<Mutex<BTreeMap<Shard, Log>>>,
+}
 
 impl Link {
     /// Connects in the background until it has succeeded; the client itself reconnects from then on.
@@ -48,24 +56,26 @@ impl Link {
             drop(sender);
             Ok(())
         });
-        Self(receiver)
+        Self { bus: receiver, logs: Arc::default() }
     }
 
     /// The bus, if it was ever reached; it may be disconnected now.
     pub fn get(&self) -> Result<Bus, Problem> {
-        let bus = self.0.borrow().clone();
+        let bus = self.bus.borrow().clone();
         bus.filter(Bus::is_connected).ok_or_else(|| Problem::unavailable("the bus is away", RETRY))
     }
 
     /// The bus, as soon as it is reached; none: the process ends.
     pub async fn wait(&mut self) -> Option<Bus> {
-        let bus = self.0.wait_for(Option::is_some).await.ok()?;
+        let bus = self.bus.wait_for(Option::is_some).await.ok()?;
         bus.clone()
     }
 
     /// The log of the caller's shard.
     pub fn log(&self, shard: Shard) -> Result<Log, Problem> {
-        Ok(Log::new(self.get()?, shard))
+        let bus = self.get()?;
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(logs.entry(shard).or_insert_with(|| Log::new(bus, shard)).clone())
     }
 
     /// Asks the caller's router.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a body that reaches a handler has only known fields, and every value passed its check.
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use bus_schema::{ErrorCode, FieldError};
 use http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -36,6 +36,23 @@ where
             Problem::malformed("", "the body could not be read")
         })?;
         parse(&bytes).map(Self)
+    }
+}
+
+/// A body that may be left out: no content type and no bytes.
+impl<T, S> OptionalFromRequest<S> for Body<T>
+where
+    T: DeserializeOwned + Check,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
+        let none = request.headers().get(header::CONTENT_LENGTH).is_none_or(|length| length == "0");
+        if none && request.headers().get(header::CONTENT_TYPE).is_none() {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
     }
 }
 

@@ -6,11 +6,33 @@ use http::Method;
 use super::{QueryKind, QueryParam, Route, route};
 use crate::{
     access::Access::{Public, Staff},
-    agents, auth, groups, health, tenant, widgets,
+    admin, agents, auth, conversations, groups, health, tenant, visitors, widgets,
 };
 
 const PAGE: &[QueryParam] = &[LIMIT, CURSOR];
 const PAGE_OR_DELETED: &[QueryParam] = &[LIMIT, CURSOR, DELETED];
+const PAGE_MIN: &[QueryParam] = &[LIMIT, CURSOR, MIN_SEQ];
+const ONE: &[QueryParam] = &[MIN_SEQ];
+const EVENTS: &[QueryParam] = &[LIMIT, CURSOR, MIN_SEQ, BEFORE, AFTER];
+const CONVERSATIONS: &[QueryParam] = &[LIMIT, CURSOR, MIN_SEQ, STATUS, GROUP, AGENT, VISITOR, VIEW];
+const MIN_SEQ: QueryParam = QueryParam {
+    name: "min_seq",
+    kind: QueryKind::Integer,
+    about: "Wait, bounded, until the read model is there.",
+};
+const BEFORE: QueryParam =
+    QueryParam { name: "before_seq", kind: QueryKind::Integer, about: "The latest events below it." };
+const AFTER: QueryParam =
+    QueryParam { name: "after_seq", kind: QueryKind::Integer, about: "The earliest events above it." };
+const STATUS: QueryParam =
+    QueryParam { name: "status", kind: QueryKind::Text, about: "`open`, `queued`, `active` or `closed`." };
+const GROUP: QueryParam = QueryParam { name: "group_id", kind: QueryKind::Uuid, about: "Of this group." };
+const AGENT: QueryParam =
+    QueryParam { name: "agent_id", kind: QueryKind::Uuid, about: "Assigned to this agent." };
+const VISITOR: QueryParam =
+    QueryParam { name: "visitor_id", kind: QueryKind::Uuid, about: "Of this visitor." };
+const VIEW: QueryParam =
+    QueryParam { name: "view", kind: QueryKind::Text, about: "`mine`: assigned to or joined by the caller." };
 const LIMIT: QueryParam =
     QueryParam { name: "limit", kind: QueryKind::Integer, about: "1 to 200; 50 unless given." };
 const CURSOR: QueryParam =
@@ -88,5 +110,40 @@ pub fn table() -> Vec<Route> {
         route(GET, "/v1/tenant", Staff(Agent), "tenant", tenant::get).about("The tenant and its settings.").gives::<tenant::TenantView>(),
         route(PATCH, "/v1/tenant", Staff(Admin), "patch_tenant", tenant::patch).about("Change the tenant's settings.")
             .takes::<tenant::PatchTenant>().gives::<tenant::TenantView>().if_match(),
+
+        route(GET, "/v1/conversations", Staff(Agent), "conversations", conversations::list).about("Conversations, newest activity first: one's own and one's groups', or all for supervisors.")
+            .lists::<conversations::ConversationView>().query(CONVERSATIONS),
+        route(GET, "/v1/conversations/{id}", Staff(Agent), "conversation", conversations::get).about("One conversation with its latest events.")
+            .gives::<conversations::ConversationDetail>().query(ONE),
+        route(GET, "/v1/conversations/{id}/events", Staff(Agent), "conversation_events", conversations::events).about("Events, oldest first.")
+            .gives::<conversations::EventList>().query(EVENTS),
+        route(POST, "/v1/conversations/{id}/events", Staff(Agent), "send_event", conversations::send).about("Say something in the open thread.")
+            .takes::<conversations::SendEvent>().creates::<conversations::Sent>(),
+        route(GET, "/v1/conversations/{id}/threads", Staff(Agent), "threads", conversations::threads).about("A conversation's threads, oldest first.")
+            .lists::<conversations::ThreadRecord>().query(PAGE_MIN),
+        route(GET, "/v1/conversations/{id}/routing", Staff(Agent), "routing", conversations::routing).about("Every routing decision with its reasons.")
+            .lists::<conversations::RoutingEntry>().query(PAGE_MIN),
+        route(POST, "/v1/conversations/{id}/assign", Staff(Agent), "assign", conversations::assign).about("Assign the open thread; agents to themselves only.")
+            .takes::<conversations::Assign>().gives::<conversations::Acted>(),
+        route(POST, "/v1/conversations/{id}/transfer", Staff(Agent), "transfer", conversations::transfer).about("Hand the open thread to an agent or a group.")
+            .takes::<conversations::Transfer>().gives::<conversations::Acted>(),
+        route(POST, "/v1/conversations/{id}/close", Staff(Agent), "close", conversations::close).about("Close the open thread.")
+            .may_take::<conversations::CloseThread>().gives::<conversations::Acted>(),
+        route(POST, "/v1/conversations/{id}/resolve", Staff(Agent), "resolve", conversations::resolve).about("Close the open thread as resolved.")
+            .may_take::<conversations::CloseThread>().gives::<conversations::Acted>(),
+        route(GET, "/v1/threads/{id}", Staff(Agent), "thread", conversations::thread).about("One thread.")
+            .gives::<conversations::ThreadRecord>().query(ONE),
+        route(GET, "/v1/threads/{id}/events", Staff(Agent), "thread_events", conversations::thread_events).about("A thread's events, oldest first.")
+            .gives::<conversations::EventList>().query(EVENTS),
+        route(POST, "/v1/threads/{id}/events", Staff(Agent), "send_thread_event", conversations::send_to_thread).about("Say something in this thread if it is the open one.")
+            .takes::<conversations::SendEvent>().creates::<conversations::Sent>(),
+
+        route(GET, "/v1/visitors", Staff(Agent), "visitors", visitors::list).about("Visitors, latest first.")
+            .lists::<visitors::VisitorRecord>().query(PAGE_MIN),
+        route(GET, "/v1/visitors/{id}", Staff(Agent), "visitor", visitors::get).about("One visitor.")
+            .gives::<visitors::VisitorRecord>().query(ONE),
+
+        route(GET, "/v1/admin/stats", Staff(Admin), "stats", admin::stats).about("Counts of the tenant.").gives::<admin::Stats>(),
+        route(GET, "/v1/admin/bus", Staff(Admin), "bus", admin::bus).about("The log, and how far the read model is.").gives::<admin::BusState>(),
     ]
 }

@@ -4,7 +4,9 @@
 
 mod accounts;
 mod agents;
+mod chat;
 mod config;
+mod conversations;
 mod http;
 mod outbox;
 mod world;

@@ -17,7 +17,7 @@ const UP_WITHIN: Duration = Duration::from_secs(20);
 
 pub struct World {
     pub url: String,
-    database_url: String,
+    pub database_url: String,
     _database: Option<Database<'static>>,
     key_file: String,
     pub http: reqwest::Client,

@@ -1,0 +1,113 @@
+//! `GET /v1/conversations`: newest activity first.
+
+use axum::extract::State;
+use bus_schema::{AgentId, ConversationId, GroupId, VisitorId, state::ThreadStatus};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use persister::db::{At, Id, schema::chat::conversations};
+use serde::Deserialize;
+
+use super::{
+    Scope,
+    view::{ConversationRow, ConversationView, views},
+};
+use crate::{
+    access::Caller,
+    app::App,
+    http::{List, Page, Position, Problem, Query},
+    read_model::{Applied, applied},
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    limit: Option<usize>,
+    cursor: Option<String>,
+    min_seq: Option<u64>,
+    status: Option<Status>,
+    group_id: Option<GroupId>,
+    agent_id: Option<AgentId>,
+    visitor_id: Option<VisitorId>,
+    view: Option<View>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Open,
+    Queued,
+    Active,
+    Closed,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum View {
+    /// Assigned to me, or joined by me.
+    Mine,
+    All,
+}
+
+impl Status {
+    const fn words(self) -> &'static [&'static str] {
+        const QUEUED: &str = ThreadStatus::Queued.name();
+        const ACTIVE: &str = ThreadStatus::Active.name();
+        const CLOSED: &str = ThreadStatus::Closed.name();
+        match self {
+            Status::Open => &[QUEUED, ACTIVE],
+            Status::Queued => &[QUEUED],
+            Status::Active => &[ACTIVE],
+            Status::Closed => &[CLOSED],
+        }
+    }
+}
+
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(filter): Query<Filter>,
+) -> Result<Applied<List<ConversationView>>, Problem> {
+    let page = Page::of(filter.limit, filter.cursor.as_deref())?;
+    let seq = applied(&app, &caller, filter.min_seq).await?;
+    let mut connection = app.pool.get().await?;
+    let mut rows = conversations::table
+        .filter(conversations::tenant_id.eq(Id(caller.tenant)))
+        .order((conversations::last_at.desc(), conversations::id.desc()))
+        .limit(page.rows())
+        .select(ConversationRow::as_select())
+        .into_boxed();
+    if let Some(Position { at, id }) = page.after {
+        let same =
+            conversations::last_at.eq(At(at)).and(conversations::id.lt(Id(ConversationId::from_uuid(id))));
+        rows = rows.filter(conversations::last_at.lt(At(at)).or(same));
+    }
+    if let Scope::Agent { me, groups } = Scope::of(&mut connection, &caller).await? {
+        let groups: Vec<_> = groups.into_iter().map(|id| Some(Id(id))).collect();
+        rows = rows.filter(
+            conversations::assignee_id
+                .is_not_distinct_from(Some(Id(me)))
+                .or(conversations::participants.contains(vec![Id(me)]))
+                .or(conversations::group_id.is_not_null().and(conversations::group_id.eq_any(groups))),
+        );
+    }
+    if let Some(View::Mine) = filter.view {
+        let mine = conversations::assignee_id.is_not_distinct_from(Some(Id(caller.agent)));
+        rows = rows.filter(mine.or(conversations::participants.contains(vec![Id(caller.agent)])));
+    }
+    if let Some(status) = filter.status {
+        rows = rows.filter(conversations::status.eq_any(status.words()));
+    }
+    if let Some(group) = filter.group_id {
+        rows = rows.filter(conversations::group_id.eq(Id(group)));
+    }
+    if let Some(agent) = filter.agent_id {
+        rows = rows.filter(conversations::assignee_id.eq(Id(agent)));
+    }
+    if let Some(visitor) = filter.visitor_id {
+        rows = rows.filter(conversations::visitor_id.eq(Id(visitor)));
+    }
+    let rows: Vec<ConversationRow> = rows.load(&mut connection).await?;
+    let list = page.of_rows(rows, |row| Position { at: row.last_at.0, id: row.id.0.uuid() }, |row| row);
+    let data = views(&mut connection, &caller, list.data).await?;
+    Ok(Applied { seq, body: List { data, next_cursor: list.next_cursor } })
+}

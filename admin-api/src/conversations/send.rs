@@ -1,0 +1,171 @@
+//! `POST /v1/conversations/{id}/events` and `/v1/threads/{id}/events`: what staff say over HTTP.
+//!
+//! Invariant: it is stored once for ever under its client id, by the participants' rules, never after the close.
+
+use axum::{Json, extract::State};
+use bus_schema::{
+    Author, AuthorType, ClientId, ConversationId, ErrorBody, ErrorCode, EventId, ThreadId, Visibility,
+    event::Kind, protocol::SendBody, state::LifeState,
+};
+use http::{HeaderMap, StatusCode};
+use ops::chat::{self, Draft, TextLimit};
+use serde::{Deserialize, Serialize};
+use serde_json::{json, value::to_raw_value};
+use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{events::conversation_of, scope::Current};
+use crate::{
+    access::Caller,
+    app::App,
+    http::{Body, Check, Checks, PathId, Problem},
+};
+
+/// Either `content` or `event`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SendEvent {
+    /// Short for a message with this text.
+    #[serde(default)]
+    pub content: Option<String>,
+    /// `{kind, client_id, visibility?, data}`
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub event: Option<SendBody>,
+    /// If given, it must be the token's: `agent`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub author_type: Option<AuthorType>,
+    /// It was sent before, and there was no answer.
+    #[serde(default)]
+    pub retry: bool,
+}
+
+impl Check for SendEvent {
+    fn check(&self, checks: &mut Checks) {
+        let one = self.content.is_some() != self.event.is_some();
+        checks.that("", one, "give either content or event");
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Sent {
+    #[schema(value_type = uuid::Uuid)]
+    pub event_id: EventId,
+    pub seq: u64,
+    /// It was stored before.
+    pub duplicate: bool,
+    #[schema(value_type = uuid::Uuid)]
+    pub conversation_id: ConversationId,
+    #[schema(value_type = uuid::Uuid)]
+    pub thread_id: ThreadId,
+}
+
+/// Into the open thread, or `thread_closed`.
+pub async fn send(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(conversation): PathId<ConversationId>,
+    headers: HeaderMap,
+    Body(body): Body<SendEvent>,
+) -> Result<(StatusCode, Json<Sent>), Problem> {
+    send_in(&app, &caller, conversation, None, &headers, body).await
+}
+
+/// Into this thread if it is the open one, or `thread_closed`.
+pub async fn send_to_thread(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(thread): PathId<ThreadId>,
+    headers: HeaderMap,
+    Body(body): Body<SendEvent>,
+) -> Result<(StatusCode, Json<Sent>), Problem> {
+    let conversation = conversation_of(&mut *app.pool.get().await?, &caller, thread).await?;
+    send_in(&app, &caller, conversation, Some(thread), &headers, body).await
+}
+
+async fn send_in(
+    app: &App,
+    caller: &Caller,
+    conversation: ConversationId,
+    thread: Option<ThreadId>,
+    headers: &HeaderMap,
+    body: SendEvent,
+) -> Result<(StatusCode, Json<Sent>), Problem> {
+    if body.author_type.is_some_and(|kind| kind != AuthorType::Agent) {
+        return Err(Problem::new(ErrorCode::Forbidden, "author_type must be the token's own: agent"));
+    }
+    let current = Current::read(app, caller, conversation).await?;
+    let retry = body.retry;
+    let short = body.content.is_some();
+    let event = event(body, headers)?;
+    let kind = Kind::parse(&event.kind).filter(|kind| may_be_sent(*kind));
+    let kind = kind.ok_or_else(|| Problem::value("/event/kind", "must be message, rich_message or form"))?;
+    let content = chat::content(kind, &event.data, TextLimit(app.text_max), "/event/data");
+    let content = content.map_err(|error| if short { of_content(error) } else { error })?;
+    let author = Author::agent(caller.agent);
+    let draft = Draft {
+        home: current.home,
+        author,
+        client_id: event.client_id,
+        visibility: event.visibility,
+        body: content,
+        thread,
+        retry,
+        cause: None,
+    };
+    let note = event.visibility == Visibility::Agents;
+    let sent = chat::send(&current.log, &draft, Some(current.life), |state| authorise(state, caller, note));
+    let sent = sent.await.map_err(|error| match error.code {
+        // Over HTTP the thread is named by its URL: if another one is open, this one is closed.
+        ErrorCode::Conflict if thread.is_some() => ErrorCode::ThreadClosed.into(),
+        _ => error,
+    })?;
+    let status = if sent.duplicate { StatusCode::OK } else { StatusCode::CREATED };
+    let answer = Sent {
+        event_id: sent.event_id,
+        seq: sent.seq,
+        duplicate: sent.duplicate,
+        conversation_id: conversation,
+        thread_id: sent.life.state.thread_id,
+    };
+    Ok((status, Json(answer)))
+}
+
+const fn may_be_sent(kind: Kind) -> bool {
+    matches!(kind, Kind::Message | Kind::RichMessage | Kind::Form)
+}
+
+/// What is wrong with the text, where it stands in the request.
+fn of_content(mut error: ErrorBody) -> ErrorBody {
+    for field in &mut error.errors {
+        "/content".clone_into(&mut field.pointer);
+    }
+    error
+}
+
+fn event(body: SendEvent, headers: &HeaderMap) -> Result<SendBody, Problem> {
+    if let Some(event) = body.event {
+        return Ok(event);
+    }
+    let text = json!({ "text": body.content.unwrap_or_default() });
+    let data = to_raw_value(&text).map_err(|error| Problem::fault("write JSON", &error))?;
+    let client_id =
+        ClientId::new(client_id(headers)).map_err(|error| Problem::fault("make an id", &error))?;
+    Ok(SendBody { kind: Kind::Message.name().to_owned(), client_id, visibility: Visibility::All, data })
+}
+
+/// Of the idempotency key, so that a repeat is the same send for ever; else a new one.
+fn client_id(headers: &HeaderMap) -> String {
+    let Some(key) = headers.get("idempotency-key") else { return format!("h-{}", Uuid::now_v7().simple()) };
+    let digest = Sha256::digest(key.as_bytes());
+    let hex: String = digest.iter().take(20).map(|byte| format!("{byte:02x}")).collect();
+    format!("k-{hex}")
+}
+
+/// Who takes part says anything; who only watches writes notes.
+fn authorise(state: &LifeState, caller: &Caller, note: bool) -> Result<(), ErrorBody> {
+    let takes_part = state.assignee_id == Some(caller.agent) || state.participants.contains(&caller.agent);
+    if takes_part || note { Ok(()) } else { Err(ErrorCode::NotParticipant.into()) }
+}

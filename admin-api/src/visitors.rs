@@ -1,0 +1,162 @@
+//! `GET /v1/visitors` and `/v1/visitors/{id}`, from the read model.
+
+use axum::extract::State;
+use bus_schema::{ConversationId, Timestamp, VisitorId};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use persister::db::{
+    At, Id,
+    schema::chat::{conversations, visitors},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::{
+    access::Caller,
+    app::App,
+    conversations::Scope,
+    http::{List, Page, PathId, Position, Problem, Query},
+    read_model::{Applied, applied},
+};
+
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = visitors)]
+struct Row {
+    id: Id<VisitorId>,
+    conversation_id: Id<ConversationId>,
+    name: Option<String>,
+    email: Option<String>,
+    custom: Value,
+    external_id: Option<String>,
+    verified: bool,
+    banned: bool,
+    page_url: Option<String>,
+    page_title: Option<String>,
+    first_seen_at: At,
+    last_seen_at: At,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct VisitorRecord {
+    #[schema(value_type = uuid::Uuid)]
+    pub id: VisitorId,
+    #[schema(value_type = uuid::Uuid)]
+    pub conversation_id: ConversationId,
+    pub name: Option<String>,
+    pub email: Option<String>,
+    #[schema(value_type = Object)]
+    pub custom: Value,
+    /// A label, unless `verified`.
+    pub external_id: Option<String>,
+    pub verified: bool,
+    pub banned: bool,
+    pub page_url: Option<String>,
+    pub page_title: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    pub first_seen_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    pub last_seen_at: Timestamp,
+}
+
+impl From<Row> for VisitorRecord {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id.0,
+            conversation_id: row.conversation_id.0,
+            name: row.name,
+            email: row.email,
+            custom: row.custom,
+            external_id: row.external_id,
+            verified: row.verified,
+            banned: row.banned,
+            page_url: row.page_url,
+            page_title: row.page_title,
+            first_seen_at: row.first_seen_at.0,
+            last_seen_at: row.last_seen_at.0,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VisitorQuery {
+    limit: Option<usize>,
+    cursor: Option<String>,
+    min_seq: Option<u64>,
+}
+
+/// Visitors whose conversations the caller may see, latest first.
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<VisitorQuery>,
+) -> Result<Applied<List<VisitorRecord>>, Problem> {
+    let page = Page::of(query.limit, query.cursor.as_deref())?;
+    let seq = applied(&app, &caller, query.min_seq).await?;
+    let mut connection = app.pool.get().await?;
+    let same =
+        conversations::tenant_id.eq(visitors::tenant_id).and(conversations::id.eq(visitors::conversation_id));
+    let mut rows = visitors::table
+        .left_join(conversations::table.on(same))
+        .filter(visitors::tenant_id.eq(Id(caller.tenant)).and(visitors::erased_at.is_null()))
+        .order((visitors::last_seen_at.desc(), visitors::id.desc()))
+        .limit(page.rows())
+        .select(Row::as_select())
+        .into_boxed();
+    if let Some(Position { at, id }) = page.after {
+        let tie = visitors::last_seen_at.eq(At(at)).and(visitors::id.lt(Id(VisitorId::from_uuid(id))));
+        rows = rows.filter(visitors::last_seen_at.lt(At(at)).or(tie));
+    }
+    if let Scope::Agent { me, groups } = Scope::of(&mut connection, &caller).await? {
+        let groups: Vec<_> = groups.into_iter().map(|id| Some(Id(id))).collect();
+        rows = rows.filter(
+            conversations::assignee_id
+                .eq(Some(Id(me)))
+                .or(conversations::participants.contains(vec![Id(me)]).assume_not_null())
+                .or(conversations::group_id.eq_any(groups)),
+        );
+    }
+    let rows: Vec<Row> = rows.load(&mut connection).await?;
+    let place = |row: &Row| Position { at: row.last_seen_at.0, id: row.id.0.uuid() };
+    Ok(Applied { seq, body: page.of_rows(rows, place, VisitorRecord::from) })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OneQuery {
+    min_seq: Option<u64>,
+}
+
+type Seat = (Option<Id<bus_schema::GroupId>>, Option<Id<bus_schema::AgentId>>, Vec<Id<bus_schema::AgentId>>);
+
+pub async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(id): PathId<VisitorId>,
+    Query(query): Query<OneQuery>,
+) -> Result<Applied<VisitorRecord>, Problem> {
+    let seq = applied(&app, &caller, query.min_seq).await?;
+    let mut connection = app.pool.get().await?;
+    let row: Row = visitors::table
+        .find((Id(caller.tenant), Id(id)))
+        .filter(visitors::erased_at.is_null())
+        .select(Row::as_select())
+        .first(&mut connection)
+        .await
+        .optional()?
+        .ok_or_else(Problem::not_found)?;
+    let seat: Option<Seat> = conversations::table
+        .find((Id(caller.tenant), row.conversation_id))
+        .select((conversations::group_id, conversations::assignee_id, conversations::participants))
+        .first(&mut connection)
+        .await
+        .optional()?;
+    let (group, assignee, participants) = seat.unwrap_or_default();
+    let participants: Vec<_> = participants.into_iter().map(|id| id.0).collect();
+    let scope = Scope::of(&mut connection, &caller).await?;
+    if !scope.sees(group.map(|id| id.0), assignee.map(|id| id.0), &participants) {
+        return Err(Problem::not_found());
+    }
+    Ok(Applied { seq, body: row.into() })
+}
