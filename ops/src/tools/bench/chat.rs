@@ -110,6 +110,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn measure(args: &Args, target: &Target) -> anyhow::Result<ChatReport> {
+    // Before this process is pinned: it counts the cores that it may use.
+    let machine = Machine::look();
     let bus = target.bus().await?;
     let version = bus.client.server_info().version;
     let log = Log::new(bus, bus_schema::Shard(args.shard));
@@ -153,7 +155,7 @@ async fn measure(args: &Args, target: &Target) -> anyhow::Result<ChatReport> {
     }
     let (saturation, pairs) = measured?;
     Ok(ChatReport {
-        machine: Machine::look(),
+        machine,
         durability,
         pinned,
         conversations: args.conversations,

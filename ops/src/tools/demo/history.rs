@@ -1,5 +1,7 @@
 //! The conversation as admin-api tells it afterwards, compared with what was said.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Context as _;
 use bus_schema::{
     ConversationId,
@@ -14,6 +16,10 @@ use crate::tools::http::Http;
 /// Pages of history that are read before it counts as endless.
 const PAGES_MAX: usize = 100;
 
+/// How long the read model may take to reach the end of the conversation.
+const WITHIN: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(100);
+
 #[derive(Deserialize)]
 struct Page {
     data: Vec<Box<RawValue>>,
@@ -23,6 +29,18 @@ struct Page {
 
 /// All events of a conversation in the order of `seq`, once the read model has reached `min_seq`.
 pub async fn read(http: &Http, conversation: ConversationId, min_seq: u64) -> anyhow::Result<Vec<Seen>> {
+    let deadline = Instant::now() + WITHIN;
+    loop {
+        let history = read_once(http, conversation, min_seq).await;
+        let whole = matches!(&history, Ok(events) if events.last().is_some_and(|last| last.seq >= min_seq));
+        if whole || Instant::now() >= deadline {
+            return history;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn read_once(http: &Http, conversation: ConversationId, min_seq: u64) -> anyhow::Result<Vec<Seen>> {
     let mut events = Vec::new();
     let mut cursor = String::new();
     for _ in 0..PAGES_MAX {

@@ -25,8 +25,8 @@ pub struct Args {
     /// Another conversation than the built-in one
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
-    /// Milliseconds of thought before each line
-    #[arg(long, default_value_t = 0)]
+    /// Milliseconds of thought before each line; faster than the default meets the rate limits of a connection
+    #[arg(long, default_value_t = 60)]
     pace_ms: u64,
     #[arg(long)]
     json: bool,

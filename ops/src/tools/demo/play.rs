@@ -22,6 +22,8 @@ use crate::tools::{out, target::Target};
 
 /// Each step of the play must happen within this time.
 const STEP_WITHIN: Duration = Duration::from_secs(20);
+/// A router that was just started waits for the lease of the one before it.
+const ASSIGNED_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(2);
 
 /// A line that was said.
@@ -119,7 +121,10 @@ impl Stage {
 
         let stage =
             Self { conversation, visitor, agent, by_visitor, by_agent, opening: (opening, sent, answered) };
-        stage.wait_for_status(ThreadStatus::Active).await.context("no agent was assigned")?;
+        stage
+            .wait_for_status(ThreadStatus::Active, ASSIGNED_WITHIN)
+            .await
+            .context("no agent was assigned")?;
         let assignee = stage.visitor.client.thread(conversation).and_then(|thread| thread.assignee_id);
         let ours = stage.agent.profile().map(|profile| profile.id);
         if assignee.map(|agent| agent.uuid()) != ours {
@@ -166,7 +171,9 @@ impl Stage {
     /// The agent closes; both see it. Answers with the last sequence.
     pub async fn close(&self) -> anyhow::Result<u64> {
         self.agent.close_thread(self.conversation).await.context("the thread was not closed")?;
-        self.wait_for_status(ThreadStatus::Closed).await.context("the visitor did not see the close")?;
+        self.wait_for_status(ThreadStatus::Closed, STEP_WITHIN)
+            .await
+            .context("the visitor did not see the close")?;
         Ok(self.visitor.client.view(self.conversation).map_or(0, |view| view.last_seq))
     }
 
@@ -199,15 +206,13 @@ impl Stage {
         self.agent.close().await;
     }
 
-    async fn wait_for_status(&self, status: ThreadStatus) -> anyhow::Result<()> {
+    async fn wait_for_status(&self, status: ThreadStatus, within: Duration) -> anyhow::Result<()> {
         let wait = async {
             while self.visitor.client.thread(self.conversation).is_none_or(|thread| thread.status != status) {
                 tokio::time::sleep(POLL).await;
             }
         };
-        tokio::time::timeout(STEP_WITHIN, wait)
-            .await
-            .with_context(|| format!("not {} in time", status.name()))
+        tokio::time::timeout(within, wait).await.with_context(|| format!("not {} in time", status.name()))
     }
 }
 
