@@ -8,5 +8,7 @@ mod chat;
 mod config;
 mod conversations;
 mod http;
+mod matrix;
+mod openapi;
 mod outbox;
 mod world;

@@ -19,7 +19,7 @@ pub struct World {
     pub url: String,
     pub database_url: String,
     _database: Option<Database<'static>>,
-    key_file: String,
+    pub key_file: String,
     pub http: reqwest::Client,
     pub context: Context,
     pub nats_url: String,
