@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AgentId, ConversationId, TenantId, VisitorId};
+use crate::id::{AgentId, ConversationId, IncarnationId, TenantId, VisitorId};
 
 /// A part of an installation's tenants, with a log of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
@@ -254,6 +254,11 @@ pub fn commands_of_shard(shard: Shard) -> String {
 
 /// The queue group in which routers of one shard share its requests.
 pub const ROUTER_QUEUE_GROUP: &str = "router";
+
+/// What an edge sends to itself, to learn whether what is published comes back: the way that live copies take.
+pub fn edge_echo(shard: Shard, incarnation: IncarnationId) -> String {
+    format!("signal.v1.{shard}.edge.{incarnation}")
+}
 
 /// Requests for events below the horizon, answered by admin-api.
 pub fn history(shard: Shard, tenant: TenantId) -> String {

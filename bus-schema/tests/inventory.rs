@@ -41,7 +41,9 @@ fn every_subject_is_listed() {
     subjects.push(text(Subject::Visitor { shard, tenant, visitor: VisitorId::NIL }));
     let filled = |pattern: &String| {
         let nil = TenantId::NIL.to_string();
-        ["<t>", "<c>", "<a>", "<v>"].iter().fold(pattern.replace("<s>", "0"), |s, hole| s.replace(hole, &nil))
+        ["<t>", "<c>", "<a>", "<v>", "<i>"]
+            .iter()
+            .fold(pattern.replace("<s>", "0"), |s, hole| s.replace(hole, &nil))
     };
     let mut listed: Vec<String> = first_column("Subjects of the log").iter().map(filled).collect();
     subjects.sort();
@@ -50,7 +52,8 @@ fn every_subject_is_listed() {
 
     let requests: Vec<String> = first_column("Requests and signals").iter().map(filled).collect();
     let signals = ConversationSubjects { shard, tenant, conversation }.signals();
-    assert_eq!(requests, [commands(shard, tenant), history(shard, tenant), signals]);
+    let echo = edge_echo(shard, IncarnationId::NIL);
+    assert_eq!(requests, [commands(shard, tenant), history(shard, tenant), signals, echo]);
 }
 
 #[test]

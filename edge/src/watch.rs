@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bus_schema::close::CloseCode;
+use bus_schema::{close::CloseCode, subject};
 use futures::StreamExt as _;
 use ops::service::Context;
 use tokio::time::{sleep, timeout};
@@ -59,7 +59,8 @@ async fn missing_stream(app: &App) -> Option<String> {
 
 /// Whether what is published comes back: the way that live copies take.
 async fn echo(app: &App) -> bool {
-    let subject = format!("signal.v1.edge.{}", app.core.incarnation);
+    let Some(shard) = app.core.shards.keys().next() else { return false };
+    let subject = subject::edge_echo(*shard, app.core.incarnation);
     let client = &app.core.bus.client;
     let Ok(mut back) = client.subscribe(subject.clone()).await else { return false };
     if client.publish(subject, "".into()).await.is_err() {
