@@ -1,0 +1,168 @@
+//! Visitors and agents who keep talking, whatever happens to the system.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bus_schema::{ConversationId, EventId, protocol::WidgetSession, state::ThreadStatus};
+use ops::client::{Client, Http, RequestError, Visitor, new_visitor_key};
+use rand::{RngExt as _, SeedableRng, rngs::StdRng};
+use tokio::task::JoinSet;
+
+use crate::{staff::Admin, world::World};
+
+/// How long a client may take to be logged in and caught up on a healthy system.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// A send ends within this time, faults included.
+const SENT_WITHIN: Duration = Duration::from_secs(120);
+
+/// Sends that were acknowledged: by the answer, or by the sender's own push.
+pub type Acked = Arc<Mutex<Vec<(EventId, u64)>>>;
+
+/// A running load.
+pub struct Traffic {
+    pub visitors: Vec<Arc<Visitor>>,
+    pub agents: Vec<Arc<Client>>,
+    pub acked: Acked,
+    stop: Arc<AtomicBool>,
+    talkers: JoinSet<()>,
+}
+
+impl Traffic {
+    /// `conversations` visitors on all edges, and agents with room for all of them.
+    pub async fn start(world: &World, conversations: usize, agents: usize, seed: u64) -> Self {
+        let admin = Admin::login(world).await;
+        let capacity = u32::try_from(conversations.div_ceil(agents) + 2).unwrap();
+        let mut clients = Vec::new();
+        for n in 0..agents {
+            clients.push(Arc::new(admin.agent(world, &format!("agent-{n}"), capacity).await));
+        }
+        for client in &clients {
+            client.ready(READY_WITHIN).await.unwrap();
+        }
+        let mut traffic = Self {
+            visitors: Vec::new(),
+            agents: clients,
+            acked: Acked::default(),
+            stop: Arc::default(),
+            talkers: JoinSet::new(),
+        };
+        for n in 0..conversations {
+            traffic.visitors.push(Arc::new(visitor(world, n).await));
+        }
+        traffic.talk(seed);
+        traffic
+    }
+
+    fn talk(&mut self, seed: u64) {
+        for (n, visitor) in self.visitors.iter().enumerate() {
+            let conversation = visitor.conversation.expect("a session with a message has a conversation");
+            let talker =
+                Talker { acked: self.acked.clone(), stop: self.stop.clone(), random: random(seed, n) };
+            self.talkers.spawn(talker.visitor(visitor.clone(), conversation));
+        }
+        for (n, agent) in self.agents.iter().enumerate() {
+            let random = random(seed, 1_000_000 + n);
+            let talker = Talker { acked: self.acked.clone(), stop: self.stop.clone(), random };
+            self.talkers.spawn(talker.agent(agent.clone()));
+        }
+    }
+
+    pub fn acked(&self) -> usize {
+        self.acked.lock().unwrap().len()
+    }
+
+    /// Lets everyone finish their sentence, and waits until all clients have caught up.
+    pub async fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.talkers.join_next().await {
+            ended.unwrap();
+        }
+        for client in self.clients() {
+            client.ready(READY_WITHIN).await.unwrap();
+            assert_eq!(client.unsent(), 0);
+        }
+    }
+
+    pub fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.visitors.iter().map(|visitor| &visitor.client).chain(self.agents.iter().map(Arc::as_ref))
+    }
+}
+
+async fn visitor(world: &World, n: usize) -> Visitor {
+    let session = WidgetSession {
+        widget_key: world.var("CHATBUS_WIDGET_KEY"),
+        visitor_key: new_visitor_key(),
+        name: Some(format!("Visitor {n}")),
+        initial_message: Some(format!("Hello, this is visitor {n}.")),
+        ..WidgetSession::default()
+    };
+    let http = Http::new().unwrap();
+    let visitor =
+        Visitor::open(&http, &world.edge_urls(), n, &session, |options| options.pushes = 0).await.unwrap();
+    visitor.client.ready(READY_WITHIN).await.unwrap();
+    visitor
+}
+
+fn random(seed: u64, stream: usize) -> StdRng {
+    StdRng::seed_from_u64(seed ^ (stream as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+struct Talker {
+    acked: Acked,
+    stop: Arc<AtomicBool>,
+    random: StdRng,
+}
+
+impl Talker {
+    async fn visitor(mut self, visitor: Arc<Visitor>, conversation: ConversationId) {
+        let mut said = 0;
+        while !self.stop.load(Ordering::Relaxed) {
+            said += 1;
+            self.say(&visitor.client, conversation, &format!("visitor says {said}")).await;
+        }
+    }
+
+    async fn agent(mut self, agent: Arc<Client>) {
+        let mut said = 0;
+        while !self.stop.load(Ordering::Relaxed) {
+            let mine: Vec<ConversationId> = agent
+                .conversations()
+                .into_iter()
+                .filter(|id| agent.view(*id).is_some_and(|view| view.mine && active(&view)))
+                .collect();
+            if mine.is_empty() {
+                self.pause().await;
+                continue;
+            }
+            said += 1;
+            let conversation = mine[self.random.random_range(0..mine.len())];
+            self.say(&agent, conversation, &format!("agent says {said}")).await;
+        }
+    }
+
+    async fn say(&mut self, client: &Client, conversation: ConversationId, text: &str) {
+        let sending = client.send_text(conversation, text).unwrap();
+        match tokio::time::timeout(SENT_WITHIN, sending.done()).await.expect("a send ends") {
+            Ok(sent) => self.acked.lock().unwrap().push((sent.event_id, sent.seq)),
+            // An agent may lose the conversation to somebody else between looking and sending.
+            Err(RequestError::Refused(error)) if !error.retryable => {}
+            Err(error) => panic!("{text} in {conversation}: {error}"),
+        }
+        self.pause().await;
+    }
+
+    /// People think before they speak.
+    async fn pause(&mut self) {
+        let thought = Duration::from_millis(self.random.random_range(100..600));
+        tokio::time::sleep(thought).await;
+    }
+}
+
+fn active(view: &ops::client::View) -> bool {
+    view.thread.as_ref().is_some_and(|thread| thread.status == ThreadStatus::Active)
+}

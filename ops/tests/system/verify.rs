@@ -1,0 +1,106 @@
+//! What the log, Postgres and every client must agree on, whatever happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bus_schema::{Audience, ConversationId, EventId};
+use ops::{
+    client::Client,
+    invariants::{self, Logged},
+};
+
+use crate::{traffic::Traffic, world::World};
+
+/// Checks every invariant that the log alone can show, and prints what it saw.
+pub async fn log_holds(world: &World, log: &[Logged]) {
+    let report = invariants::check(log, &world.groups().await);
+    println!(
+        "log: {} events, {} conversations, {} threads ({} open), {} copies, {} unknown",
+        report.events,
+        report.conversations,
+        report.threads,
+        report.open_threads,
+        report.copies,
+        report.unknown
+    );
+    let lines: Vec<String> = report.violations.iter().take(20).map(ToString::to_string).collect();
+    assert!(report.violations.is_empty(), "{} violations:\n{}", report.violations.len(), lines.join("\n"));
+    assert_eq!(report.unknown, 0);
+}
+
+/// `acked-is-stored`, `one-order`: log, Postgres and both sides have the same.
+pub async fn all_agree(world: &World, traffic: &Traffic) {
+    world.persisted().await;
+    let log = world.log().await;
+    log_holds(world, &log).await;
+
+    let acked = traffic.acked.lock().unwrap().clone();
+    println!("acknowledged sends: {}", acked.len());
+    assert!(!acked.is_empty());
+    let missing = invariants::check_acked(&log, acked);
+    assert!(
+        missing.is_empty(),
+        "{} acknowledged sends are not in the log, first: {}",
+        missing.len(),
+        missing[0]
+    );
+
+    for visitor in &traffic.visitors {
+        let conversation = visitor.conversation.unwrap();
+        sees_the_log(&visitor.client, conversation, Audience::All, &log);
+        let staff =
+            traffic.agents.iter().filter(|agent| agent.view(conversation).is_some_and(|view| view.mine));
+        for agent in staff {
+            sees_the_log(agent, conversation, Audience::Staff, &log);
+        }
+    }
+    for client in traffic.clients() {
+        let counts = client.counts();
+        assert_eq!((counts.disordered, counts.bad_frames), (0, 0), "{counts:?}");
+    }
+    postgres_has(world, &log).await;
+}
+
+/// The client's list is the log's slice from its first entry on.
+fn sees_the_log(client: &Client, conversation: ConversationId, audience: Audience, log: &[Logged]) {
+    let seen: Vec<(u64, EventId)> =
+        client.entries(conversation).iter().map(|entry| (entry.seq, entry.id)).collect();
+    let first = seen.first().unwrap_or_else(|| panic!("a client shows nothing of {conversation}")).0;
+    let stored = slice(log, conversation, audience, first);
+    let missing: Vec<_> = stored.iter().filter(|event| !seen.contains(event)).collect();
+    let extra: Vec<_> = seen.iter().filter(|event| !stored.contains(event)).collect();
+    assert_eq!(seen, stored, "{conversation}: missing {missing:?}, extra {extra:?}; {:?}", client.counts());
+}
+
+/// What a reader of `conversation` must have from sequence `from` on: of copies, the lowest counts.
+fn slice(log: &[Logged], conversation: ConversationId, audience: Audience, from: u64) -> Vec<(u64, EventId)> {
+    let mut ids = BTreeSet::new();
+    let readable = |logged: &&Logged| {
+        logged
+            .subject
+            .conversation()
+            .is_some_and(|(id, lane)| id == conversation && audience.lanes().contains(&lane))
+    };
+    log.iter()
+        .filter(readable)
+        .filter(|logged| ids.insert(logged.event.id))
+        .map(|logged| (logged.seq, logged.event.id))
+        .filter(|(seq, _)| *seq >= from)
+        .collect()
+}
+
+/// Every event of the log is in Postgres, once, at its sequence, and nothing else is.
+async fn postgres_has(world: &World, log: &[Logged]) {
+    let mut expected: BTreeMap<EventId, u64> = BTreeMap::new();
+    for logged in log {
+        expected.entry(logged.event.id).or_insert(logged.seq);
+    }
+    let rows = world.postgres().await.query("SELECT id, seq FROM chat.events", &[]).await.unwrap();
+    let kept: BTreeMap<EventId, u64> = rows
+        .iter()
+        .map(|row| (EventId::from_uuid(row.get(0)), u64::try_from(row.get::<_, i64>(1)).unwrap()))
+        .collect();
+    assert_eq!(rows.len(), kept.len(), "an id is twice in Postgres");
+    let missing = expected.iter().filter(|(id, seq)| kept.get(id) != Some(seq)).count();
+    let extra = kept.keys().filter(|id| !expected.contains_key(id)).count();
+    assert_eq!((missing, extra), (0, 0), "events missing from Postgres, and events only there");
+}
