@@ -13,7 +13,7 @@ use bus_schema::{
     protocol::WidgetSession,
     state::{RoutingStatus, ThreadStatus},
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::ledger::{Board, Ear};
@@ -110,15 +110,25 @@ impl Cast {
             plan.conversations
         ));
         let this = &*self;
-        let pairs: Vec<Pair> = stream::iter(0..plan.conversations)
+        let opened: Vec<anyhow::Result<Pair>> = stream::iter(0..plan.conversations)
             .map(|index| this.open(target, http, plan, index, board))
             .buffer_unordered(OPENING)
-            .try_collect()
-            .await?;
+            .collect()
+            .await;
+        // What was opened is closed at the end, also when some could not be.
+        let mut failed = None;
+        for pair in opened {
+            match pair {
+                Ok(pair) => self.pairs.push(pair),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
         let edge = |client: &Client| client.hello().map(|hello| hello.edge_id);
-        self.across =
-            pairs.iter().filter(|pair| edge(&pair.visitor) != edge(&self.agents[pair.agent])).count();
-        self.pairs = pairs;
+        let across = |pair: &&Pair| edge(&pair.visitor) != edge(&self.agents[pair.agent]);
+        self.across = self.pairs.iter().filter(across).count();
         Ok(())
     }
 
@@ -225,10 +235,12 @@ impl Cast {
             .collect()
     }
 
-    /// Closes what is open and removes what was made; what fails is said, not repeated.
+    /// Closes what is open (it would go to others once its agents are gone) and removes what was made; what fails is said, not repeated.
     pub async fn dismiss(mut self) {
         let closing = stream::iter(&self.pairs).for_each_concurrent(OPENING, |pair| async {
-            let _ = self.agents[pair.agent].close_thread(pair.conversation).await;
+            if let Err(error) = pair.visitor.close_thread(pair.conversation).await {
+                out::note(&format!("left open: conversation {} ({error})", pair.conversation));
+            }
         });
         closing.await;
         for client in self.agents.iter().chain(self.pairs.iter().map(|pair| &pair.visitor)) {
