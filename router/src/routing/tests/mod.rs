@@ -5,4 +5,5 @@ mod commands;
 mod lists;
 mod presence;
 mod queues;
+mod walk;
 mod world;
