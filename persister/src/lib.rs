@@ -6,6 +6,7 @@
 
 mod agree;
 mod batch;
+mod board;
 mod check;
 pub mod db;
 mod measures;

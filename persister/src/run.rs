@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     db::{DbError, Pool, migrations},
-    worker::Worker,
+    worker::{Checks, Worker},
 };
 
 const RETRY: Duration = Duration::from_millis(250);
@@ -37,8 +37,9 @@ pub async fn run(context: Context) -> anyhow::Result<()> {
         Err(error) => tracing::warn!(%error, "the streams could not be verified"),
         Ok(()) => {}
     }
+    let checks = Checks::new(&context.health, &shards);
     for shard in shards {
-        let worker = Worker::new(bus.clone(), pool.clone(), shard, &context.health);
+        let worker = Worker::new(bus.clone(), pool.clone(), shard, checks.clone());
         context.tasks.spawn(worker.run(context.shutdown.clone()));
     }
     context.shutdown.cancelled().await;

@@ -5,12 +5,13 @@
 
 use std::{
     future::Future,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bus_schema::{Epoch, Shard, Timestamp};
 use ops::{
-    health::{Check, Health},
+    health::Health,
     log::{Log, ReadError, TailError},
     nats::Bus,
 };
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     agree::{self, Disagreement},
     batch::Batch,
+    board::Board,
     db::{DbError, Pool},
     measures::Measures,
     reader::Reader,
@@ -39,8 +41,20 @@ pub struct Worker {
     log: Log,
     pool: Pool,
     measures: Measures,
-    postgres: Check,
-    agreement: Check,
+    checks: Arc<Checks>,
+}
+
+/// What readiness depends on, for all shards of this process.
+pub struct Checks {
+    pub postgres: Board,
+    pub log: Board,
+}
+
+impl Checks {
+    pub fn new(health: &Health, shards: &[Shard]) -> Arc<Self> {
+        let board = |name| Board::new(health.check(name), shards);
+        Arc::new(Self { postgres: board("postgres"), log: board("log") })
+    }
 }
 
 /// Why a session ended.
@@ -77,15 +91,8 @@ struct Session {
 }
 
 impl Worker {
-    pub fn new(bus: Bus, pool: Pool, shard: Shard, health: &Health) -> Self {
-        Self {
-            shard,
-            log: Log::new(bus, shard),
-            pool,
-            measures: Measures::new(shard),
-            postgres: health.check("postgres"),
-            agreement: health.check("log"),
-        }
+    pub fn new(bus: Bus, pool: Pool, shard: Shard, checks: Arc<Checks>) -> Self {
+        Self { shard, log: Log::new(bus, shard), pool, measures: Measures::new(shard), checks }
     }
 
     /// Works until `shutdown`; a batch that has begun is finished.
@@ -118,6 +125,10 @@ impl Worker {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
                 _ = agree.tick() => {
+                    // Also without traffic: Postgres may be gone, and another persister may have gone ahead.
+                    if self.position().await? != session.position {
+                        return Err(Ended::LostRace);
+                    }
                     self.agree(&mut session).await?;
                     continue;
                 }
@@ -133,13 +144,17 @@ impl Worker {
         }
     }
 
-    async fn begin(&self) -> Result<Session, Ended> {
-        let position = bounded(async {
+    async fn position(&self) -> Result<Option<Position>, StoreError> {
+        bounded(async {
             let mut connection = self.pool.get().await?;
             Ok(store::position(&mut connection, self.shard).await?)
         })
-        .await?;
-        self.postgres.ok();
+        .await
+    }
+
+    async fn begin(&self) -> Result<Session, Ended> {
+        let position = self.position().await?;
+        self.checks.postgres.ok(self.shard);
         let (end, agreed) = agree::check(&self.log, position.as_ref()).await?;
         let epoch = agreed?;
         let after = position.as_ref().map_or(0, |position| position.end.seq.unsigned_abs());
@@ -193,7 +208,7 @@ impl Worker {
         });
         self.measures.stands(applied, at, last.saturating_sub(applied));
         self.measures.halted.set(0.0);
-        self.agreement.ok();
+        self.checks.log.ok(self.shard);
     }
 
     fn report(&self, ended: &Ended) {
@@ -205,22 +220,22 @@ impl Worker {
             }
             Ended::Disagrees(disagreement) => {
                 self.measures.halted.set(1.0);
-                self.agreement.fail(format!("halted on shard {shard}: {disagreement}"));
+                self.checks.log.fail(shard, format!("halted: {disagreement}"));
                 tracing::error!(%shard, "halted: {disagreement}");
             }
             Ended::Db(error) if error.is_conflict() => {
                 self.measures.halted.set(1.0);
                 let reason = "the read model has another event at a sequence that the log goes on with";
-                self.agreement.fail(format!("halted on shard {shard}: {reason}: {}", Chain(error)));
+                self.checks.log.fail(shard, format!("halted: {reason}: {}", Chain(error)));
                 tracing::error!(%shard, error = %Chain(error), "halted: {reason}");
             }
             Ended::Db(error) => {
                 self.measures.failures.increment(1);
-                self.postgres.fail(error.to_string());
+                self.checks.postgres.fail(shard, Chain(error).to_string());
                 tracing::warn!(%shard, error = %Chain(error), "the batch is tried again");
             }
             Ended::Read(ReadError::Refused { text, .. }) => {
-                self.agreement.fail(format!("the log of shard {shard} cannot be read: {text}"));
+                self.checks.log.fail(shard, format!("the log cannot be read: {text}"));
                 tracing::error!(%shard, "{ended}");
             }
             Ended::Read(_) | Ended::Tail(_) => {

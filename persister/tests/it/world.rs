@@ -181,7 +181,7 @@ pub async fn rows(sql: &mut AsyncPgConnection, query: &str) -> Vec<String> {
     rows.into_iter().map(|line| line.row).collect()
 }
 
-/// One number.
+/// One number; 0 for none.
 pub async fn number(sql: &mut AsyncPgConnection, query: &str) -> i64 {
-    rows(sql, &format!("SELECT ({query})::text AS row")).await[0].parse().unwrap()
+    rows(sql, &format!("SELECT coalesce(({query}), 0)::text AS row")).await[0].parse().unwrap()
 }
