@@ -1,5 +1,7 @@
 //! Conversations as edges and routers write them, for the tests that read them over HTTP.
 
+use std::time::Duration;
+
 use bus_schema::{
     AgentId, Author, Body, ClientId, ConversationId, Epoch, Event, EventId, GroupId, IncarnationId, Lane,
     Shard, TenantId, ThreadId, Visibility, VisitorId,
@@ -12,6 +14,7 @@ use ops::{
     log::{Expect, Log, Write},
     service::{Context, Service},
     settings::{Settings, names},
+    testing::wait_for,
 };
 use uuid::Uuid;
 
@@ -27,11 +30,21 @@ pub struct Chat {
 }
 
 /// A persister on the world's bus and database.
-pub fn persister(world: &World) -> Context {
-    let pairs =
-        [(names::NATS_URL, world.nats_url.as_str()), (names::DATABASE_URL, world.database_url.as_str())];
+pub async fn persister(world: &World) -> Context {
+    let anybody = world.anybody();
+    let pairs = [
+        (names::NATS_URL, world.nats_url.as_str()),
+        (names::NATS_CREDS_FILE, &anybody),
+        (names::DATABASE_URL, &world.database_url),
+    ];
     let context = Context::new(Settings::from_pairs(Service::Persister, &pairs).unwrap());
-    tokio::spawn(persister::run(context.clone()));
+    let running = persister::run(context.clone());
+    tokio::spawn(async move { running.await.unwrap() });
+    wait_for(Duration::from_secs(20), "the persister to be ready", async || {
+        let report = context.health.report();
+        if report.is_ready() && !report.checks.is_empty() { Ok(()) } else { Err(report.text()) }
+    })
+    .await;
     context
 }
 

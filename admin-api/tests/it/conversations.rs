@@ -1,17 +1,17 @@
 //! Conversations over HTTP: who sees which, what they show, and what staff say.
 
 use bus_schema::Shard;
-use ops::{log::Log, testing::NatsServer};
+use ops::log::Log;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     chat::{Chat, persister},
-    world::{Got, Person, World},
+    world::{BusServer, Got, Person, World},
 };
 
 struct Desk {
-    server: NatsServer,
+    server: BusServer,
     world: World,
     log: Log,
     ann: Person,
@@ -22,9 +22,9 @@ struct Desk {
 
 /// Ann is admin; Bob is in the group; Eve is in none.
 async fn desk() -> Desk {
-    let server = NatsServer::start().await;
+    let server = BusServer::start().await;
     let world = World::on(&server).await;
-    persister(&world);
+    persister(&world).await;
     let ann = world.register("acme").await;
     let bob = world.agent(&ann, "bob", "agent").await;
     let eve = world.agent(&ann, "eve", "agent").await;
@@ -233,7 +233,7 @@ async fn without_a_router_commands_say_so_and_reading_goes_on() {
     desk.list(&desk.ann, "", chat.seq).await;
     let far = desk.world.get(&desk.ann, "/v1/conversations?min_seq=99999999").await;
     far.problem(504, "timeout");
-    desk.server.kill();
+    desk.server.nats.kill();
     desk.world.get(&desk.ann, &base).await.is(200);
     desk.say(&desk.ann, &format!("{base}/assign"), assign).await.problem(503, "unavailable");
     desk.say(&desk.ann, &format!("{base}/events"), json!({ "content": "x" }))

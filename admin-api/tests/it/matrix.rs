@@ -7,13 +7,12 @@ use bus_schema::{Shard, Timestamp, WidgetId, claims::Role};
 use ops::{
     auth::{SigningKey, StaffGrant, VisitorGrant, mint_staff, mint_visitor},
     log::Log,
-    testing::NatsServer,
 };
 use serde_json::{Value, json};
 
 use crate::{
     chat::{Chat, persister},
-    world::{Got, PASSWORD, Person, World},
+    world::{BusServer, Got, PASSWORD, Person, World},
 };
 
 const ABSENT: &str = "0190f3c2-5b7e-7c3a-9d4e-1f2a3b4c5d6e";
@@ -63,9 +62,9 @@ struct Scene {
     ids: BTreeMap<&'static str, String>,
 }
 
-async fn scene(server: &NatsServer) -> Scene {
+async fn scene(server: &BusServer) -> Scene {
     let world = World::on(server).await;
-    persister(&world);
+    persister(&world).await;
     let admin = world.register("acme").await;
     let foreign = world.register("mallory").await;
     let agent = world.agent(&admin, "bob", "agent").await;
@@ -147,7 +146,7 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_answers_every_caller_as_the_committed_table_says() {
-    let server = NatsServer::start().await;
+    let server = BusServer::start().await;
     let scene = scene(&server).await;
     let mut made = format!("{:<7}{:<42}{}\n", "method", "path", CALLERS.map(|c| format!("{c:>11}")).concat());
     let mut unique = 0;

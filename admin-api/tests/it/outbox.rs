@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use bus_schema::{config::Record, stream};
-use ops::{
-    kv::Kv,
-    testing::{NatsServer, wait_for},
-};
+use ops::{kv::Kv, testing::wait_for};
 use serde_json::json;
 
-use crate::world::{Person, World, provisioned};
+use crate::world::{BusServer, Person, World};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -30,7 +27,7 @@ async fn group_named(bucket: &Kv, ann: &Person, id: &str, name: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_reaches_the_bus_with_a_growing_revision() {
-    let server = NatsServer::start().await;
+    let server = BusServer::start().await;
     let world = World::on(&server).await;
     let bucket = Kv::open(&world.bus().await, stream::CONFIG).await.unwrap();
     let ann = world.register("acme").await;
@@ -57,25 +54,25 @@ async fn every_change_reaches_the_bus_with_a_growing_revision() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_made_while_the_bus_is_away_reach_it_when_it_is_back() {
-    let mut server = NatsServer::start().await;
+    let mut server = BusServer::start().await;
     let world = World::on(&server).await;
     let bucket = Kv::open(&world.bus().await, stream::CONFIG).await.unwrap();
     let ann = world.register("acme").await;
     let id = world.post(&ann, "/v1/groups", json!({ "name": "A" })).await.is(201).id();
     group_named(&bucket, &ann, &id, "A").await;
-    server.kill();
+    server.nats.kill();
     for name in ["B", "C"] {
         world.patch(&ann, &format!("/v1/groups/{id}"), json!({ "name": name })).await.is(200);
     }
     world.get(&ann, "/v1/agents/online").await.problem(503, "unavailable");
-    server.restart().await;
+    server.nats.restart().await;
     group_named(&bucket, &ann, &id, "C").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bus_that_comes_late_or_lies_is_set_right() {
-    let server = NatsServer::start().await;
-    let bus = provisioned(&server).await;
+    let server = BusServer::start().await;
+    let bus = server.bus().await;
     let bucket = Kv::open(&bus, stream::CONFIG).await.unwrap();
     let world = World::on(&server).await;
     let ann = world.register("acme").await;
@@ -105,4 +102,36 @@ async fn a_bus_that_comes_late_or_lies_is_set_right() {
     assert!(revision > lie.revision, "readers would take the lie for newer");
     again.patch(&ann, &format!("/v1/groups/{id}"), json!({ "name": "D" })).await.is(200);
     group_named(&bucket, &ann, &id, "D").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_early_is_told_to_the_edges() {
+    let server = BusServer::start().await;
+    let world = World::on(&server).await;
+    let revoked = Kv::open(&server.bus().await, stream::REVOKED).await.unwrap();
+    let ann = world.register("acme").await;
+    let bob = world.agent(&ann, "bob", "agent").await;
+    let other = world.login(&bob.email).await;
+    let sessions = world.get(&bob, "/v1/auth/sessions").await.is(200);
+    let find = |current: bool| {
+        let all = sessions.body["data"].as_array().unwrap();
+        all.iter().find(|session| session["current"] == current).unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let told = async |id: String| {
+        wait_for(SOON, "the end of the session on the bus", async || {
+            revoked.get(&id).await.unwrap().is_some()
+        })
+        .await;
+    };
+    world.delete(&bob, &format!("/v1/auth/sessions/{}", find(false))).await.is(204);
+    told(find(false)).await;
+    world.get(&other, "/v1/auth/me").await.problem(401, "unauthenticated");
+    world.delete(&ann, &format!("/v1/agents/{}", bob.id)).await.is(204);
+    told(find(true)).await;
+    // The public key that verifies tokens is there for the edges as well.
+    let keys = Kv::open(&server.bus().await, stream::KEYS).await.unwrap();
+    wait_for(SOON, "the staff key", async || {
+        keys.keys().await.unwrap().iter().any(|k| k.starts_with("staff."))
+    })
+    .await;
 }

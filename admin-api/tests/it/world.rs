@@ -1,13 +1,15 @@
 //! A running service with a database and, where wanted, a bus of its own.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
+use bus_schema::Shard;
 use ops::{
     nats::{Bus, Options, connect_with},
+    nats_users::{BusUser, server_config},
     provision::{self, Plan},
     service::{Context, Service},
     settings::{Settings, names},
-    testing::{Database, NatsServer, Postgres, Scratch, wait_for},
+    testing::{Database, NatsOptions, NatsServer, Postgres, Scratch, wait_for},
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -23,7 +25,54 @@ pub struct World {
     pub http: reqwest::Client,
     pub context: Context,
     pub nats_url: String,
+    users: Option<Users>,
     _keys: Option<Scratch>,
+}
+
+/// Files that say who one is on the bus.
+#[derive(Debug, Clone)]
+pub struct Users {
+    admin_api: String,
+    /// Without bounds, for what other services would do.
+    anybody: PathBuf,
+}
+
+/// A provisioned bus on which admin-api has its own user, with least rights.
+pub struct BusServer {
+    pub nats: NatsServer,
+    users: Users,
+    _keys: Scratch,
+}
+
+impl BusServer {
+    pub async fn start() -> Self {
+        let keys = Scratch::new("bus-keys").unwrap();
+        let file = |service: Service| keys.path().join(service.name());
+        let user = |service| BusUser::load_or_generate(service, &file(service)).unwrap();
+        let anybody = format!("users = [\n    {{ nkey: {} }}", user(Service::Ops).public());
+        let config =
+            server_config(&[user(Service::AdminApi)], &[Shard(0)]).replacen("users = [", &anybody, 1);
+        let nats = NatsServer::with(NatsOptions { config, ..NatsOptions::default() }).await;
+        let users =
+            Users { admin_api: file(Service::AdminApi).display().to_string(), anybody: file(Service::Ops) };
+        let server = Self { nats, users, _keys: keys };
+        let plan = Plan::from_settings(&Settings::from_pairs(Service::Ops, &[]).unwrap());
+        provision::apply(&server.bus().await, &plan).await.unwrap();
+        server
+    }
+
+    /// As somebody without bounds.
+    pub async fn bus(&self) -> Bus {
+        self.users.bus(&self.nats.url()).await
+    }
+}
+
+impl Users {
+    async fn bus(&self, url: &str) -> Bus {
+        connect_with(Options { credentials: Some(self.anybody.clone()), ..Options::new(url, "ops") })
+            .await
+            .unwrap()
+    }
 }
 
 /// What came back.
@@ -98,9 +147,11 @@ impl World {
         Self::with(format!("nats://127.0.0.1:{port}"), &[]).await
     }
 
-    pub async fn on(server: &NatsServer) -> Self {
-        provisioned(server).await;
-        Self::with(server.url(), &[]).await
+    pub async fn on(server: &BusServer) -> Self {
+        let user = (names::NATS_CREDS_FILE, server.users.admin_api.as_str());
+        let mut world = Self::with(server.nats.url(), &[user]).await;
+        world.users = Some(server.users.clone());
+        world
     }
 
     pub async fn with(nats_url: String, more: &[(&str, &str)]) -> Self {
@@ -117,7 +168,11 @@ impl World {
 
     /// Another instance on the same database, bus and key.
     pub async fn beside(other: &Self) -> Self {
-        Self::start(other.nats_url.clone(), other.database_url.clone(), other.key_file.clone(), &[]).await
+        let user = other.users.as_ref().map(|users| (names::NATS_CREDS_FILE, users.admin_api.as_str()));
+        let (nats, database, key) = (&other.nats_url, &other.database_url, &other.key_file);
+        let mut world = Self::start(nats.clone(), database.clone(), key.clone(), user.as_slice()).await;
+        world.users = other.users.clone();
+        world
     }
 
     async fn start(nats_url: String, database_url: String, key_file: String, more: &[(&str, &str)]) -> Self {
@@ -144,6 +199,7 @@ impl World {
             http: reqwest::Client::new(),
             context,
             nats_url,
+            users: None,
             _keys: None,
         };
         wait_for(UP_WITHIN, "admin-api to answer", async || {
@@ -154,8 +210,14 @@ impl World {
         world
     }
 
+    /// As somebody without bounds.
     pub async fn bus(&self) -> Bus {
-        connect_with(Options::new(&self.nats_url, "ops")).await.unwrap()
+        self.users.as_ref().unwrap().bus(&self.nats_url).await
+    }
+
+    /// The file that says who such a one is.
+    pub fn anybody(&self) -> String {
+        self.users.as_ref().unwrap().anybody.display().to_string()
     }
 
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
@@ -221,12 +283,4 @@ impl Drop for World {
     fn drop(&mut self) {
         self.context.shutdown.cancel();
     }
-}
-
-/// Streams and buckets as in production.
-pub async fn provisioned(server: &NatsServer) -> Bus {
-    let bus = connect_with(Options::new(server.url(), "ops")).await.unwrap();
-    let plan = Plan::from_settings(&Settings::from_pairs(Service::Ops, &[]).unwrap());
-    provision::apply(&bus, &plan).await.unwrap();
-    bus
 }
