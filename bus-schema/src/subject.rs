@@ -265,6 +265,11 @@ pub fn history(shard: Shard, tenant: TenantId) -> String {
     format!("history.v1.{shard}.{tenant}")
 }
 
+/// All requests for history of a shard.
+pub fn history_of_shard(shard: Shard) -> String {
+    format!("history.v1.{shard}.*")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

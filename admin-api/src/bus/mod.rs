@@ -1,8 +1,10 @@
 //! The bus, which may be away: admin-api serves configuration without it.
 
 mod compare;
+mod history;
 mod link;
 mod publish;
 
+pub use history::historian;
 pub use link::Link;
 pub use publish::publisher;

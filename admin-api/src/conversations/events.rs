@@ -58,9 +58,16 @@ impl Way {
         match (&query.cursor, query.before_seq, query.after_seq) {
             (Some(cursor), None, None) => Self::parse(cursor)
                 .ok_or_else(|| Problem::malformed("/query/cursor", "is no cursor of this list")),
-            (None, Some(before), None) => Ok(Way::Before(number(before))),
-            (None, None, after) => Ok(Way::After(number(after.unwrap_or(0)))),
+            (None, before, after) if before.is_none() || after.is_none() => Ok(Way::between(before, after)),
             _ => Err(Problem::malformed("/query", "take one of cursor, before_seq and after_seq")),
+        }
+    }
+
+    /// Below the one, or above the other.
+    pub fn between(before: Option<u64>, after: Option<u64>) -> Self {
+        match before {
+            Some(before) => Way::Before(number(before)),
+            None => Way::After(number(after.unwrap_or(0))),
         }
     }
 

@@ -11,7 +11,7 @@ mod threads;
 mod view;
 
 pub use act::{Acted, Assign, CloseThread, Transfer, assign, close, resolve, transfer};
-pub use events::{EventList, events, thread_events};
+pub use events::{EventList, Of, Way, events, page, thread_events};
 pub use get::get;
 pub use list::list;
 pub use routing::{RoutingEntry, routing};

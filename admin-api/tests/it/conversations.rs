@@ -1,6 +1,10 @@
 //! Conversations over HTTP: who sees which, what they show, and what staff say.
 
-use bus_schema::Shard;
+use bus_schema::{
+    Audience, Shard,
+    history::{HistoryAnswer, HistoryRequest},
+    subject,
+};
 use ops::log::Log;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -246,4 +250,41 @@ async fn without_a_router_commands_say_so_and_reading_goes_on() {
         (stats.body["conversations"]["queued"].as_i64(), stats.body["agents_total"].as_i64()),
         (Some(1), Some(3))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_is_answered_on_the_bus_and_visitors_get_no_notes() {
+    let desk = desk().await;
+    let mut chat = Chat::start(&desk.log, &desk.ann.tenant, Some(&desk.group), "hello").await;
+    let path = format!("/v1/conversations/{}/events", chat.id());
+    let note = json!({ "event": { "kind": "message", "client_id": "n", "visibility": "agents", "data": { "text": "psst" } } });
+    desk.say(&desk.bob, &path, note).await.is(201);
+    chat.says("anybody?").await;
+    desk.list(&desk.ann, "", chat.seq).await;
+    let bus = desk.world.bus().await;
+    let ask = async |tenant: &str, audience, before_seq| {
+        let request = HistoryRequest {
+            conversation_id: chat.home.conversation,
+            audience,
+            before_seq,
+            after_seq: None,
+            limit: 10,
+        };
+        let subject = subject::history(Shard(0), tenant.parse().unwrap());
+        let payload = serde_json::to_vec(&request).unwrap();
+        let answer = bus.client.request(subject, payload.into()).await.unwrap();
+        serde_json::from_slice::<HistoryAnswer>(&answer.payload).unwrap().into_result()
+    };
+    let texts = |page: &bus_schema::protocol::EventPage| -> Vec<String> {
+        let events = page.events.iter().map(|event| serde_json::from_str::<Value>(event.get()).unwrap());
+        events.filter_map(|event| event["data"]["text"].as_str().map(str::to_owned)).collect()
+    };
+    let staff = ask(&desk.ann.tenant, Audience::Staff, None).await.unwrap();
+    assert_eq!(texts(&staff), ["hello", "psst", "anybody?"]);
+    let visitor = ask(&desk.ann.tenant, Audience::All, None).await.unwrap();
+    assert_eq!(texts(&visitor), ["hello", "anybody?"]);
+    let before = ask(&desk.ann.tenant, Audience::All, Some(chat.seq)).await.unwrap();
+    assert_eq!(texts(&before), ["hello"]);
+    let foreign = ask("0190f3c2-5b7e-7c3a-9d4e-1f2a3b4c5d6e", Audience::Staff, None).await;
+    assert_eq!(foreign.unwrap_err().code, bus_schema::ErrorCode::NotFound);
 }
