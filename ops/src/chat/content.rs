@@ -104,7 +104,7 @@ fn parent(at: &str, neighbour: &str) -> String {
 /// serde_json's message without its position, which means nothing in a part of a request.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.split_once(" at line ").map_or(text.clone(), |(text, _)| text.to_owned())
+    text.split_once(" at line ").map_or_else(|| text.clone(), |(text, _)| text.to_owned())
 }
 
 #[cfg(test)]
