@@ -35,8 +35,10 @@ pub struct App {
 pub struct Connections {
     next: AtomicU64,
     all: Mutex<HashMap<u64, Arc<Conn>>>,
-    people: Mutex<HashMap<(TenantId, Author), VecDeque<Arc<Conn>>>>,
+    people: Mutex<People>,
 }
+
+type People = HashMap<(TenantId, Author), VecDeque<Arc<Conn>>>;
 
 impl App {
     pub fn open_connection(&self) -> Arc<Conn> {

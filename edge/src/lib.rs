@@ -26,7 +26,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
-use bus_schema::{IncarnationId, Shard, stream};
+use bus_schema::{IncarnationId, stream};
 use ops::{
     auth::{self, SigningKey},
     kv::Kv,
@@ -63,11 +63,7 @@ async fn build(ctx: &Context, stop: &CancellationToken) -> anyhow::Result<Arc<Ap
     let signing = SigningKey::load(settings.path(names::VISITOR_KEY_FILE))
         .context("the key that signs visitors' tokens (CHATBUS_VISITOR_KEY_FILE)")?;
     let bus = ops::nats::connect(ctx, "edge").await?;
-    let shards: Vec<Shard> = settings
-        .ints(names::SHARDS)
-        .into_iter()
-        .filter_map(|shard| u16::try_from(shard).ok().map(Shard))
-        .collect();
+    let shards = ops::provision::shards(settings);
     ops::provision::verify(&bus, &shards).await?;
     let mut logs = BTreeMap::new();
     for shard in shards {

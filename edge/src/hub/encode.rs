@@ -56,7 +56,9 @@ mod tests {
         };
         let stored = br#"{"v":1,"kind":"message"}"#;
         let shared = shared(home, 7, Timestamp::from_millis(0), stored, true);
-        let Outgoing::Text { shared, own } = event(shared, "abc", &[person.clone()]) else { panic!() };
+        let Outgoing::Text { shared, own } = event(shared, "abc", std::slice::from_ref(&person)) else {
+            panic!()
+        };
         let whole = [shared, own].concat();
         let frame: serde_json::Value = serde_json::from_slice(&whole).unwrap();
         assert_eq!((frame["type"].as_str(), frame["action"].as_str()), (Some("push"), Some("event")));

@@ -16,6 +16,7 @@ use super::{
 
 /// Missed events that are replayed; more is a reset.
 const MISSED_MAX: usize = 1_000;
+const MISSED_BYTES_MAX: usize = 1024 * 1024;
 
 /// What was read for one member.
 pub struct Loaded {
@@ -107,12 +108,13 @@ async fn missed(log: &Log, wish: &Wish) -> Result<Option<Missed>, ErrorBody> {
     }
     let begin = lanes.iter().map(|lane| from[lane.index()]).min().unwrap_or(0) + 1;
     let filter = wish.place.home.stored(wish.place.audience);
-    let (mut messages, mut too_many) = (Vec::new(), false);
+    let (mut messages, mut bytes, mut too_many) = (Vec::new(), 0, false);
     let read = chat::slice(log, &filter, begin, end, EventsPast::Drop, |message| {
         let Some(entry) = io::entry(message) else { return };
         let lane = entry.lane.index();
         if entry.seq > from[lane] && entry.seq <= wish.position[lane] {
-            too_many |= messages.len() >= MISSED_MAX;
+            bytes += entry.item.payload.len();
+            too_many |= messages.len() >= MISSED_MAX || bytes > MISSED_BYTES_MAX;
             if !too_many {
                 messages.push((entry.lane, entry.item));
             }

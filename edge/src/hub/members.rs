@@ -176,7 +176,7 @@ impl Worker {
                 if let Some(Member { mode: Mode::Held(held), .. }) =
                     member.and_then(|state| state.member(conn))
                 {
-                    held.frames.splice(0..0, lead);
+                    held.lead = lead;
                 }
                 if done.send(Ok(Joined { conv: Some(conv), people })).is_err() {
                     self.remove(place, conn);
@@ -229,6 +229,9 @@ impl Worker {
         let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
         let Some(member) = state.and_then(|state| state.member(conn)) else { return };
         if let Mode::Held(held) = std::mem::replace(&mut member.mode, Mode::Live) {
+            if !held.lead.is_empty() {
+                member.conn.outbox.replay(held.lead);
+            }
             for frame in held.frames {
                 member.conn.outbox.push(frame);
             }

@@ -69,6 +69,8 @@ pub enum Mode {
 /// Frames that wait for a snapshot, bounded like an outbox.
 #[derive(Debug, Default)]
 pub struct Held {
+    /// What a client that resumes gets first; bounded by how it was read.
+    pub lead: Vec<Outgoing>,
     pub frames: Vec<Outgoing>,
     pub bytes: usize,
 }

@@ -32,6 +32,8 @@ use crate::{
 
 /// Largest message where the limit is off.
 const MESSAGE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How long a client has to leave after a close.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 const FAR: Duration = Duration::from_secs(24 * 3_600);
 
 /// An upgraded connection.
@@ -76,25 +78,26 @@ pub async fn serve(app: Arc<App>, opening: Opening) {
     app.release(&conn, person);
     app.core.measures.closed(conn.outbox.closed());
     app.core.measures.lifetime.record(began.elapsed());
-    // The writer still has the close frame to send, and waits for this to know that the client is done.
-    if conn.outbox.closed().is_none() {
-        conn.gone.cancel();
-    } else {
+    // With a close frame on its way, the client has a moment to take it.
+    if conn.outbox.is_ended() {
         drain(&mut frames, &conn).await;
     }
+    conn.gone.cancel();
 }
 
-/// After a close of ours: reads on until the client answers it or is gone, for a moment.
+/// After a close: reads on until the client is gone, for a moment.
 async fn drain<R: tokio::io::AsyncRead + Unpin>(frames: &mut WebSocketRead<R>, conn: &Conn) {
     frames.set_auto_close(false);
-    let deadline = Instant::now() + Duration::from_secs(2);
+    frames.set_auto_pong(false);
+    let deadline = Instant::now() + LEAVE_WITHIN;
     let mut ignore = |_: Frame<'_>| std::future::ready(Ok::<(), std::io::Error>(()));
     loop {
         let read = frames.read_frame(&mut ignore);
         match timeout_at(deadline, conn.gone.run_until_cancelled(read)).await {
-            Ok(Some(Ok(frame))) if frame.opcode != OpCode::Close => {}
-            Ok(_) => break,
-            Err(_) => break,
+            Err(_) | Ok(None) => return,
+            Ok(Some(Err(WebSocketError::UnexpectedEOF | WebSocketError::IoError(_)))) => return,
+            // Whatever it still says, it has said already what ended it.
+            Ok(Some(Ok(_) | Err(_))) => {}
         }
     }
 }

@@ -109,6 +109,17 @@ impl Outbox {
         Pushed::Queued
     }
 
+    /// Queues what a client missed, beside the bound: it is bounded by who read it, and a client that catches up is
+    /// not slow for that.
+    pub fn replay(&self, frames: impl IntoIterator<Item = Outgoing>) {
+        let mut queue = self.lock();
+        if !queue.ended {
+            queue.frames.extend(frames);
+        }
+        drop(queue);
+        self.ready.notify_one();
+    }
+
     /// Closes after what is queued has been written.
     pub fn close(&self, code: CloseCode) {
         self.push(Outgoing::Close(code));
@@ -207,6 +218,14 @@ mod tests {
         assert_eq!(outbox.push(Outgoing::text(vec![b'x'; 2_000])), Pushed::Queued);
         assert_eq!(drain(&outbox).len(), 1);
         assert_eq!(outbox.push(Outgoing::text("y")), Pushed::Overflow);
+    }
+
+    #[test]
+    fn a_replay_does_not_make_a_client_slow() {
+        let outbox = Outbox::new(500);
+        outbox.replay((0..10).map(|_| Outgoing::text(vec![b'x'; 400])));
+        assert_eq!(outbox.push(Outgoing::text("live")), Pushed::Queued);
+        assert_eq!(drain(&outbox).len(), 11);
     }
 
     #[tokio::test]

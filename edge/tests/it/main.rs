@@ -1,7 +1,17 @@
 //! The edge against a real nats-server and real sockets.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod agents;
+mod bad_input;
 mod client;
 mod desk;
 mod first_light;
+mod frames;
 mod http;
+mod leaving;
+mod origins;
+mod races;
+mod resume;
+mod slow;
 mod world;

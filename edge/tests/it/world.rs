@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 
 use base64::Engine as _;
 use bus_schema::{
-    AccountId, AgentId, GroupId, SessionId, Shard, TenantId, VisitorId, WidgetId,
+    AccountId, AgentId, GroupId, SessionId, Shard, TenantId, WidgetId,
     claims::Role,
     config::{AgentRecord, GroupRecord, Member, Record, TenantRecord, WhenOffline, WidgetRecord},
     state::Strategy,
     stream,
 };
 use ops::{
-    auth::{self, Audience, SigningKey, StaffGrant, VisitorGrant},
+    auth::{self, Audience, SigningKey, StaffGrant},
     kv::Kv,
     log::Log,
     nats::{Bus, Options, connect_with},
@@ -182,11 +182,6 @@ impl World {
         let session = SessionId::from_uuid(Uuid::now_v7());
         let grant = StaffGrant { agent, tenant: self.tenant, role, session };
         auth::mint_staff(&self.staff_key, grant, now()).token
-    }
-
-    pub fn visitor_token(&self, visitor: VisitorId) -> String {
-        let grant = VisitorGrant { visitor, tenant: self.tenant, widget: self.widget };
-        auth::mint_visitor(&self.visitor_key, grant, now()).token
     }
 
     /// A session for a visitor with this key byte; more fields may be given.

@@ -1,0 +1,92 @@
+//! Agents: their presence, their commands, and life without a router.
+
+use std::time::Duration;
+
+use bus_schema::{
+    claims::Role,
+    command::{Command, PresenceReport},
+    state::{CloseReason, RoutingStatus},
+};
+use ops::testing::wait_for;
+use serde_json::json;
+use tokio::sync::mpsc::Receiver;
+
+use crate::{
+    client::{Client, message},
+    world::World,
+};
+
+async fn asked<T>(
+    commands: &mut Receiver<(bus_schema::CommandId, Command)>,
+    fits: impl Fn(&Command) -> Option<T>,
+) -> T {
+    wait_for(Duration::from_secs(10), "the router to be asked", async || {
+        commands.recv().await.and_then(|(_, command)| fits(&command))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_router_is_told_of_every_change_of_an_agents_connections() {
+    let world = World::new().await;
+    let mut commands = world.answer_commands().await;
+    let edge = world.edge().await;
+    let agent = world.agents[0];
+    let report = |command: &Command| match command {
+        Command::Presence { agents, .. } => agents.iter().find(|r| r.agent_id == agent).copied(),
+        _ => None,
+    };
+    let token = world.staff_token(agent, Role::Agent);
+    let (first, _) = Client::login(edge.at, &token).await;
+    let one: PresenceReport = asked(&mut commands, report).await;
+    let (second, _) = Client::login(edge.at, &token).await;
+    let two = asked(&mut commands, report).await;
+    drop((first, second));
+    let none = asked(&mut commands, |command| report(command).filter(|r| r.connections == 0)).await;
+    assert_eq!((one.connections, two.connections), (1, 2));
+    assert!(one.rev < two.rev && two.rev < none.rev);
+}
+
+#[tokio::test]
+async fn commands_reach_the_router_and_its_word_is_the_answer() {
+    let world = World::new().await;
+    let mut commands = world.answer_commands().await;
+    let edge = world.edge().await;
+    let session = world.session(&edge, [1; 32], json!({ "initial_message": "Hello" })).await;
+    let conversation = session["conversation"]["id"].clone();
+    let token = world.staff_token(world.agents[0], Role::Agent);
+    let (mut staff, _) = Client::login_with(edge.at, &token, json!({ "status": "accepting" })).await;
+    let set = asked(&mut commands, |command| match command {
+        Command::SetStatus { status, .. } => Some(*status),
+        _ => None,
+    })
+    .await;
+    assert_eq!(set, RoutingStatus::Accepting);
+    let target = json!({ "conversation_id": conversation });
+    assert_eq!(staff.request("take", target.clone()).await["success"], true);
+    assert_eq!(staff.request("close_thread", target.clone()).await["success"], true);
+    let reason = asked(&mut commands, |command| match command {
+        Command::Close { reason, .. } => Some(*reason),
+        _ => None,
+    })
+    .await;
+    assert_eq!(reason, CloseReason::ClosedByAgent);
+}
+
+#[tokio::test]
+async fn without_a_router_talk_goes_on_and_commands_are_told_to_try_again() {
+    let world = World::new().await;
+    let edge = world.edge().await;
+    let session = world.session(&edge, [1; 32], json!({ "initial_message": "Hello" })).await;
+    let conversation = session["conversation"]["id"].clone();
+    world.assign(conversation.as_str().unwrap().parse().unwrap(), world.agents[0]).await;
+    let token = world.staff_token(world.agents[0], Role::Agent);
+    let (mut staff, login) = Client::login(edge.at, &token).await;
+    assert_eq!(login["conversations"][0]["id"], conversation);
+    let closing = staff.send("close_thread", json!({ "conversation_id": conversation })).await;
+    let answer = staff.request("send_event", message(&conversation, "a-1", "Hi")).await;
+    assert_eq!(answer["success"], true, "{answer}");
+    let refused = staff.answer(&closing).await;
+    let error = &refused["payload"]["error"];
+    assert_eq!((&error["code"], &error["retryable"]), (&json!("unavailable"), &json!(true)));
+}
