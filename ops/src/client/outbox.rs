@@ -39,6 +39,8 @@ impl Default for OutboxLimits {
 
 /// The first repeat of a send that was refused for a while comes within this time.
 const RETRY_BASE: Duration = Duration::from_millis(200);
+/// A repeat is never put off for longer, unless the server named the wait.
+const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How often an outbox with refused sends, or with any, wants [`Outbox::tick`].
 const TICK_DELAYED: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_millis(500);
@@ -200,7 +202,7 @@ impl<W> Outbox<W> {
         let wait = if error.after_ms > 0 {
             Duration::from_millis(error.after_ms)
         } else {
-            jittered(RETRY_BASE, item.tries.saturating_sub(1), unit)
+            jittered(RETRY_BASE, item.tries.saturating_sub(1), unit).min(RETRY_MAX)
         };
         if line.not_before.replace(now + wait).is_none() {
             self.delayed += 1;
