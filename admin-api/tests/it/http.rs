@@ -118,3 +118,18 @@ async fn an_idempotency_key_gives_the_same_answer() {
     assert_eq!(ids.len(), 1);
     assert!(many.iter().all(|got| got.status == 201 || got.status == 409), "{many:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documentation_needs_nobody_else() {
+    let world = World::alone().await;
+    let document = world.send(world.request(Method::GET, "/openapi.json")).await.is(200);
+    assert_eq!(document.body["info"]["title"], "Chatbus admin API");
+    for path in ["/docs/", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"] {
+        let page = world.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(page.status(), 200, "{path}");
+        if path == "/docs/" {
+            let text = page.text().await.unwrap();
+            assert!(text.contains("swagger-ui") && !text.contains("https://"), "{text}");
+        }
+    }
+}

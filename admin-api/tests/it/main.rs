@@ -11,4 +11,5 @@ mod http;
 mod matrix;
 mod openapi;
 mod outbox;
+mod routing;
 mod world;
