@@ -6,7 +6,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
 };
 
@@ -34,6 +34,7 @@ pub struct Conn {
     /// End of the token in milliseconds since 1970; 0: not logged in.
     token_ends: AtomicI64,
     in_flight: AtomicUsize,
+    left: AtomicBool,
     met: Mutex<HashSet<Uuid>>,
     measures: Arc<Measures>,
 }
@@ -46,6 +47,7 @@ impl Conn {
             gone: CancellationToken::new(),
             token_ends: AtomicI64::new(0),
             in_flight: AtomicUsize::new(0),
+            left: AtomicBool::new(false),
             met: Mutex::default(),
             measures,
         })
@@ -80,6 +82,15 @@ impl Conn {
 
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Nobody reads from it any more: it joins nothing from now on.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Release);
+    }
+
+    pub fn has_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
     }
 
     pub fn set_token_end(&self, end: Timestamp) {

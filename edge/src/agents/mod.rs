@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bus_schema::{AgentId, ConversationId, TenantId, state::AgentState};
+use bus_schema::{AgentId, ConversationId, Shard, TenantId, state::AgentState};
 use tokio::sync::{mpsc, watch};
 
 use crate::{conn::Conn, core::Core, hub::Hub};
@@ -47,6 +47,7 @@ pub enum Followed {
 /// One connection's hold on its agent; given back with [`Agents::leave`].
 #[derive(Debug)]
 pub struct Hold {
+    shard: Shard,
     pub tenant: TenantId,
     pub agent: AgentId,
     asks: mpsc::Sender<follow::Ask>,
@@ -73,14 +74,11 @@ impl Agents {
         });
         entry.connections += 1;
         self.presence.set(shard, tenant, agent, entry.connections);
-        Some(Hold { tenant, agent, asks: entry.asks.clone(), state: entry.state.clone() })
+        Some(Hold { shard, tenant, agent, asks: entry.asks.clone(), state: entry.state.clone() })
     }
 
     /// The connection is gone.
     pub fn leave(&self, hold: &Hold) {
-        let Some(shard) = self.core.directory.now().tenant(hold.tenant).map(|tenant| tenant.shard) else {
-            return;
-        };
         let mut connected = self.lock();
         let key = (hold.tenant, hold.agent);
         let Some(entry) = connected.get_mut(&key) else { return };
@@ -89,7 +87,7 @@ impl Agents {
         if left == 0 {
             connected.remove(&key);
         }
-        self.presence.set(shard, hold.tenant, hold.agent, left);
+        self.presence.set(hold.shard, hold.tenant, hold.agent, left);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(TenantId, AgentId), Connected>> {

@@ -14,7 +14,7 @@ use super::{
 
 const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// A feed in doubt whose look failed asks again after this long.
-const RETRY: Duration = Duration::from_secs(1);
+pub const RETRY: Duration = Duration::from_secs(1);
 /// Feeds in one question; each has up to five lanes, and a question takes 1,024 subjects.
 const PLACES_MAX: usize = 200;
 
@@ -38,7 +38,9 @@ impl Worker {
                     due.entry(home.shard).or_default().push(place);
                 } else {
                     state.check_at = now + RETRY;
-                    self.doubtful.push_back(place);
+                    if !std::mem::replace(&mut state.queued, true) {
+                        self.doubtful.push_back(place);
+                    }
                 }
             }
         }

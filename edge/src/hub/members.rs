@@ -20,6 +20,10 @@ use crate::socket::Outgoing;
 
 impl Worker {
     pub(super) fn on_join(&mut self, join: Join) {
+        // What comes after `Forget` would stay for ever.
+        if join.conn.has_left() {
+            return;
+        }
         let place = Place { home: join.home, audience: join.audience };
         let places = self.whereabouts.entry(join.conn.id).or_default();
         if !places.contains(&place) {

@@ -18,6 +18,8 @@ pub struct Room {
     pub sends: VecDeque<Box<SendJob>>,
     /// A write is in flight.
     pub sending: bool,
+    /// It stands among the worker's blocked rooms.
+    pub blocked: bool,
 }
 
 /// One audience's feed and its members.
@@ -31,6 +33,8 @@ pub struct FeedState {
     pub barrier: Option<u64>,
     /// A look at the leader's tail is under way.
     pub syncing: bool,
+    /// It stands among the worker's feeds in doubt.
+    pub queued: bool,
     /// Came too late for the look that is under way.
     pub next_waiters: Vec<Waiter>,
     /// When the tail is compared next.
@@ -94,7 +98,7 @@ impl Room {
 
     /// Nothing holds it here.
     pub fn is_idle(&self) -> bool {
-        self.feeds.iter().all(Option::is_none) && self.sends.is_empty() && !self.sending
+        self.feeds.iter().all(Option::is_none) && self.sends.is_empty() && !self.sending && !self.blocked
     }
 
     /// Takes over a state unless a newer one is known.
@@ -113,6 +117,7 @@ impl FeedState {
             waiters: vec![first],
             barrier: None,
             syncing: false,
+            queued: false,
             next_waiters: Vec::new(),
             check_at: now,
             subscription: None,

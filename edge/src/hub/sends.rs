@@ -81,7 +81,9 @@ impl Worker {
                 break;
             }
             if !has_room {
-                self.blocked.push_back(home);
+                if !std::mem::replace(&mut room.blocked, true) {
+                    self.blocked.push_back(home);
+                }
                 return;
             }
             let Some(job) = room.sends.pop_front() else { break };
@@ -125,6 +127,9 @@ impl Worker {
         self.pump(home);
         while self.window.has_room() {
             let Some(next) = self.blocked.pop_front() else { break };
+            if let Some(room) = self.rooms.get_mut(&next) {
+                room.blocked = false;
+            }
             self.pump(next);
         }
     }

@@ -9,7 +9,7 @@ use ops::{
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    check::next_check,
+    check::{RETRY, next_check},
     io::{self, Place},
     room::{FeedState, Waiter},
     worker::Worker,
@@ -94,6 +94,7 @@ impl Worker {
                 if let Some(feed) = &mut state.feed {
                     feed.unverify();
                 }
+                state.check_at = Instant::now() + RETRY;
                 for waiter in waiters {
                     self.refuse(place, waiter, &error);
                 }
@@ -114,6 +115,7 @@ impl Worker {
             Err(error) => {
                 tracing::warn!(%error, "a repair read failed; it is tried again");
                 feed.on_read_failed();
+                state.check_at = Instant::now() + RETRY;
             }
         }
         self.act(place, actions);
@@ -158,6 +160,7 @@ impl Worker {
             for (audience, state) in room.feeds() {
                 if let Some(feed) = &mut state.feed {
                     feed.unverify();
+                    state.queued = true;
                     places.push(Place { home: *home, audience });
                 }
             }
@@ -173,7 +176,11 @@ impl Worker {
             let Some(place) = self.doubtful.pop_front() else { return };
             let log = self.log(place.home);
             let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
-            let Some(state) = state.filter(|state| state.feed.is_some() && !state.syncing) else { continue };
+            let Some(state) = state else { continue };
+            state.queued = false;
+            if state.feed.is_none() || state.syncing {
+                continue;
+            }
             state.syncing = true;
             self.looking += 1;
             self.work.push(io::tail(log, place).boxed());

@@ -69,6 +69,7 @@ pub async fn serve(app: Arc<App>, opening: Opening) {
     if let Some(code) = code {
         conn.outbox.close(code);
     }
+    conn.leave();
     let person = reader.session.as_ref().map(|session| (session.who.tenant(), session.who.author()));
     if let Some(session) = reader.session.take() {
         session.end().await;
