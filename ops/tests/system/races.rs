@@ -20,6 +20,8 @@ use crate::{
     world::{Shape, World},
 };
 
+/// A close takes milliseconds; a visitor who could say so much was not closed.
+const SENDS_MAX: usize = 5_000;
 /// Simultaneous sessions of one visitor.
 const SESSIONS: usize = 20;
 
@@ -97,9 +99,10 @@ async fn closed_is_closed_while_closes_race_sends_on_a_cluster() {
 
 async fn closes_race_sends(shape: Shape) {
     let closes = 500;
-    let world =
-        World::up(shape, &[("CHATBUS_LIMIT_EVENTS_PER_SECOND", "0"), ("CHATBUS_LIMIT_EVENTS_BURST", "0")])
-            .await;
+    let unlimited = ["EVENTS_PER_SECOND", "EVENTS_BURST", "REQUESTS_IN_FLIGHT"]
+        .map(|name| format!("CHATBUS_LIMIT_{name}"));
+    let env: Vec<(&str, &str)> = unlimited.iter().map(|name| (name.as_str(), "0")).collect();
+    let world = World::up(shape, &env).await;
     let admin = Admin::login(&world).await;
     let agent = Arc::new(admin.agent(&world, "closer", 100).await);
     agent.ready(Duration::from_secs(30)).await.unwrap();
@@ -147,6 +150,7 @@ async fn close_while_sending(
     let close = tokio::spawn(async move { agent.close_thread(conversation).await });
     let (mut stored, mut refused) = (0, 0);
     while refused == 0 {
+        assert!(stored < SENDS_MAX, "the close did not come: {:?}", close.await);
         let client_id = ops::client::new_client_id();
         let event = message_json(&client_id, "and one more thing", bus_schema::Visibility::All);
         match visitor.client.send_json(conversation, None, client_id, event).unwrap().done().await {
