@@ -103,6 +103,7 @@ async fn persister_check(world: &World) {
         .arg("check")
         .env_clear()
         .envs(world.env())
+        .env("CHATBUS_NATS_CREDS_FILE", world.key("nats-persister.nk"))
         .output()
         .await
         .unwrap();

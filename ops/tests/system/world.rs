@@ -91,6 +91,11 @@ impl World {
         self.data.path().join("up.env")
     }
 
+    /// A file among the system's keys.
+    pub fn key(&self, name: &str) -> PathBuf {
+        self.data.path().join("keys").join(name)
+    }
+
     /// What `up.env` says now.
     pub fn env(&self) -> BTreeMap<String, String> {
         let text = std::fs::read_to_string(self.env_file()).unwrap();
