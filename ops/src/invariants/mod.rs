@@ -137,18 +137,23 @@ fn no_idle_queue(
 ) {
     for (conversation, thread) in threads.open() {
         let Some(group) = thread.waiting_in().and_then(|id| groups.get(&id)) else { continue };
-        let free = group.members.iter().filter(|member| member.priority != MemberPriority::Supervisor).find(
-            |member| {
-                agents.get(member.agent_id).is_some_and(|state| {
-                    state.seen_status() == AgentStatus::Accepting && state.has_room() && !state.deleted
-                })
-            },
-        );
-        if let Some(member) = free {
+        let free = group
+            .members
+            .iter()
+            .filter(|member| member.priority != MemberPriority::Supervisor)
+            .filter_map(|member| agents.get(member.agent_id))
+            .find(|state| {
+                state.seen_status() == AgentStatus::Accepting && state.has_room() && !state.deleted
+            });
+        if let Some(state) = free {
+            let (agent, load, capacity) = (state.agent_id, state.load(), state.capacity);
             violations.push(Violation {
                 invariant: Invariant::NoIdleQueue,
                 seq: 0,
-                what: format!("{conversation} waits while {} is free", member.agent_id),
+                what: format!(
+                    "{conversation} waits while {agent} holds {load} of {capacity}: {:?}",
+                    state.presence
+                ),
             });
         }
     }

@@ -1,6 +1,6 @@
 //! Processes are killed under load; nothing that was acknowledged is missing anywhere.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::atomic::Ordering, time::Duration};
 
 use ops::testing::wait_for;
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
@@ -53,6 +53,7 @@ async fn under_faults(shape: Shape, conversations: usize, rounds: usize, postgre
     }
     world.all_ready().await;
     traffic.stop().await;
+    println!("threads opened under faults: {}", traffic.threads.load(Ordering::Relaxed));
     verify::all_agree(&world, &traffic).await;
     persister_check(&world).await;
 }

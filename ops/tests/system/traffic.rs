@@ -3,12 +3,16 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use bus_schema::{ConversationId, EventId, protocol::WidgetSession, state::ThreadStatus};
+use bus_schema::{
+    ConversationId, EventId, Visibility,
+    protocol::{SendBody, StartThread, WidgetSession},
+    state::ThreadStatus,
+};
 use ops::client::{Client, Http, RequestError, Visitor, new_visitor_key};
 use rand::{RngExt as _, SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
@@ -28,15 +32,17 @@ pub struct Traffic {
     pub visitors: Vec<Arc<Visitor>>,
     pub agents: Vec<Arc<Client>>,
     pub acked: Acked,
+    /// Threads opened after the first of each visitor.
+    pub threads: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     talkers: JoinSet<()>,
 }
 
 impl Traffic {
-    /// `conversations` visitors on all edges, and agents with room for all of them.
+    /// `conversations` visitors on all edges, and agents with room for four of five, so that some always wait.
     pub async fn start(world: &World, conversations: usize, agents: usize, seed: u64) -> Self {
         let admin = Admin::login(world).await;
-        let capacity = u32::try_from(conversations.div_ceil(agents) + 2).unwrap();
+        let capacity = u32::try_from(conversations * 4 / 5 / agents).unwrap().max(1);
         let mut clients = Vec::new();
         for n in 0..agents {
             clients.push(Arc::new(admin.agent(world, &format!("agent-{n}"), capacity).await));
@@ -48,6 +54,7 @@ impl Traffic {
             visitors: Vec::new(),
             agents: clients,
             acked: Acked::default(),
+            threads: Arc::default(),
             stop: Arc::default(),
             talkers: JoinSet::new(),
         };
@@ -61,15 +68,17 @@ impl Traffic {
     fn talk(&mut self, seed: u64) {
         for (n, visitor) in self.visitors.iter().enumerate() {
             let conversation = visitor.conversation.expect("a session with a message has a conversation");
-            let talker =
-                Talker { acked: self.acked.clone(), stop: self.stop.clone(), random: random(seed, n) };
+            let talker = self.talker(random(seed, n));
             self.talkers.spawn(talker.visitor(visitor.clone(), conversation));
         }
         for (n, agent) in self.agents.iter().enumerate() {
-            let random = random(seed, 1_000_000 + n);
-            let talker = Talker { acked: self.acked.clone(), stop: self.stop.clone(), random };
+            let talker = self.talker(random(seed, 1_000_000 + n));
             self.talkers.spawn(talker.agent(agent.clone()));
         }
+    }
+
+    fn talker(&self, random: StdRng) -> Talker {
+        Talker { acked: self.acked.clone(), threads: self.threads.clone(), stop: self.stop.clone(), random }
     }
 
     pub fn acked(&self) -> usize {
@@ -114,6 +123,7 @@ fn random(seed: u64, stream: usize) -> StdRng {
 
 struct Talker {
     acked: Acked,
+    threads: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     random: StdRng,
 }
@@ -124,7 +134,26 @@ impl Talker {
         while !self.stop.load(Ordering::Relaxed) {
             said += 1;
             self.say(&visitor.client, conversation, &format!("visitor says {said}")).await;
+            if self.random.random_ratio(1, 12) {
+                self.close_and_come_back(&visitor.client, conversation).await;
+            }
         }
+    }
+
+    /// Ends the thread and opens the next, as often as it takes.
+    async fn close_and_come_back(&mut self, client: &Client, conversation: ConversationId) {
+        // Without an answer it may be closed or not; opening finds out.
+        let _closed = client.close_thread(conversation).await;
+        let client_id = ops::client::new_client_id();
+        let data = serde_json::value::to_raw_value(&serde_json::json!({"text": "me again"})).unwrap();
+        let initial = SendBody { kind: "message".to_owned(), client_id, visibility: Visibility::All, data };
+        let ask = StartThread { initial_event: Some(initial), ..StartThread::default() };
+        let end = Instant::now() + SENT_WITHIN;
+        while let Err(error) = client.start_thread(&ask).await {
+            assert!(Instant::now() < end, "start_thread in {conversation}: {error}");
+            self.pause().await;
+        }
+        self.threads.fetch_add(1, Ordering::Relaxed);
     }
 
     async fn agent(mut self, agent: Arc<Client>) {
@@ -149,7 +178,7 @@ impl Talker {
         let sending = client.send_text(conversation, text).unwrap();
         match tokio::time::timeout(SENT_WITHIN, sending.done()).await.expect("a send ends") {
             Ok(sent) => self.acked.lock().unwrap().push((sent.event_id, sent.seq)),
-            // An agent may lose the conversation to somebody else between looking and sending.
+            // The thread may be closed, or an agent's gone to somebody else, between looking and sending.
             Err(RequestError::Refused(error)) if !error.retryable => {}
             Err(error) => panic!("{text} in {conversation}: {error}"),
         }

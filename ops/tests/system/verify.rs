@@ -1,11 +1,14 @@
 //! What the log, Postgres and every client must agree on, whatever happened.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use bus_schema::{Audience, ConversationId, EventId};
 use ops::{
     client::Client,
-    invariants::{self, Logged},
+    invariants::{self, Invariant, Logged},
 };
 
 use crate::{traffic::Traffic, world::World};
@@ -27,10 +30,27 @@ pub async fn log_holds(world: &World, log: &[Logged]) {
     assert_eq!(report.unknown, 0);
 }
 
+/// How long after the last fault a thread may wait though an agent is free.
+const STUCK_MAX: Duration = Duration::from_secs(5);
+
+/// Waits until what may take a decision's time holds, and gives the log of that moment.
+async fn settled(world: &World) -> Vec<Logged> {
+    let groups = world.groups().await;
+    let end = Instant::now() + STUCK_MAX;
+    loop {
+        let log = world.log().await;
+        let report = invariants::check(&log, &groups);
+        let waits = report.violations.iter().any(|violation| violation.invariant == Invariant::NoIdleQueue);
+        if !waits || Instant::now() > end {
+            return log;
+        }
+    }
+}
+
 /// `acked-is-stored`, `one-order`: log, Postgres and both sides have the same.
 pub async fn all_agree(world: &World, traffic: &Traffic) {
+    let log = settled(world).await;
     world.persisted().await;
-    let log = world.log().await;
     log_holds(world, &log).await;
 
     let acked = traffic.acked.lock().unwrap().clone();
