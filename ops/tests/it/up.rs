@@ -13,7 +13,6 @@ const UP_WITHIN: Duration = Duration::from_secs(180);
 const SOON: Duration = Duration::from_secs(40);
 
 #[tokio::test]
-#[ignore = "until all four services answer on their ports"]
 async fn up_restarts_what_dies_and_leaves_no_process_and_finds_its_data_again() {
     let scratch = Scratch::new("up").unwrap();
     let data = scratch.path().join("data");
