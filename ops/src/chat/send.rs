@@ -76,6 +76,17 @@ impl Draft {
         }
     }
 
+    /// Nobody takes part in a closed thread: its close is the reason, whoever asks.
+    fn closed_first(&self, state: &LifeState, refused: ErrorBody) -> ErrorBody {
+        let content = self.body.kind().is_some_and(Kind::ends_with_thread);
+        let not_participant = refused.code == ErrorCode::NotParticipant;
+        if content && not_participant && !state.status.is_open() {
+            ErrorCode::ThreadClosed.into()
+        } else {
+            refused
+        }
+    }
+
     fn payload(&self, thread: ThreadId) -> Vec<u8> {
         let event = Event {
             id: self.event_id(),
@@ -116,7 +127,9 @@ pub async fn send(
             }
             must_look = false;
         }
-        let thread = match authorise(&current.state).and_then(|()| draft.thread_in(&current.state)) {
+        let authorised =
+            authorise(&current.state).map_err(|refused| draft.closed_first(&current.state, refused));
+        let thread = match authorised.and_then(|()| draft.thread_in(&current.state)) {
             Ok(thread) => thread,
             // What was known may be old: refuse only by what the leader says.
             Err(_) if !fresh => {

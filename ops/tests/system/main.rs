@@ -12,6 +12,7 @@ mod races;
 mod staff;
 mod traffic;
 mod verify;
+mod walks;
 mod world;
 
 /// Whether this is the long profile.

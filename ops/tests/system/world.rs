@@ -87,6 +87,11 @@ impl World {
         self.up.kill();
     }
 
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.data.path().to_owned()
+    }
+
     pub fn env_file(&self) -> PathBuf {
         self.data.path().join("up.env")
     }
