@@ -37,6 +37,8 @@ pub enum Action<T> {
     Deliver {
         entry: Entry<T>,
         late: bool,
+        /// Where a reader is that has this and everything delivered before it, and nothing after it.
+        position: [u64; Lane::ALL.len()],
     },
     /// Read all lanes of the audience from `from` until `up_to` is seen, and call `on_read`.
     Read(Wanted),
@@ -215,7 +217,7 @@ impl<T> Feed<T> {
         self.last[entry.lane.index()] = entry.seq;
         let late = entry.seq < self.highest;
         self.highest = self.highest.max(entry.seq);
-        out.push(Action::Deliver { entry, late });
+        out.push(Action::Deliver { entry, late, position: self.position() });
     }
 
     fn raise(&mut self, complete_to: u64) {

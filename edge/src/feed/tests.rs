@@ -41,6 +41,8 @@ impl Log {
 #[derive(Debug, Default)]
 struct Reader {
     got: Vec<(Lane, u64, bool)>,
+    /// The position that came with each.
+    positions: Vec<[u64; Lane::ALL.len()]>,
     wanted: Option<Wanted>,
 }
 
@@ -48,12 +50,13 @@ impl Reader {
     fn take(&mut self, actions: &mut Vec<Action<u64>>) {
         for action in actions.drain(..) {
             match action {
-                Action::Deliver { entry, late } => {
+                Action::Deliver { entry, late, position } => {
                     let highest = self.got.iter().map(|(_, seq, _)| *seq).max().unwrap_or(0);
                     assert_eq!(late, entry.seq < highest, "late is said exactly when it is");
                     let before = self.got.iter().rev().find(|(lane, ..)| *lane == entry.lane);
                     assert!(before.is_none_or(|(_, seq, _)| *seq < entry.seq), "a lane ascends");
                     self.got.push((entry.lane, entry.seq, late));
+                    self.positions.push(position);
                 }
                 Action::Read(wanted) => {
                     assert!(self.wanted.is_none(), "one read at a time");
@@ -185,6 +188,14 @@ proptest! {
             .filter(|copy| hears(copy) && copy.entry.seq > position)
             .map(|copy| (copy.entry.lane, copy.entry.seq))
             .collect();
+        // Whoever is cut off after any delivery, and reads on from its position, misses nothing.
+        for (n, position) in reader.positions.iter().enumerate() {
+            let had = &reader.got[..=n];
+            let passed = expected.iter().filter(|(lane, seq)| *seq <= position[lane.index()]);
+            for (lane, seq) in passed {
+                prop_assert!(had.iter().any(|(_, got, _)| got == seq), "{lane:?} {seq} was passed");
+            }
+        }
         prop_assert_eq!(reader.slice(), expected);
         prop_assert!(feed.is_verified() && !feed.is_reading());
     }

@@ -36,7 +36,7 @@ impl Worker {
     pub(super) fn act(&mut self, place: Place, actions: Vec<Action<StoredMsg>>) {
         for action in actions {
             match action {
-                Action::Deliver { entry, late } => self.deliver(place, &entry, late),
+                Action::Deliver { entry, late, position } => self.deliver(place, &entry, late, position),
                 Action::Read(wanted) => {
                     self.core.measures.repairs.increment(1);
                     let read = io::read(self.log(place.home), place, wanted);
@@ -46,7 +46,13 @@ impl Worker {
         }
     }
 
-    fn deliver(&mut self, place: Place, entry: &Entry<StoredMsg>, late: bool) {
+    fn deliver(
+        &mut self,
+        place: Place,
+        entry: &Entry<StoredMsg>,
+        late: bool,
+        position: [u64; Lane::ALL.len()],
+    ) {
         let Some(room) = self.rooms.get_mut(&place.home) else { return };
         let message = &entry.item;
         if entry.lane == Lane::Life {
@@ -57,15 +63,15 @@ impl Worker {
         }
         let name = room.visitor_name.clone();
         let Some(state) = room.feed(place.audience) else { return };
-        let delivery = Delivery { core: &self.core, place, message, late, name: name.as_deref() };
+        let delivery = Delivery { core: &self.core, place, message, late, position, name: name.as_deref() };
         delivery.to_members(state);
         if entry.lane == Lane::Life {
-            self.wake_dormant(place);
+            self.wake_dormant(place, position);
         }
     }
 
     /// A conversation came to be: who waited for it gets it whole.
-    fn wake_dormant(&mut self, place: Place) {
+    fn wake_dormant(&mut self, place: Place, position: [u64; Lane::ALL.len()]) {
         let Some(state) = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience)) else {
             return;
         };
@@ -78,7 +84,8 @@ impl Worker {
         for (conn, viewer) in dormant {
             let then = Then::Announce(bus_schema::command::View::Mine);
             let (home, audience) = (place.home, place.audience);
-            self.load(place, super::Join { home, audience, conn, viewer, resume: None, then });
+            let join = super::Join { home, audience, conn, viewer, resume: None, then };
+            self.load(place, join, position);
         }
     }
 }
@@ -88,12 +95,13 @@ struct Delivery<'a> {
     place: Place,
     message: &'a StoredMsg,
     late: bool,
+    /// After this message; the feed itself may be ahead, with more to be delivered.
+    position: [u64; Lane::ALL.len()],
     name: Option<&'a str>,
 }
 
 impl Delivery<'_> {
     fn to_members(&self, state: &mut FeedState) {
-        let Some(position) = state.feed.as_ref().map(|feed| feed.position()) else { return };
         let Place { home, audience } = self.place;
         let StoredMsg { seq, at, payload, .. } = self.message;
         let measures = &self.core.measures;
@@ -103,7 +111,7 @@ impl Delivery<'_> {
             if matches!(member.mode, Mode::Dormant) {
                 continue;
             }
-            let cursor = self.core.cursor(home, audience, member.principal, position);
+            let cursor = self.core.cursor(home, audience, member.principal, self.position);
             let people = self.core.people(&member.conn, home.tenant, author, self.name);
             let frame = encode::event(shared.clone(), &cursor, &people);
             measures.delivered.increment(1);

@@ -1,7 +1,7 @@
 //! Who follows a feed: joining at one position, waiting for the snapshot, leaving.
 
 use bus_schema::{
-    Audience, ErrorBody,
+    Audience, ErrorBody, Lane,
     close::CloseCode,
     command::View,
     protocol::{CaughtUp, ConversationAvailable, ConversationRemoved, Push, Reset},
@@ -61,7 +61,12 @@ impl Worker {
     /// Everything up to now is delivered.
     pub(super) fn serve(&mut self, place: Place, waiter: Waiter) {
         match waiter {
-            Waiter::Join(join) => self.load(place, join),
+            Waiter::Join(join) => {
+                let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
+                let feed = state.and_then(|state| state.feed.as_ref());
+                let Some(position) = feed.map(|feed| feed.position()) else { return };
+                self.load(place, join, position);
+            }
             Waiter::Leave { conn, view } => {
                 let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
                 let Some(member) = state.and_then(|state| state.member(conn)) else { return };
@@ -102,7 +107,7 @@ impl Worker {
     }
 
     /// Fixes the member's position, and reads what lies below it.
-    pub(super) fn load(&mut self, place: Place, join: Join) {
+    pub(super) fn load(&mut self, place: Place, join: Join, position: [u64; Lane::ALL.len()]) {
         let log = self.log(place.home);
         let Some(room) = self.rooms.get_mut(&place.home) else { return };
         let life = room.life.clone();
@@ -110,7 +115,6 @@ impl Worker {
             .feed(Audience::All)
             .is_some_and(|state| state.members.iter().any(|member| !member.conn.outbox.is_ended()));
         let Some(state) = room.feed(place.audience) else { return };
-        let Some(position) = state.feed.as_ref().map(|feed| feed.position()) else { return };
         let Join { conn, viewer, resume, then, .. } = join;
         let id = conn.id;
         if conn.outbox.is_ended() {
