@@ -236,7 +236,10 @@ impl Worker {
     pub(super) fn on_go(&mut self, place: Place, conn: u64) {
         let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
         let Some(member) = state.and_then(|state| state.member(conn)) else { return };
-        if let Mode::Held(held) = std::mem::replace(&mut member.mode, Mode::Live) {
+        // Who waits for a conversation to begin goes on waiting.
+        if let Mode::Held(held) = &mut member.mode {
+            let held = std::mem::take(held);
+            member.mode = Mode::Live;
             if !held.lead.is_empty() {
                 member.conn.outbox.replay(held.lead);
             }

@@ -63,3 +63,25 @@ async fn a_visitor_and_an_agent_talk_over_two_edges() {
     one.stop().await;
     two.stop().await;
 }
+
+#[tokio::test]
+async fn a_conversation_that_begins_in_one_tab_arrives_whole_in_the_other() {
+    let world = World::new().await;
+    let edge = world.edge().await;
+    let session = world.session(&edge, [1; 32], json!({})).await;
+    let token = session["token"].as_str().unwrap();
+    let (mut one, login) = Client::login(edge.at, token).await;
+    assert_eq!(login["conversations"], json!([]));
+    let (mut two, _) = Client::login(edge.at, token).await;
+    // Whoever has this answer is past the end of its login.
+    assert_eq!(two.request("ping", json!({})).await["success"], true);
+    let event = json!({ "kind": "message", "client_id": "v-1", "data": { "text": "Hello?" } });
+    let answer = one.request("start_thread", json!({ "initial_event": event })).await;
+    assert_eq!(answer["success"], true, "{answer}");
+    let available = two.push("conversation_available").await;
+    let conversation = &available["conversation"];
+    assert_eq!((&available["view"], &conversation["id"]), (&json!("mine"), &answer["payload"]["id"]));
+    assert_eq!(conversation["events"][0]["kind"], "started");
+    assert!(conversation["cursor"].is_string());
+    assert!(two.seen().all(|frame| frame["action"] != "event"), "the snapshot comes first");
+}
