@@ -82,6 +82,7 @@ async fn started(
     let change = profile::of_update(wanted.visitor.unwrap_or_default(), Some(widget), "/payload/visitor")?;
     let start =
         crate::http::start_of(&session.app, tenant, visitor, widget, wanted.group_id, "/payload/group_id")?;
+    send::within_rate(session)?;
     let start = chat::Start { profile: change, initial, source: StartSource::Widget, ..start };
     let home = start.home;
     let log = session.app.core.log(home.shard).ok_or(ErrorCode::Unavailable)?;

@@ -25,17 +25,20 @@ pub async fn send_event(session: &Arc<Session>, reply: Reply, payload: Option<&R
         Ok(draft) => draft,
         Err(error) => return reply.fail(error),
     };
-    if let Some(limiter) = &session.events
-        && let Err(not_until) = limiter.check()
-    {
-        let wait =
-            not_until.wait_time_from(governor::clock::Clock::now(&governor::clock::DefaultClock::default()));
-        return reply.fail(ErrorBody::from(ErrorCode::RateLimited).after(wait));
+    if let Err(error) = within_rate(session) {
+        return reply.fail(error);
     }
     let home = draft.home;
     let job = SendJob { reply, draft, sender: session.who.sender(), at: Instant::now() };
     // A hub that is gone drops the job, and its reply says so.
     let _ = session.app.hub.ask(home, Ask::Send(Box::new(job))).await;
+}
+
+/// Counts an event that the connection wants to have stored.
+pub fn within_rate(session: &Session) -> Result<(), ErrorBody> {
+    let Some(Err(not_until)) = session.events.as_ref().map(|limiter| limiter.check()) else { return Ok(()) };
+    let now = governor::clock::Clock::now(&governor::clock::DefaultClock::default());
+    Err(ErrorBody::from(ErrorCode::RateLimited).after(not_until.wait_time_from(now)))
 }
 
 fn draft(session: &Session, payload: Option<&RawValue>) -> Result<Draft, ErrorBody> {

@@ -133,3 +133,19 @@ async fn a_flood_of_sends_is_refused_by_name_and_recovers() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn starting_with_an_event_is_no_way_around_the_rate() {
+    let world = World::new().await;
+    let edge = world.edge_with(&[("LIMIT_EVENTS_PER_SECOND", "1"), ("LIMIT_EVENTS_BURST", "2")]).await;
+    let session = world.session(&edge, [1; 32], json!({})).await;
+    let (mut client, _) = Client::login(edge.at, session["token"].as_str().unwrap()).await;
+    let mut codes = Vec::new();
+    for n in 0..6 {
+        let event = json!({ "kind": "message", "client_id": format!("m-{n}"), "data": { "text": "x" } });
+        let answer = client.request("start_thread", json!({ "initial_event": event })).await;
+        codes.push(answer["payload"]["error"]["code"].clone());
+    }
+    assert_eq!(codes[0], json!(null), "the first one passes");
+    assert!(codes.contains(&json!("rate_limited")), "{codes:?}");
+}
