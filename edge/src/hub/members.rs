@@ -80,7 +80,13 @@ impl Worker {
     /// It could not be brought up to now.
     pub(super) fn refuse(&mut self, place: Place, waiter: Waiter, error: &ErrorBody) {
         match waiter {
-            Waiter::Join(join) => self.cannot_join(place, join.conn.id, join.then, error),
+            Waiter::Join(join) => {
+                // Nobody else would tell it of the conversation: it comes back, and asks what it holds.
+                if let Then::Announce(_) = &join.then {
+                    join.conn.outbox.close(CloseCode::Unverified);
+                }
+                self.cannot_join(place, join.conn.id, join.then, error);
+            }
             Waiter::Leave { conn, .. } => self.remove(place, conn),
         }
     }
