@@ -31,6 +31,8 @@ use crate::{
     hub::Position,
 };
 
+/// How long a login waits for the log to say what the agent holds.
+const STATE_WAIT: Duration = Duration::from_secs(5);
 /// How long a login waits for the router to know of the agent, before it sets the status.
 const PRESENCE_WAIT: Duration = Duration::from_secs(3);
 
@@ -132,10 +134,11 @@ impl Session {
             Who::Staff { tenant, agent, session, .. } => {
                 let hold = self.app.agents.enter(tenant, agent);
                 self.hold = hold;
-                let state = match &mut self.hold {
-                    Some(hold) => hold.state().await,
-                    None => return Err(unverified(ErrorCode::Unavailable.into())),
+                let Some(hold) = &mut self.hold else {
+                    return Err(unverified(ErrorCode::Unavailable.into()));
                 };
+                let known = tokio::time::timeout(STATE_WAIT, hold.state()).await;
+                let state = known.map_err(|_| unverified(ErrorCode::Unavailable.into()))?;
                 let held = state.iter().flat_map(|state| &state.conversations);
                 let own = held.map(|held| held.conversation_id).take(LOGIN_CONVERSATIONS_MAX).collect();
                 (self.agent_profile(state.as_deref()), own, session)
