@@ -57,6 +57,10 @@ pub async fn serve(app: Arc<App>, opening: Opening) {
     // The guard refuses first, with the right code; this only bounds what is reserved.
     frames.set_max_message_size(usize::try_from(largest).unwrap_or(usize::MAX).saturating_add(1));
     hello(&app, &conn);
+    // The drain closes those that are listed when it begins; one that is listed later sees that here.
+    if app.shutdown.is_cancelled() {
+        conn.outbox.close(CloseCode::Shutdown);
+    }
     let mut reader = Reader {
         app: app.clone(),
         conn: conn.clone(),
