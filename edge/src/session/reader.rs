@@ -56,6 +56,8 @@ pub async fn serve(app: Arc<App>, opening: Opening) {
     let (mut frames, _) = after_handshake_split(guarded, tokio::io::sink(), Role::Server);
     // The guard refuses first, with the right code; this only bounds what is reserved.
     frames.set_max_message_size(usize::try_from(largest).unwrap_or(usize::MAX).saturating_add(1));
+    // Else a ping is answered inside the read, and a client that only pings is taken for dead.
+    frames.set_auto_pong(false);
     hello(&app, &conn);
     // The drain closes those that are listed when it begins; one that is listed later sees that here.
     if app.shutdown.is_cancelled() {
@@ -93,7 +95,6 @@ pub async fn serve(app: Arc<App>, opening: Opening) {
 /// After a close: reads on until the client is gone, for a moment.
 async fn drain<R: tokio::io::AsyncRead + Unpin>(frames: &mut WebSocketRead<R>, conn: &Conn) {
     frames.set_auto_close(false);
-    frames.set_auto_pong(false);
     let deadline = Instant::now() + LEAVE_WITHIN;
     let mut ignore = |_: Frame<'_>| std::future::ready(Ok::<(), std::io::Error>(()));
     loop {
@@ -140,11 +141,7 @@ impl Reader {
         let measures = &app.core.measures;
         let outbox = &conn.outbox;
         let mut answer = |frame: Frame<'_>| {
-            let payload = bytes::Bytes::copy_from_slice(&frame.payload);
-            match frame.opcode {
-                OpCode::Close => outbox.push(Outgoing::CloseEcho(payload)),
-                _ => outbox.push(Outgoing::Pong(payload)),
-            };
+            outbox.push(Outgoing::CloseEcho(bytes::Bytes::copy_from_slice(&frame.payload)));
             std::future::ready(Ok::<(), std::io::Error>(()))
         };
         loop {
@@ -162,8 +159,12 @@ impl Reader {
             };
             measures.frames_in.increment(1);
             measures.bytes_in.increment(frame.payload.len() as u64);
-            if frame.opcode == OpCode::Close {
-                return None;
+            match frame.opcode {
+                OpCode::Close => return None,
+                OpCode::Ping => {
+                    outbox.push(Outgoing::Pong(bytes::Bytes::copy_from_slice(&frame.payload)));
+                }
+                OpCode::Text | OpCode::Binary | OpCode::Continuation | OpCode::Pong => {}
             }
             let message = match assembler.push(frame) {
                 Ok(message) => message,

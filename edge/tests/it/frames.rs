@@ -93,6 +93,22 @@ async fn silence_is_closed() {
 }
 
 #[tokio::test]
+async fn frames_that_are_pings_are_no_silence() {
+    let world = World::new().await;
+    let edge = world.edge_with(&[("LIMIT_DEAD_AFTER_MS", "1000")]).await;
+    let session = world.session(&edge, [1; 32], json!({})).await;
+    let (mut visitor, _) = Client::login(edge.at, session["token"].as_str().unwrap()).await;
+    let mut pings = tokio::time::interval(Duration::from_millis(100));
+    for n in 0..20 {
+        pings.tick().await;
+        let said = format!("{n}");
+        visitor.raw(&frame(0x89, said.as_bytes())).await;
+        visitor.find(|frame| frame["pong"] == said.as_str()).await;
+    }
+    assert_eq!(visitor.request("ping", json!({})).await["success"], true);
+}
+
+#[tokio::test]
 async fn the_oldest_connection_beyond_the_limit_is_closed() {
     let world = World::new().await;
     let edge = world.edge_with(&[("LIMIT_CONNECTIONS_PER_VISITOR", "2")]).await;
