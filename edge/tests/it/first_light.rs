@@ -85,3 +85,21 @@ async fn a_conversation_that_begins_in_one_tab_arrives_whole_in_the_other() {
     assert!(conversation["cursor"].is_string());
     assert!(two.seen().all(|frame| frame["action"] != "event"), "the snapshot comes first");
 }
+
+#[tokio::test]
+async fn who_says_their_name_with_the_thread_open_is_known_by_it() {
+    let world = World::new().await;
+    let edge = world.edge().await;
+    let first = json!({ "initial_message": "Hello?", "initial_client_id": "v-1" });
+    let session = world.session(&edge, [1; 32], first).await;
+    assert_eq!(session["visitor"]["name"], json!(null));
+    let named = json!({ "name": "Vera", "initial_message": "Anyone?", "initial_client_id": "v-2" });
+    let session = world.session(&edge, [1; 32], named).await;
+    assert_eq!(session["visitor"]["name"], "Vera");
+    assert_eq!(session["conversation"]["visitor"]["name"], "Vera");
+    let (mut client, login) = Client::login(edge.at, session["token"].as_str().unwrap()).await;
+    assert_eq!(login["profile"]["name"], "Vera");
+    let start = json!({ "visitor": { "email": "vera@mail.example" } });
+    let answer = client.request("start_thread", start).await;
+    assert_eq!(answer["payload"]["visitor"]["email"], "vera@mail.example", "{answer}");
+}

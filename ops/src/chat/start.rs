@@ -18,7 +18,7 @@ use bus_schema::{
 use super::{
     Draft, Life, ProfileChange, Record, Sent, ask, command, life, record,
     retry::{TRIES_MAX, pause},
-    send, unwritable,
+    send, unwritable, update_visitor,
 };
 use crate::log::{Expect, Log, Write, WriteError};
 
@@ -68,7 +68,8 @@ pub async fn start(log: &Log, wanted: &Start) -> Result<Started, ErrorBody> {
             match join_open(log, wanted, open).await {
                 Ok(initial) => {
                     let life = open.clone();
-                    return Ok(Started { life, is_new: false, initial, record: before });
+                    let record = told(log, wanted, before).await?;
+                    return Ok(Started { life, is_new: false, initial, record });
                 }
                 // It was closed meanwhile: open the next one.
                 Err(error) if error.code == ErrorCode::ThreadClosed && tries < TRIES_MAX => {
@@ -123,6 +124,15 @@ async fn join_open(log: &Log, wanted: &Start, open: &Life) -> Result<Option<Sent
         cause: None,
     };
     send(log, &draft, Some(open.clone()), |_| Ok(())).await.map(Some)
+}
+
+/// What the start says of the visitor counts also where the thread is open already.
+async fn told(log: &Log, wanted: &Start, before: Record) -> Result<Record, ErrorBody> {
+    let Start { home, visitor, epoch, writer, ref profile, .. } = *wanted;
+    match profile.write(home.shard, home.tenant, &before, epoch, writer) {
+        Some(_) => update_visitor(log, home.tenant, visitor, profile, epoch, writer).await,
+        None => Ok(before),
+    }
 }
 
 /// Asks the router whether the group takes it. Without an answer in time the start goes ahead.
