@@ -41,21 +41,19 @@ pub struct Snapshot {
     pub authors: BTreeSet<Author>,
 }
 
-/// Reads the ends of the lanes from the leader.
+/// Reads the ends of the lanes from the leader. `life` comes last: a state that is older than another lane's end could
+/// be one that was over by then, and whoever takes that end as a position is never told of the change.
 pub async fn tail(log: &Log, home: ConversationSubjects, audience: Audience) -> Result<Tail, ErrorBody> {
-    let reads = audience.lanes().iter().map(|lane| {
+    let others = audience.lanes().iter().filter(|lane| **lane != Lane::Life).map(|lane| {
         let subject = home.lane(*lane).to_string();
-        async move { log.last(&subject).await.map(|message| (*lane, message)) }
+        async move { log.last(&subject).await.map(|message| message.map(|message| (*lane, message.seq))) }
     });
     let mut found = Tail::default();
-    for read in futures::future::join_all(reads).await {
-        let (lane, message) = read.map_err(|error| unreadable(&error))?;
-        let Some(message) = message else { continue };
-        found.lanes.push((lane, message.seq));
-        if lane == Lane::Life {
-            found.life = Some(Life::of(&message)?);
-        }
+    for read in futures::future::join_all(others).await {
+        found.lanes.extend(read.map_err(|error| unreadable(&error))?);
     }
+    found.life = super::life(log, home).await?;
+    found.lanes.extend(found.life.as_ref().map(|life| (Lane::Life, life.seq)));
     Ok(found)
 }
 
