@@ -33,6 +33,8 @@ pub struct FeedState {
     pub barrier: Option<u64>,
     /// A look at the leader's tail is under way.
     pub syncing: bool,
+    /// Live copies may have been lost since the look that is under way was asked.
+    pub doubted: bool,
     /// It stands among the worker's feeds in doubt.
     pub queued: bool,
     /// Came too late for the look that is under way.
@@ -117,6 +119,7 @@ impl FeedState {
             waiters: vec![first],
             barrier: None,
             syncing: false,
+            doubted: false,
             queued: false,
             next_waiters: Vec::new(),
             check_at: now,

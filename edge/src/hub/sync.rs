@@ -67,6 +67,12 @@ impl Worker {
         state.feed = Some(Feed::at(place.audience, tail.end()));
         state.barrier = Some(tail.end());
         state.check_at = next_check(Instant::now());
+        if std::mem::take(&mut state.doubted)
+            && let Some(feed) = &mut state.feed
+        {
+            feed.unverify();
+            state.check_at = Instant::now();
+        }
         let copies = live.map(move |message| (place, message)).take_until(cancelled.map(|_| ()));
         self.live.push(Box::pin(copies));
         self.settle(place);
@@ -78,6 +84,11 @@ impl Worker {
             return self.look_on();
         };
         state.syncing = false;
+        if std::mem::take(&mut state.doubted) && result.is_ok() {
+            state.syncing = true;
+            self.work.push(io::tail(self.log(place.home), place).boxed());
+            return self.look_on();
+        }
         let mut actions = Vec::new();
         match result {
             Ok(tail) => {
@@ -158,6 +169,7 @@ impl Worker {
         let mut places = Vec::new();
         for (home, room) in &mut self.rooms {
             for (audience, state) in room.feeds() {
+                state.doubted |= state.feed.is_none() || state.syncing;
                 if let Some(feed) = &mut state.feed {
                     feed.unverify();
                     state.queued = true;
