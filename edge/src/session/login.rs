@@ -279,6 +279,14 @@ impl Session {
         ops::chat::ask(&self.app.core.bus, home.shard, tenant, &request, wait).await
     }
 
+    /// The agent was removed since the login. Pings ask as well, so a socket that only listens ends soon.
+    pub fn is_revoked(&self) -> bool {
+        match self.who {
+            Who::Staff { tenant, agent, .. } => self.app.core.directory.now().is_deleted_agent(tenant, agent),
+            Who::Visitor { .. } => false,
+        }
+    }
+
     fn count(&self, change: f64) {
         let measures = &self.app.core.measures;
         let (gauge, opened) = match self.who {

@@ -212,9 +212,14 @@ impl Reader {
             return None;
         }
         match (&self.session, action) {
-            (_, Action::Ping) => reply.ok(&serde_json::json!({})),
+            (None, Action::Ping) => reply.ok(&serde_json::json!({})),
             (None, Action::Login) => return self.on_login(reply, asked.payload).await,
             (None, _) => reply.fail(ErrorBody::new(bus_schema::ErrorCode::Unauthenticated, "log in first")),
+            (Some(session), _) if session.is_revoked() => {
+                reply.fail(ErrorBody::new(bus_schema::ErrorCode::Unauthenticated, "the agent was removed"));
+                return Some(CloseCode::Revoked);
+            }
+            (Some(_), Action::Ping) => reply.ok(&serde_json::json!({})),
             (Some(_), Action::Login) => {
                 reply.fail(ErrorBody::new(bus_schema::ErrorCode::Conflict, "already logged in"));
             }

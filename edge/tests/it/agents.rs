@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bus_schema::{
+    AccountId,
     claims::Role,
     command::{Command, PresenceReport},
+    config::{AgentRecord, Record},
     state::{CloseReason, RoutingStatus},
 };
 use ops::testing::wait_for;
@@ -12,7 +14,7 @@ use serde_json::json;
 use tokio::sync::mpsc::Receiver;
 
 use crate::{
-    client::{Client, message},
+    client::{Client, Got, message},
     world::World,
 };
 
@@ -89,4 +91,31 @@ async fn without_a_router_talk_goes_on_and_commands_are_told_to_try_again() {
     let refused = staff.answer(&closing).await;
     let error = &refused["payload"]["error"];
     assert_eq!((&error["code"], &error["retryable"]), (&json!("unavailable"), &json!(true)));
+}
+
+#[tokio::test]
+async fn an_agent_who_is_removed_is_out_before_the_token_ends() {
+    let world = World::new().await;
+    let edge = world.edge().await;
+    let agent_id = world.agents[0];
+    let (mut staff, _) = Client::login(edge.at, &world.staff_token(agent_id, Role::Agent)).await;
+    let removed = AgentRecord {
+        agent_id,
+        tenant_id: world.tenant,
+        account_id: AccountId::from_uuid(uuid::Uuid::now_v7()),
+        name: "Agent 0".into(),
+        role: Role::Agent,
+        capacity: 5,
+        skills: Vec::new(),
+        avatar_url: None,
+        job_title: None,
+        revision: 2,
+        deleted: true,
+    };
+    world.put(&Record::Agent(removed)).await;
+    wait_for(Duration::from_secs(10), "the socket to be closed", async || {
+        staff.send("ping", json!({})).await;
+        staff.read().await == Got::Closed(3502)
+    })
+    .await;
 }
