@@ -11,7 +11,10 @@ use ops::{
     kv::Kv,
     log::{DeliverFrom, Log, StoredMsg},
 };
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 
 use super::{commands::Asked, holder::Role};
 use crate::routing::{Input, Stored};
@@ -19,6 +22,8 @@ use crate::routing::{Input, Stored};
 /// Inputs that wait for the loop; feeders wait beyond it.
 pub const FEED_MAX: usize = 1024;
 const RETRY: Duration = Duration::from_millis(500);
+/// How often it is looked at whether a log that could not be read is read again, for it may be silent.
+const MENDED_LOOK: Duration = Duration::from_secs(10);
 
 /// What feeders tell the loop.
 #[derive(Debug)]
@@ -70,13 +75,27 @@ pub async fn log(log: Log, feed: Feed, check: Check) -> anyhow::Result<()> {
     if whole && tell(&feed, Fed::Whole(Source::Log)).await.is_err() {
         return Ok(());
     }
+    // How often reading had begun when it failed; none while it goes well.
+    let mut failed: Option<u64> = None;
     loop {
-        let message = match tail.next().await {
-            Ok(message) => message,
-            Err(error) => {
+        let next = match failed {
+            Some(_) => timeout(MENDED_LOOK, tail.next()).await.ok(),
+            None => Some(tail.next().await),
+        };
+        if failed.is_some_and(|begun| tail.begun() > begun) {
+            failed = None;
+            if whole {
+                check.ok();
+            }
+        }
+        let message = match next {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => {
+                failed = Some(tail.begun());
                 unreachable(&check, &error).await;
                 continue;
             }
+            None => continue,
         };
         let Some(stored) = read(&message) else {
             tracing::warn!(subject = message.subject, "a subject that is none of the log's was skipped");
