@@ -71,11 +71,11 @@ impl Leases {
         self.known.keys().copied().filter(|incarnation| self.is_dead(*incarnation, now)).collect()
     }
 
-    /// Forgets what has been absent for so long that nothing can name it any more.
-    pub fn forget_older(&mut self, age: Duration, now: Timestamp) {
-        self.known.retain(|_, lease| match lease {
+    /// Forgets what has been absent for long and is not named: what is must still be found dead.
+    pub fn forget_older(&mut self, age: Duration, now: Timestamp, named: impl Fn(IncarnationId) -> bool) {
+        self.known.retain(|incarnation, lease| match lease {
             Lease::Held => true,
-            Lease::AbsentSince(since) => now.since(*since) < age,
+            Lease::AbsentSince(since) => now.since(*since) < age || named(*incarnation),
         });
     }
 

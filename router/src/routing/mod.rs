@@ -191,7 +191,8 @@ impl Routing {
         }
         if sweep {
             self.next_sweep = now.plus(settings::SWEEP_EVERY);
-            self.shared.leases.forget_older(settings::LEASE_FORGOTTEN_AFTER, now);
+            let named = |edge| self.tenants.values().any(|tenant| tenant.named.contains_key(&edge));
+            self.shared.leases.forget_older(settings::LEASE_FORGOTTEN_AFTER, now, named);
         }
     }
 

@@ -97,8 +97,14 @@ pub fn due(tenant: &mut Tenant, dead: &[IncarnationId], shared: &Shared) {
         }
         tenant.chores.add(Chore::Care(agent));
     }
-    for agent in dead.iter().filter_map(|incarnation| tenant.named.get(incarnation)).flatten() {
-        tenant.chores.add(Chore::Care(*agent));
+    for edge in dead {
+        for id in tenant.named.get(edge).into_iter().flatten() {
+            // Who has no connection there any more loses nothing: the name goes with the next write.
+            let presence = tenant.agents.get(id).and_then(|agent| agent.presence(*edge));
+            if presence.is_some_and(|presence| presence.connections > 0) {
+                tenant.chores.add(Chore::Care(*id));
+            }
+        }
     }
 }
 

@@ -171,3 +171,17 @@ fn a_digest_names_what_differs() {
     let other = vec![report(1, 1, 1), report(2, 2, 0)];
     assert_eq!(digest(&mut world, other), [agent(2), agent(3)]);
 }
+
+#[test]
+fn an_edge_that_died_long_before_the_bus_came_back_still_counts_as_dead() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
+    world.start(1);
+    world.lease(edge(1), false);
+    world.input(Input::BusDown);
+    world.wait(Duration::from_secs(3700));
+    world.input(Input::BusWorks);
+    world.wait(GRACE + Duration::from_secs(1));
+    assert!(!world.state(agent(1)).is_connected());
+    assert_eq!(world.assignee(1), None);
+    world.check();
+}
