@@ -108,7 +108,8 @@ fn hand_over(
         cause: Some(request.command_id.uuid()),
     };
     let mut plan = Plan::new(After::Reply(outcome.clone()));
-    if let Some(from) = life.assignee_id.and_then(|from| tenant.agents.get(&from)).and_then(|a| a.state()) {
+    let from = life.assignee_id.and_then(|from| tenant.agents.get(&from)).filter(|from| !from.is_frozen());
+    if let Some(from) = from.and_then(|from| from.state()) {
         let mut from = from.clone();
         from.conversations.retain(|held| held.conversation_id != id);
         plan.agent(why.cause, Body::AgentLoad(AgentLoad { state: from }));

@@ -1,13 +1,14 @@
 //! What people ask for: take, assign, close, status.
 
 use bus_schema::{
-    CommandId, ErrorCode, ThreadId,
+    CommandId, ErrorCode, Shard, Subject, ThreadId,
     claims::Role,
     command::{Actor, Answer, Command, Outcome},
     state::{CloseReason, DecisionRule, RoutingStatus, Strategy, ThreadStatus},
 };
 use uuid::Uuid;
 
+use super::super::{Input, Stored};
 use super::world::*;
 
 #[test]
@@ -205,4 +206,18 @@ fn a_command_that_waited_too_long_does_not_happen() {
     world.release_writes();
     assert_eq!(code(&world.replies[&token]), Some(ErrorCode::Timeout));
     assert_eq!(world.life(1).status, ThreadStatus::Active);
+}
+
+#[test]
+fn nothing_is_written_over_an_agent_state_that_cannot_be_read() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
+    world.start(1);
+    world.configure_agent(agent(2), 1);
+    let subject = Subject::Agent { shard: Shard(0), tenant: TENANT, agent: agent(1) };
+    let before = world.bus.last_seq(subject);
+    let junk = Stored::decode(subject, before + 1_000_000, world.now, b"{\"v\":1}");
+    world.input(Input::Log(junk));
+    world.assign(1, agent(2), supervisor());
+    assert_eq!(world.assignee(1), Some(agent(2)));
+    assert_eq!(world.bus.last_seq(subject), before);
 }
