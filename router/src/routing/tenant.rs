@@ -100,6 +100,10 @@ impl Tenant {
         for (queue, key) in agent.keys.drain(..) {
             if let Some(entry) = self.queues.get_mut(&queue) {
                 entry.eligible.remove(&key);
+                // They may have waited for this agent alone: if nobody is left, they are told.
+                if !entry.unannounced.is_empty() {
+                    self.chores.add(Chore::Drain(queue));
+                }
             }
         }
         let free = agent.is_free(self.config.agent(id));

@@ -7,9 +7,10 @@ use bus_schema::{
     claims::Role,
     command::{Actor, Answer, Command, Outcome},
     config::{MemberPriority, WhenOffline},
-    state::{CloseReason, DecisionRule, QueueReason, Refusal, Strategy, ThreadStatus},
+    state::{CloseReason, DecisionRule, QueueReason, Refusal, RoutingStatus, Strategy, ThreadStatus},
 };
 
+use super::super::{Input, WriteFailure};
 use super::world::*;
 
 #[test]
@@ -271,4 +272,20 @@ fn an_unreadable_state_freezes_its_subject_and_nothing_else() {
     assert_eq!(code(&world.close(1, Actor::visitor(visitor(1)))), Some(ErrorCode::Internal));
     world.start(2);
     assert_eq!(world.assignee(2), Some(agent(1)));
+}
+
+#[test]
+fn who_waits_for_an_agent_that_is_not_to_be_had_after_all_is_told_so() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
+    world.stop_accepting(agent(1));
+    world.hold_writes = true;
+    let accept = Command::SetStatus { agent_id: agent(1), status: RoutingStatus::Accepting };
+    world.send(Actor::agent(agent(1), Role::Agent), accept);
+    world.start(1);
+    world.hold_writes = false;
+    let write = world.held.pop().unwrap().id;
+    world.input(Input::WriteFailed { id: write, why: WriteFailure::Refused });
+    world.wait(Duration::from_secs(1));
+    assert_eq!(world.life_kinds(1), ["started", "queued"]);
+    world.check();
 }
