@@ -8,15 +8,13 @@ use super::{
     effect::{Effect, Write},
     input::{Stored, WriteFailure, WriteId},
     plan::{After, Job, Plan},
+    rules::with_seq,
     settings::{PAUSE, STALE_MISMATCHES_MAX},
     shared::{Flight, Shared},
     slot::{Key, Lock, QueueId, State, Target},
     tenant::Tenant,
 };
-use bus_schema::{
-    ErrorCode, Timestamp,
-    command::{Answer, Outcome},
-};
+use bus_schema::{ErrorCode, Timestamp, command::Outcome};
 
 impl Tenant {
     /// Sends a plan out and locks what it touches.
@@ -258,13 +256,4 @@ fn keys(targets: &[Target]) -> Vec<Key> {
     keys.sort_unstable();
     keys.dedup();
     keys
-}
-
-fn with_seq(outcome: Outcome, life_seq: u64) -> Outcome {
-    match outcome {
-        Outcome::Accepted { answer: Answer::Thread { thread_id, assignee_id, .. } } => {
-            Outcome::Accepted { answer: Answer::Thread { thread_id, assignee_id, seq: life_seq } }
-        }
-        other => other,
-    }
 }

@@ -12,6 +12,7 @@ mod status;
 mod thread;
 
 pub use decide::members;
+pub use thread::with_seq;
 
 use std::time::Duration;
 

@@ -46,7 +46,9 @@ fn repeated(conversation: &Conversation, request: &CommandRequest) -> Option<Out
     if !conversation.lock.is_free() {
         return None;
     }
+    // Where it was stored was not known when it was recorded: anything from there on serves to read it back.
     let recorded = conversation.desk().and_then(|desk| find(&desk.commands, request));
+    let recorded = recorded.map(|outcome| with_seq(outcome, conversation.life_seq));
     recorded.or_else(|| {
         let closed =
             conversation.closed().filter(|_| conversation.cause == Some(request.command_id.uuid()))?;
@@ -63,6 +65,16 @@ pub fn remember(records: &mut Vec<CommandRecord>, request: &CommandRequest, outc
     records.push(CommandRecord { command_id: request.command_id, outcome });
     let excess = records.len().saturating_sub(COMMANDS_KEPT);
     records.drain(..excess);
+}
+
+/// The outcome with a place in the log.
+pub fn with_seq(outcome: Outcome, life_seq: u64) -> Outcome {
+    match outcome {
+        Outcome::Accepted { answer: Answer::Thread { thread_id, assignee_id, .. } } => {
+            done(thread_id, assignee_id, life_seq)
+        }
+        other => other,
+    }
 }
 
 pub fn done(thread_id: ThreadId, assignee_id: Option<AgentId>, seq: u64) -> Outcome {
