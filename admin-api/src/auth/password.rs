@@ -10,7 +10,7 @@ use argon2::{
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
 use bus_schema::ErrorCode;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::Problem;
 
@@ -44,28 +44,36 @@ impl Passwords {
     }
 
     pub async fn hash(&self, password: String) -> Result<Hashed, Problem> {
-        let _turn = self.turn().await?;
-        let hashed = tokio::task::spawn_blocking(move || hash(password.as_bytes())).await;
+        let turn = self.turn().await?;
+        let hashed = tokio::task::spawn_blocking(move || taking(turn, || hash(password.as_bytes()))).await;
         hashed.map(Hashed).map_err(|error| Problem::fault("hash a password", &error))
     }
 
     /// Whether the password is right. `None`: there is nothing it could be right for.
     pub async fn verify(&self, password: String, stored: Option<String>) -> Result<bool, Problem> {
-        let _turn = self.turn().await?;
+        let turn = self.turn().await?;
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.decoy.to_string());
-        let right = tokio::task::spawn_blocking(move || verify(password.as_bytes(), &stored)).await;
+        let check = move || taking(turn, || verify(password.as_bytes(), &stored));
+        let right = tokio::task::spawn_blocking(check).await;
         let right = right.map_err(|error| Problem::fault("check a password", &error))?;
         Ok(right && known)
     }
 
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        match tokio::time::timeout(TURN_WITHIN, self.turns.acquire()).await {
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        match tokio::time::timeout(TURN_WITHIN, self.turns.clone().acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) => Err(ErrorCode::Internal.into()),
             Err(_) => Err(Problem::unavailable("too many logins at once", AGAIN_AFTER)),
         }
     }
+}
+
+/// The turn ends with the work, not with the request that asked for it: a client that hangs up stops no hash.
+fn taking<T>(turn: OwnedSemaphorePermit, work: impl FnOnce() -> T) -> T {
+    let done = work();
+    drop(turn);
+    done
 }
 
 fn hash(password: &[u8]) -> String {
