@@ -3,7 +3,10 @@
 //! Invariant: changes of one tenant follow each other (each takes the tenant's counter first), and the bus is told
 //! of exactly those that were committed.
 
-use std::sync::Arc;
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 use bus_schema::{AgentId, GroupId, SessionId, TenantId, Timestamp, config::Record, stream};
 use diesel::prelude::*;
@@ -29,25 +32,57 @@ pub struct By {
 
 /// A transaction whose rows get the tenant's next revision.
 pub struct Change {
-    connection: Connection,
+    connection: InTransaction,
     by: By,
     wake: Arc<Notify>,
     pub revision: i64,
     pub now: Timestamp,
 }
 
-async fn begin(connection: &mut AsyncPgConnection) -> QueryResult<()> {
-    AnsiTransactionManager::begin_transaction(connection).await
+/// A connection in a transaction. If it is dropped before the end (a client that hung up, an error on the way), it
+/// is closed: in the pool it would keep the tenant's row locked until somebody borrowed it.
+struct InTransaction(Option<Connection>);
+
+impl InTransaction {
+    async fn begin(pool: &Pool) -> Result<Self, Problem> {
+        let mut begun = Self(Some(pool.get().await?));
+        AnsiTransactionManager::begin_transaction(&mut *begun).await?;
+        Ok(begun)
+    }
+
+    /// Back to the pool.
+    fn ended(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Deref for InTransaction {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        self.0.as_ref().expect("taken only at the end")
+    }
+}
+
+impl DerefMut for InTransaction {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        self.0.as_mut().expect("taken only at the end")
+    }
+}
+
+impl Drop for InTransaction {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Connection::take));
+    }
 }
 
 impl Change {
     pub async fn begin(pool: &Pool, wake: &Arc<Notify>, by: By) -> Result<Self, Problem> {
-        let mut connection = pool.get().await?;
-        begin(&mut connection).await?;
+        let mut connection = InTransaction::begin(pool).await?;
         let counter = diesel::update(tenants::table.find(Id(by.tenant)))
             .set(tenants::counter.eq(tenants::counter + 1))
             .returning(tenants::counter)
-            .get_result::<i64>(&mut connection)
+            .get_result::<i64>(&mut *connection)
             .await
             .optional()?;
         let revision = counter.ok_or_else(Problem::not_found)?;
@@ -56,8 +91,7 @@ impl Change {
 
     /// For a tenant that is made in this very transaction.
     pub async fn begin_tenant(pool: &Pool, wake: &Arc<Notify>, by: By) -> Result<Self, Problem> {
-        let mut connection = pool.get().await?;
-        begin(&mut connection).await?;
+        let connection = InTransaction::begin(pool).await?;
         Ok(Self { connection, by, wake: wake.clone(), revision: 1, now: clock::now() })
     }
 
@@ -74,12 +108,15 @@ impl Change {
         match outcome {
             Ok(done) => {
                 AnsiTransactionManager::commit_transaction(&mut *self.connection).await?;
+                self.connection.ended();
                 self.wake.notify_one();
                 Ok(done)
             }
             Err(problem) => {
-                // A connection that cannot even roll back is not used again: the pool sees that.
-                let _ = AnsiTransactionManager::rollback_transaction(&mut *self.connection).await;
+                // A connection that cannot even roll back is not used again.
+                if AnsiTransactionManager::rollback_transaction(&mut *self.connection).await.is_ok() {
+                    self.connection.ended();
+                }
                 Err(problem)
             }
         }
@@ -113,7 +150,7 @@ impl Change {
                 outbox::value.eq(value),
                 outbox::created_at.eq(At(self.now)),
             ))
-            .execute(&mut self.connection)
+            .execute(&mut *self.connection)
             .await?;
         Ok(())
     }
@@ -138,7 +175,7 @@ impl Change {
                 audit_log::fields.eq(fields),
                 audit_log::request_id.eq(&self.by.request_id),
             ))
-            .execute(&mut self.connection)
+            .execute(&mut *self.connection)
             .await?;
         Ok(())
     }
@@ -149,7 +186,7 @@ impl Change {
             let found = diesel::update(groups::table.find((Id(self.by.tenant), Id(*id))))
                 .set((groups::revision.eq(self.revision), groups::updated_at.eq(At(self.now))))
                 .returning(GroupRow::as_returning())
-                .get_result::<GroupRow>(&mut self.connection)
+                .get_result::<GroupRow>(&mut *self.connection)
                 .await
                 .optional()?;
             let Some(row) = found else { continue };
