@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bus_schema::{TenantId, config::Record};
+use bus_schema::{ErrorCode, TenantId, config::Record};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use ops::kv::Kv;
@@ -17,17 +17,15 @@ use persister::db::{
 use super::publish::{plain, put_newer, told};
 use crate::{
     app::App,
-    db::{AgentRow, GroupRow, MemberRow, TenantRow, WidgetRow},
+    db::{AgentRow, By, GroupRow, MemberRow, TenantRow, WidgetRow},
     http::Problem,
 };
 
 /// Makes the bus as Postgres says; how many records differed.
 pub(super) async fn everything(app: &App, config: &Kv) -> Result<u64, String> {
-    let ours = {
-        let mut connection = app.pool.get().await.map_err(plain)?;
-        all_records(&mut connection).await.map_err(told)?
-    };
+    // The bus first: what it has was committed before, so Postgres, asked after it, is never behind it by accident.
     let theirs = on_the_bus(config).await?;
+    let ours = all_records(app).await.map_err(told)?;
     let mut repaired = 0;
     let mut ahead: BTreeMap<TenantId, u64> = BTreeMap::new();
     for (key, record) in &ours {
@@ -46,10 +44,9 @@ pub(super) async fn everything(app: &App, config: &Kv) -> Result<u64, String> {
         raise(&mut ahead, stranger);
     }
     for (tenant, above) in &ahead {
-        let mine: Vec<&Record> = ours.values().filter(|record| record.tenant_id() == *tenant).collect();
         let gone: Vec<&Record> =
             strangers.iter().copied().filter(|record| record.tenant_id() == *tenant).collect();
-        repaired += overrule(app, config, *tenant, *above, &mine, &gone).await?;
+        repaired += overrule(app, config, *tenant, *above, &gone).await?;
     }
     Ok(repaired)
 }
@@ -68,7 +65,7 @@ const fn is_deleted(record: &Record) -> bool {
     }
 }
 
-fn with(record: &Record, revision: u64, gone: bool) -> Record {
+fn gone_at(record: &Record, revision: u64) -> Record {
     let mut record = record.clone();
     let (own, deleted) = match &mut record {
         Record::Tenant(r) => (&mut r.revision, &mut r.deleted),
@@ -76,25 +73,25 @@ fn with(record: &Record, revision: u64, gone: bool) -> Record {
         Record::Group(r) => (&mut r.revision, &mut r.deleted),
         Record::Agent(r) => (&mut r.revision, &mut r.deleted),
     };
-    *own = revision;
-    *deleted = *deleted || gone;
+    (*own, *deleted) = (revision, true);
     record
 }
 
-/// Lifts a tenant's counter and rows above what the bus has, and publishes all of it.
+/// Lifts a tenant's counter and rows above what the bus has, and publishes all of it as it is then.
 async fn overrule(
     app: &App,
     config: &Kv,
     tenant: TenantId,
     above: u64,
-    mine: &[&Record],
     gone: &[&Record],
 ) -> Result<u64, String> {
     let revision = lift(app, tenant, above).await.map_err(told)?;
     let number = u64::try_from(revision).unwrap_or(0);
+    // Read anew: what was changed since the first look is not undone under the higher revision.
+    let all = all_records(app).await.map_err(told)?;
+    let mine = all.into_values().filter(|record| record.tenant_id() == tenant);
     let mut repaired = 0;
-    let all = mine.iter().map(|record| with(record, number, false));
-    for record in all.chain(gone.iter().map(|record| with(record, number, true))) {
+    for record in mine.chain(gone.iter().map(|record| gone_at(record, number))) {
         repaired += u64::from(put_newer(config, &record).await.map_err(plain)?);
     }
     Ok(repaired)
@@ -102,21 +99,18 @@ async fn overrule(
 
 async fn lift(app: &App, tenant: TenantId, above: u64) -> Result<i64, Problem> {
     let above = i64::try_from(above).unwrap_or(i64::MAX - 1);
-    let mut connection = app.pool.get().await?;
-    let lifted = connection_lift(&mut connection, tenant, above).await?;
-    // A tenant that Postgres does not know has no rows to lift.
-    Ok(lifted.unwrap_or(above + 1))
+    let by = By { tenant, agent: None, request_id: String::new() };
+    let mut change = match app.change(by).await {
+        // A tenant that Postgres does not know has no rows to lift.
+        Err(problem) if problem.body.code == ErrorCode::NotFound => return Ok(above + 1),
+        begun => begun?,
+    };
+    let next = change.revision.max(above + 1);
+    let lifted = lift_rows(change.connection(), tenant, next).await;
+    change.finish(lifted.map(|()| next)).await
 }
 
-async fn connection_lift(
-    connection: &mut AsyncPgConnection,
-    tenant: TenantId,
-    above: i64,
-) -> Result<Option<i64>, Problem> {
-    let current: Option<i64> =
-        tenants::table.find(Id(tenant)).select(tenants::counter).first(connection).await.optional()?;
-    let Some(current) = current else { return Ok(None) };
-    let next = current.max(above) + 1;
+async fn lift_rows(connection: &mut AsyncPgConnection, tenant: TenantId, next: i64) -> Result<(), Problem> {
     let own = diesel::update(tenants::table.find(Id(tenant)));
     own.set((tenants::counter.eq(next), tenants::revision.eq(next))).execute(connection).await?;
     diesel::update(agents::table.filter(agents::tenant_id.eq(Id(tenant))))
@@ -131,7 +125,7 @@ async fn connection_lift(
         .set(widgets::revision.eq(next))
         .execute(connection)
         .await?;
-    Ok(Some(next))
+    Ok(())
 }
 
 async fn on_the_bus(config: &Kv) -> Result<BTreeMap<String, Record>, String> {
@@ -148,8 +142,14 @@ async fn on_the_bus(config: &Kv) -> Result<BTreeMap<String, Record>, String> {
     Ok(records)
 }
 
-/// Every record as Postgres has it, deleted ones too.
-async fn all_records(connection: &mut AsyncPgConnection) -> Result<BTreeMap<String, Record>, Problem> {
+/// Every record as Postgres has it at one moment, deleted ones too.
+async fn all_records(app: &App) -> Result<BTreeMap<String, Record>, Problem> {
+    let mut connection = app.pool.get().await?;
+    let mut moment = connection.build_transaction().repeatable_read().read_only();
+    moment.run(async |connection| records_in(connection).await).await
+}
+
+async fn records_in(connection: &mut AsyncPgConnection) -> Result<BTreeMap<String, Record>, Problem> {
     let tenants: Vec<TenantRow> = tenants::table.select(TenantRow::as_select()).load(connection).await?;
     let agents: Vec<AgentRow> = agents::table.select(AgentRow::as_select()).load(connection).await?;
     let widgets: Vec<WidgetRow> = widgets::table.select(WidgetRow::as_select()).load(connection).await?;
