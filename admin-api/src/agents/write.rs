@@ -27,7 +27,8 @@ const GROUPS_MAX: usize = 200;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAgent {
-    /// Of a person who has an account already, that account is used, with its password.
+    /// Of a person who was in this tenant before, their account is used, with its password. An account of another tenant
+    /// is refused: only its owner may bring it here.
     pub email: String,
     pub name: String,
     #[schema(value_type = String)]
@@ -117,7 +118,9 @@ async fn create_in(
     Ok((row, view))
 }
 
-/// The account with this address, made if there is none. That of another tenant keeps its password.
+/// The account with this address, made if there is none.
+///
+/// One that was never in this tenant is refused: whoever made it knows its password, and would be let in here.
 async fn account(change: &mut Change, email: &str, hash: Option<Hashed>) -> Result<AccountRow, Problem> {
     let row = AccountRow {
         id: Id(AccountId::from_uuid(Uuid::now_v7())),
@@ -131,7 +134,16 @@ async fn account(change: &mut Change, email: &str, hash: Option<Hashed>) -> Resu
     if inserted.execute(change.connection()).await? == 1 {
         return Ok(row);
     }
-    account_by_email(change.connection(), email).await?.ok_or_else(|| bus_schema::ErrorCode::Conflict.into())
+    let known = account_by_email(change.connection(), email).await?;
+    let known = known.ok_or_else(|| Problem::from(bus_schema::ErrorCode::Conflict))?;
+    let was_here = agents::table
+        .filter(agents::tenant_id.eq(Id(change.tenant())).and(agents::account_id.eq(known.id)))
+        .count()
+        .get_result::<i64>(change.connection());
+    match was_here.await? {
+        0 => Err(Problem::taken("/email", "has an account already, which only its owner can bring here")),
+        _ => Ok(known),
+    }
 }
 
 /// Makes these the groups an agent is in, and tells the bus of each that changed.

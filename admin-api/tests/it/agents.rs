@@ -98,3 +98,17 @@ async fn lists_page_through_everything_once() {
     once.dedup();
     assert_eq!((seen.len(), once.len()), (8, 8));
 }
+
+/// `tenant-walls`: whoever made an account first must not get into the tenants that name its address later.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_of_another_tenant_cannot_be_added() {
+    let world = World::alone().await;
+    let mallory = world.register("mallory").await;
+    let ann = world.register("acme").await;
+    let new = |password: &str| json!({ "email": "ceo@acme.example", "name": "CEO", "role": "admin", "password": password });
+    world.post(&mallory, "/v1/agents", new("known to mallory only")).await.is(201);
+    let refused = world.post(&ann, "/v1/agents", new("chosen by ann")).await.problem(409, "already_exists");
+    assert_eq!(refused.body["errors"][0]["pointer"], "/email");
+    let agents = world.get(&ann, "/v1/agents").await.is(200);
+    assert_eq!(agents.body["data"].as_array().unwrap().len(), 1, "only Ann herself");
+}
