@@ -50,11 +50,10 @@ pub fn text(values: &Values, layout: &Layout, json: bool) -> anyhow::Result<Stri
         let name = format!("CHATBUS_{name}");
         values.iter().find(|(n, _)| *n == name).map_or("", |(_, value)| value)
     };
-    let edge = value("EDGE_URLS").split(',').next().unwrap_or_default();
     let admin = value("ADMIN_URL");
     Ok(format!(
         "\n{title}\n\
-         \n  visitors   {edge}/demo\n  edges      {edges}\n  admin API  {admin}   docs {admin}/docs\n\
+         \n  edges      {edges}\n  admin API  {admin}   docs {admin}/docs\n\
          \n  admin      {admin_email} / {admin_password}\n  agent      {agent_email} / {agent_password}\n\
          \n  widget key {widget}\n  NATS       {nats}\n  Postgres   {postgres}\n  logs       {logs}\n\
          \n  ops env --data {dir} prints all of it. Ctrl-C stops everything.\n",
