@@ -87,11 +87,3 @@ impl<T> Push<T> {
         Self { kind: PushType::Push, action, payload }
     }
 }
-
-/// A frame as a client reads it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Frame {
-    Response { request_id: String, action: String, success: bool, payload: Box<RawValue> },
-    Push { action: String, payload: Box<RawValue> },
-}
