@@ -11,6 +11,7 @@ mod clock;
 mod conn;
 mod core;
 mod cursor;
+mod desk;
 mod directory;
 mod drain;
 mod feed;

@@ -3,15 +3,25 @@
 //! Requests refuse unknown fields; answers may gain fields, and readers ignore what they do not know.
 
 mod action;
-mod payload;
+mod desk;
+mod list;
+mod push;
+mod said;
+mod session;
 mod view;
+mod visitor;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub use action::{Action, Who};
-pub use payload::*;
+pub use desk::*;
+pub use list::*;
+pub use push::*;
+pub use said::*;
+pub use session::*;
 pub use view::*;
+pub use visitor::*;
 
 use crate::ErrorBody;
 

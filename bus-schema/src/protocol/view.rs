@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     AgentId, Author, AuthorType, ConversationId, GroupId, TagId, ThreadId, Timestamp, VisitorId,
     claims::Role,
-    state::{AgentStatus, Priority, ThreadStatus},
+    state::{AgentStatus, CloseReason, Page, Priority, ThreadStatus},
 };
 
 /// A conversation with its latest events: answers to `login`, `reset`, `conversation_available`, and HTTP.
@@ -86,6 +86,33 @@ pub struct AgentView {
     pub status: AgentStatus,
     pub load: u32,
     pub capacity: u32,
+}
+
+/// A visitor in lists and presence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VisitorPresence {
+    pub id: VisitorId,
+    /// The visitor's conversation, whether or not it has begun.
+    pub conversation_id: ConversationId,
+    pub online: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<Page>,
+}
+
+/// A thread, open or over, in a conversation's list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadSummary {
+    pub id: ThreadId,
+    pub status: ThreadStatus,
+    pub group_id: Option<GroupId>,
+    /// Who has it, or had it last.
+    pub assignee_id: Option<AgentId>,
+    pub started_at: Timestamp,
+    pub started_seq: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_reason: Option<CloseReason>,
 }
 
 /// An author whom the connection has not met yet.

@@ -9,6 +9,7 @@ mod send;
 mod who;
 
 pub use actions::page_of;
+pub use login::Session;
 pub use reader::{Opening, serve};
-pub use request::body;
+pub use request::{body, payload};
 pub use who::{Who, authenticate};

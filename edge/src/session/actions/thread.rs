@@ -1,0 +1,68 @@
+//! A thread's beginning and end, as its people ask for them.
+
+use std::sync::Arc;
+
+use bus_schema::{
+    Audience, ErrorBody, ErrorCode,
+    command::Command,
+    protocol::{CloseThread, Conv, Done, StartThread},
+    state::{CloseReason, StartSource},
+    subject::ConversationSubjects,
+};
+use ops::chat::{self, Initial};
+use serde_json::value::RawValue;
+
+use crate::{
+    conn::Reply,
+    http::{self, profile},
+    session::{Who, login::Session, request, send},
+};
+
+pub async fn start(session: &Arc<Session>, reply: Reply, payload: Option<&RawValue>) {
+    // Answers with a snapshot must not overtake each other.
+    let _turn = session.snapshots.lock().await;
+    match started(session, payload).await {
+        Ok((home, conv)) => {
+            reply.ok(&conv);
+            session.app.hub.go(home, Audience::All, session.conn.id).await;
+        }
+        Err(error) => reply.fail(error),
+    }
+}
+
+async fn started(
+    session: &Session,
+    payload: Option<&RawValue>,
+) -> Result<(ConversationSubjects, Conv), ErrorBody> {
+    let Who::Visitor { tenant, visitor, widget } = session.who else {
+        return Err(ErrorCode::Forbidden.into());
+    };
+    let wanted: StartThread = request::payload(payload)?;
+    let initial = match &wanted.initial_event {
+        None => None,
+        Some(event) => {
+            let body = send::said(&session.app, session.who, event, "/payload/initial_event")?;
+            Some(Initial { client_id: Some(event.client_id.clone()), body })
+        }
+    };
+    let change = profile::of_update(wanted.visitor.unwrap_or_default(), Some(widget), "/payload/visitor")?;
+    let start = http::start_of(&session.app, tenant, visitor, widget, wanted.group_id, "/payload/group_id")?;
+    send::within_rate(session)?;
+    let start = chat::Start { profile: change, initial, source: StartSource::Widget, ..start };
+    let home = start.home;
+    let log = session.app.core.log(home.shard).ok_or(ErrorCode::Unavailable)?;
+    chat::start(log, &start).await?;
+    let joined = session.app.hub.join(home, Audience::All, &session.conn, session.who.author(), None).await?;
+    Ok((home, joined.conv.ok_or(ErrorCode::Unavailable)?))
+}
+
+pub async fn close(session: &Session, payload: Option<&RawValue>) -> Result<Done, ErrorBody> {
+    let CloseThread { conversation_id, thread_id } = request::payload(payload)?;
+    session.who.home(&session.app, conversation_id)?;
+    let reason = match session.who {
+        Who::Visitor { .. } => CloseReason::ClosedByVisitor,
+        Who::Staff { .. } => CloseReason::ClosedByAgent,
+    };
+    session.command(Command::Close { conversation_id, thread_id, reason }).await?;
+    Ok(Done {})
+}
