@@ -3,13 +3,15 @@
 //! Each names its thread where it is about one (absent: the open one) and carries a `command_id`; the last few are
 //! remembered with their outcomes in the state they changed, so that a repeat after fail-over answers the same.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentId, Author, CommandId, ConversationId, ErrorBody, GroupId, IncarnationId, ThreadId, Timestamp,
     VisitorId, WidgetId,
     claims::Role,
-    protocol::{AgentView, ConversationView},
+    protocol::{AgentView, ConversationView, GroupStatus},
     state::{CloseReason, Priority, RoutingStatus},
 };
 
@@ -18,6 +20,9 @@ use crate::{
 pub struct CommandRequest {
     pub command_id: CommandId,
     pub actor: Actor,
+    /// Nobody waits for the outcome after this: a router that comes to it later refuses it and changes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
     pub command: Command,
 }
 
@@ -125,6 +130,8 @@ pub enum Command {
     },
     /// Answered with [`Answer::Agents`].
     ListAgents,
+    /// Answered with [`Answer::Groups`].
+    ListGroups,
 }
 
 impl Command {
@@ -148,6 +155,7 @@ impl Command {
             Command::ListConversations { .. } => "list_conversations",
             Command::GetConversation { .. } => "get_conversation",
             Command::ListAgents => "list_agents",
+            Command::ListGroups => "list_groups",
         }
     }
 }
@@ -221,6 +229,10 @@ pub enum Answer {
     Agents {
         agents: Vec<AgentView>,
     },
+    /// Every group that exists.
+    Groups {
+        groups: BTreeMap<GroupId, GroupStatus>,
+    },
 }
 
 #[cfg(test)]
@@ -232,11 +244,12 @@ mod tests {
         let request = CommandRequest {
             command_id: CommandId::NIL,
             actor: Actor::agent(AgentId::NIL, Role::Supervisor),
+            deadline: Some(Timestamp::from_millis(1_795_222_923_004)),
             command: Command::Take { conversation_id: ConversationId::NIL, thread_id: None },
         };
         let json = serde_json::to_string(&request).unwrap();
         assert_eq!(serde_json::from_str::<CommandRequest>(&json).unwrap(), request);
-        let bare = CommandRequest { command: Command::ListAgents, ..request };
+        let bare = CommandRequest { command: Command::ListAgents, deadline: None, ..request };
         let json = serde_json::to_string(&bare).unwrap();
         assert_eq!(serde_json::from_str::<CommandRequest>(&json).unwrap(), bare);
         for outcome in [Outcome::DONE, ErrorBody::from(crate::ErrorCode::ThreadClosed).into()] {

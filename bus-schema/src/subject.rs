@@ -255,6 +255,44 @@ pub fn commands_of_shard(shard: Shard) -> String {
 /// The queue group in which routers of one shard share its requests.
 pub const ROUTER_QUEUE_GROUP: &str = "router";
 
+/// What is told within a tenant and never stored; each has a subject, so that an edge hears what it needs alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TenantTopic {
+    /// Open threads that changed, and those that closed.
+    Threads,
+    Agents,
+    Groups,
+    Visitors,
+    /// A request that each edge answers with its own visitors.
+    Who,
+}
+
+impl TenantTopic {
+    pub const ALL: [TenantTopic; 5] = [
+        TenantTopic::Threads,
+        TenantTopic::Agents,
+        TenantTopic::Groups,
+        TenantTopic::Visitors,
+        TenantTopic::Who,
+    ];
+
+    /// The last token of the subject.
+    pub const fn token(self) -> &'static str {
+        match self {
+            TenantTopic::Threads => "threads",
+            TenantTopic::Agents => "agents",
+            TenantTopic::Groups => "groups",
+            TenantTopic::Visitors => "visitors",
+            TenantTopic::Who => "who",
+        }
+    }
+}
+
+/// Where a [`crate::signal::TenantSignal`] travels.
+pub fn tenant_signals(shard: Shard, tenant: TenantId, topic: TenantTopic) -> String {
+    format!("signal.v1.{shard}.{tenant}.{}", topic.token())
+}
+
 /// What an edge sends to itself, to learn whether what is published comes back: the way that live copies take.
 pub fn edge_echo(shard: Shard, incarnation: IncarnationId) -> String {
     format!("signal.v1.{shard}.edge.{incarnation}")

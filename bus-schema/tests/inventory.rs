@@ -53,7 +53,10 @@ fn every_subject_is_listed() {
     let requests: Vec<String> = first_column("Requests and signals").iter().map(filled).collect();
     let signals = ConversationSubjects { shard, tenant, conversation }.signals();
     let echo = edge_echo(shard, IncarnationId::NIL);
-    assert_eq!(requests, [commands(shard, tenant), history(shard, tenant), signals, echo]);
+    let mut expected = vec![commands(shard, tenant), history(shard, tenant), signals];
+    expected.extend(TenantTopic::ALL.map(|topic| tenant_signals(shard, tenant, topic)));
+    expected.push(echo);
+    assert_eq!(requests, expected);
 }
 
 #[test]

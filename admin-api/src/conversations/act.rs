@@ -45,7 +45,8 @@ async fn act(
         Answer::Admitted { .. }
         | Answer::PresenceDiffers { .. }
         | Answer::Conversations { .. }
-        | Answer::Agents { .. } => return Err(ErrorCode::Internal.into()),
+        | Answer::Agents { .. }
+        | Answer::Groups { .. } => return Err(ErrorCode::Internal.into()),
     };
     Ok(Json(acted))
 }

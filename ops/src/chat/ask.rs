@@ -12,6 +12,7 @@ use bus_schema::{
 };
 use tokio::time::Instant;
 
+use super::start::now;
 use crate::nats::Bus;
 
 /// A try without an answer is repeated after this long.
@@ -20,10 +21,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// A new request.
 pub fn command(actor: Actor, command: Command) -> CommandRequest {
-    CommandRequest { command_id: CommandId::from_uuid(uuid::Uuid::now_v7()), actor, command }
+    let command_id = CommandId::from_uuid(uuid::Uuid::now_v7());
+    CommandRequest { command_id, actor, deadline: None, command }
 }
 
-/// Asks the router of a tenant, and again while it is away or silent, for at most `wait`.
+/// Asks the router of a tenant, and again while it is away or silent, for at most `wait`; after that it will not happen
+/// any more, unless it has happened already.
 pub async fn ask(
     bus: &Bus,
     shard: Shard,
@@ -32,7 +35,8 @@ pub async fn ask(
     wait: Duration,
 ) -> Result<Answer, ErrorBody> {
     let subject = subject::commands(shard, tenant);
-    let payload = bytes::Bytes::from(serde_json::to_vec(request).map_err(|_| ErrorCode::Internal)?);
+    let request = CommandRequest { deadline: Some(now().plus(wait)), ..request.clone() };
+    let payload = bytes::Bytes::from(serde_json::to_vec(&request).map_err(|_| ErrorCode::Internal)?);
     let end = Instant::now() + wait;
     loop {
         let left = end.saturating_duration_since(Instant::now());

@@ -38,7 +38,8 @@ pub const RIGHTS: &[Rights] = &[
         ],
         subscribe: &["live.v1.{shard}.>", "signal.v1.{shard}.>"],
         buckets: &["config", "keys", "leases", "revoked", "meta"],
-        answers: false,
+        // Who is here.
+        answers: true,
         manages: false,
     },
     Rights {

@@ -117,6 +117,10 @@ impl Config {
         self.groups.get(&id).filter(|group| !group.deleted)
     }
 
+    pub fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
+        self.groups.values().filter(|group| !group.deleted).map(|group| group.group_id)
+    }
+
     pub fn agent(&self, id: AgentId) -> Option<&AgentRecord> {
         self.agents.get(&id)
     }

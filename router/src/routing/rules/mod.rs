@@ -5,6 +5,7 @@ mod care;
 mod close;
 mod decide;
 mod drain;
+mod groups;
 pub(super) mod lists;
 pub(super) mod mend;
 mod presence;
@@ -43,6 +44,7 @@ pub fn answer(tenant: &mut Tenant, request: &CommandRequest, shared: &Shared) ->
             lists::conversation(tenant, *conversation_id, shared.now)
         }
         Command::ListAgents => lists::agents(tenant),
+        Command::ListGroups => groups::list(tenant),
         Command::Decline { .. }
         | Command::Transfer { .. }
         | Command::Join { .. }
@@ -60,7 +62,8 @@ pub fn answer(tenant: &mut Tenant, request: &CommandRequest, shared: &Shared) ->
 
 /// Decides a command. Whoever asked has given up on one that is too old: it must not happen behind their back.
 pub fn command(tenant: &mut Tenant, job: &Job, shared: &mut Shared) -> Step {
-    if shared.now.since(job.arrived) >= Duration::from_millis(COMMAND_WAIT_MS) {
+    let late = shared.now.since(job.arrived) >= Duration::from_millis(COMMAND_WAIT_MS);
+    if late || job.request.deadline.is_some_and(|deadline| shared.now > deadline) {
         return Step::Reply(bus_schema::ErrorBody::from(ErrorCode::Timeout).into());
     }
     let request = &job.request;

@@ -3,12 +3,12 @@
 use bus_schema::{
     CommandId, ErrorCode, Shard, Subject, ThreadId,
     claims::Role,
-    command::{Actor, Answer, Command, Outcome},
+    command::{Actor, Answer, Command, CommandRequest, Outcome},
     state::{CloseReason, DecisionRule, RoutingStatus, Strategy, ThreadStatus},
 };
 use uuid::Uuid;
 
-use super::super::{Input, Stored};
+use super::super::{Input, Stored, Token};
 use super::world::*;
 
 #[test]
@@ -220,4 +220,31 @@ fn nothing_is_written_over_an_agent_state_that_cannot_be_read() {
     world.assign(1, agent(2), supervisor());
     assert_eq!(world.assignee(1), Some(agent(2)));
     assert_eq!(world.bus.last_seq(subject), before);
+}
+
+#[test]
+fn a_command_whose_caller_gave_up_does_not_happen() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
+    world.start(1);
+    let close =
+        Command::Close { conversation_id: conversation(1), thread_id: None, reason: CloseReason::Resolved };
+    let deadline = Some(world.now.plus(std::time::Duration::from_millis(700)));
+    let request = |n: u128| CommandRequest {
+        command_id: CommandId::from_uuid(Uuid::from_u128(n)),
+        actor: supervisor(),
+        deadline,
+        command: close.clone(),
+    };
+    world.hold_writes = true;
+    world.send(
+        Actor::agent(agent(1), Role::Agent),
+        Command::SetStatus { agent_id: agent(1), status: RoutingStatus::NotAccepting },
+    );
+    world.input(Input::Command { token: Token(9001), tenant: TENANT, request: request(0xD1) });
+    world.wait(std::time::Duration::from_secs(1));
+    world.release_writes();
+    assert_eq!(code(&world.replies[&9001]), Some(ErrorCode::Timeout), "it waited for the agent");
+    world.input(Input::Command { token: Token(9002), tenant: TENANT, request: request(0xD2) });
+    assert_eq!(code(&world.replies[&9002]), Some(ErrorCode::Timeout), "it came late");
+    assert_eq!(world.life(1).status, ThreadStatus::Active);
 }

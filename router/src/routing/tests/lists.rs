@@ -4,6 +4,7 @@ use bus_schema::{
     ErrorCode, GroupId,
     claims::Role,
     command::{Actor, Answer, Command, Outcome, View},
+    protocol::GroupStatus,
     state::{AgentStatus, Strategy},
 };
 
@@ -81,4 +82,23 @@ fn agents_are_listed_with_what_others_see_of_them() {
     let Outcome::Accepted { answer: Answer::Agents { agents } } = outcome else { panic!("{outcome:?}") };
     let seen: Vec<_> = agents.iter().map(|view| (view.id, view.status, view.load, view.capacity)).collect();
     assert_eq!(seen, [(agent(1), AgentStatus::Accepting, 1, 3), (agent(2), AgentStatus::Offline, 0, 2)]);
+}
+
+#[test]
+fn groups_are_online_while_somebody_has_room_and_queue_while_somebody_is_there() {
+    let mut world = World::with_group(Strategy::Manual, &[1]);
+    let status = |world: &mut World| {
+        let outcome = world.command(Actor::SYSTEM, Command::ListGroups);
+        let Outcome::Accepted { answer: Answer::Groups { groups } } = outcome else { panic!("{outcome:?}") };
+        groups[&group(1)]
+    };
+    assert_eq!(status(&mut world), GroupStatus::Online);
+    world.start(1);
+    world.assign(1, agent(1), supervisor());
+    assert_eq!(status(&mut world), GroupStatus::Queue, "full");
+    world.close(1, supervisor());
+    world.stop_accepting(agent(1));
+    assert_eq!(status(&mut world), GroupStatus::Queue, "there, and not accepting");
+    world.disconnect(agent(1), edge(1), 2);
+    assert_eq!(status(&mut world), GroupStatus::Offline);
 }

@@ -284,7 +284,7 @@ impl Walk {
         self.next += 1;
         let command_id = CommandId::from_uuid(Uuid::from_u128(self.next));
         let token = Token(self.next as u64);
-        let request = CommandRequest { command_id, actor, command };
+        let request = CommandRequest { command_id, actor, deadline: None, command };
         self.nodes[at].input(Input::Command { token, tenant: TENANT, request }, self.now);
     }
 

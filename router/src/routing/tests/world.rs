@@ -294,7 +294,7 @@ impl World {
     pub fn send(&mut self, actor: Actor, command: Command) -> u64 {
         self.next += 1;
         let (token, command_id) = (self.next as u64, CommandId::from_uuid(Uuid::from_u128(self.next)));
-        let request = CommandRequest { command_id, actor, command };
+        let request = CommandRequest { command_id, actor, deadline: None, command };
         self.input(Input::Command { token: Token(token), tenant: TENANT, request });
         token
     }
@@ -302,7 +302,7 @@ impl World {
     pub fn repeat(&mut self, command_id: CommandId, actor: Actor, command: Command) -> Outcome {
         self.next += 1;
         let token = self.next as u64;
-        let request = CommandRequest { command_id, actor, command };
+        let request = CommandRequest { command_id, actor, deadline: None, command };
         self.input(Input::Command { token: Token(token), tenant: TENANT, request });
         self.replies.remove(&token).expect("answered")
     }

@@ -1,0 +1,30 @@
+//! Whether a group would find somebody for a start.
+
+use bus_schema::{
+    GroupId,
+    command::{Answer, Outcome},
+    config::MemberPriority,
+    protocol::GroupStatus,
+    state::AgentState,
+};
+
+use super::{super::tenant::Tenant, decide};
+
+pub fn list(tenant: &Tenant) -> Outcome {
+    let groups = tenant.config.groups().map(|id| (id, status(tenant, id))).collect();
+    Outcome::Accepted { answer: Answer::Groups { groups } }
+}
+
+fn status(tenant: &Tenant, id: GroupId) -> GroupStatus {
+    let mut status = GroupStatus::Offline;
+    for (agent, priority) in decide::members(tenant, Some(id)) {
+        let Some(agent) = tenant.agents.get(&agent) else { continue };
+        if agent.is_free(None) && priority != MemberPriority::Supervisor {
+            return GroupStatus::Online;
+        }
+        if agent.state().is_some_and(AgentState::is_connected) {
+            status = GroupStatus::Queue;
+        }
+    }
+    status
+}
