@@ -37,6 +37,12 @@ impl Cursor {
         short
     }
 
+    /// The same for an author who watches a conversation without taking part: what it resumes is a watch again.
+    pub fn watcher(author: Author) -> [u8; PRINCIPAL_BYTES] {
+        // No byte of the plain principal stays as it was, so the two never meet.
+        Self::principal(author).map(|byte| !byte)
+    }
+
     /// The highest sequence delivered.
     pub fn seq(&self) -> u64 {
         self.last.iter().copied().max().unwrap_or(0)

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::said::SendAnswer;
 use crate::{
-    AgentId, ConversationId, GroupId, TagId, ThreadId,
+    AgentId, ConversationId, ErrorBody, GroupId, TagId, ThreadId,
     state::{Priority, RoutingStatus},
 };
 
@@ -53,6 +54,16 @@ pub struct Transfer {
     /// Wait in the group's queue if nobody can take it now.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub queue: bool,
+}
+
+/// Answer to `transfer`: what became of the note.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TransferAnswer {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<SendAnswer>,
+    /// The thread was handed on, and the note was not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note_error: Option<ErrorBody>,
 }
 
 /// Exactly one of both.

@@ -1,24 +1,41 @@
 //! Agents that are connected here: their own state followed, their presence told to the router.
 
+mod attached;
 mod follow;
 mod lease;
 mod presence;
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    time::Duration,
 };
 
-use bus_schema::{AgentId, ConversationId, Shard, TenantId, state::AgentState};
-use tokio::sync::{mpsc, watch};
+use bus_schema::{
+    AgentId, Author, ConversationId, ErrorBody, ErrorCode, Shard, TenantId, state::AgentState,
+    subject::ConversationSubjects,
+};
+use ops::log::Log;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
-use crate::{conn::Conn, core::Core, hub::Hub};
+use crate::{
+    conn::Conn,
+    core::Core,
+    hub::{Ended, Gate, Hub, Sender},
+};
 
+pub use attached::WATCHED_MAX;
+use attached::{Ask, Attached};
 pub use lease::keep_lease;
 pub use presence::Presence;
 
 /// Requests that wait for one agent's task.
-const ASKS_MAX: usize = 64;
+const ASKS_MAX: usize = 256;
+/// Conversations that end for an agent's connections at once, before its task has heard of them.
+const ENDED_MAX: usize = 4_096;
 
 /// All agents with a connection here.
 #[derive(Debug)]
@@ -31,17 +48,19 @@ pub struct Agents {
 
 #[derive(Debug)]
 struct Connected {
-    asks: mpsc::Sender<follow::Ask>,
-    state: watch::Receiver<Followed>,
+    asks: mpsc::Sender<Ask>,
+    ended: mpsc::Sender<Ended>,
+    followed: watch::Receiver<Followed>,
     connections: u32,
 }
 
-/// An agent's state as far as it is known.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Followed {
-    NotYet,
-    /// None: the router has not met the agent.
-    Known(Option<Arc<AgentState>>),
+/// What is known of an agent; none: not yet.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Followed {
+    /// Inside none: the router has not met the agent.
+    state: Option<Option<Arc<AgentState>>>,
+    /// Conversations in which the agent takes part, beside those held, as the router says; empty without its word.
+    takes_part: Option<Arc<BTreeSet<ConversationId>>>,
 }
 
 /// One connection's hold on its agent; given back with [`Agents::leave`].
@@ -50,8 +69,9 @@ pub struct Hold {
     shard: Shard,
     pub tenant: TenantId,
     pub agent: AgentId,
-    asks: mpsc::Sender<follow::Ask>,
-    state: watch::Receiver<Followed>,
+    asks: mpsc::Sender<Ask>,
+    ended: mpsc::Sender<Ended>,
+    followed: watch::Receiver<Followed>,
 }
 
 impl Agents {
@@ -66,15 +86,17 @@ impl Agents {
         let mut connected = self.lock();
         let entry = connected.entry((tenant, agent)).or_insert_with(|| {
             let (asks, inbox) = mpsc::channel(ASKS_MAX);
-            let (state, followed) = watch::channel(Followed::NotYet);
-            let following = follow::Following::new(self.hub.clone(), log, tenant, agent, state);
+            let (ended, endings) = mpsc::channel(ENDED_MAX);
+            let (told, followed) = watch::channel(Followed::default());
+            let following = follow::Following::new(self.hub.clone(), log, tenant, agent, told);
             // Ends when the last connection leaves and drops `asks`.
-            tokio::spawn(following.run(inbox));
-            Connected { asks, state: followed, connections: 0 }
+            tokio::spawn(following.run(inbox, endings));
+            Connected { asks, ended, followed, connections: 0 }
         });
         entry.connections += 1;
         self.presence.set(shard, tenant, agent, entry.connections);
-        Some(Hold { shard, tenant, agent, asks: entry.asks.clone(), state: entry.state.clone() })
+        let (asks, ended) = (entry.asks.clone(), entry.ended.clone());
+        Some(Hold { shard, tenant, agent, asks, ended, followed: entry.followed.clone() })
     }
 
     /// The connection is gone.
@@ -99,18 +121,59 @@ impl Agents {
 impl Hold {
     /// The agent's state, once it was read.
     pub async fn state(&mut self) -> Option<Arc<AgentState>> {
-        match self.state.wait_for(|state| *state != Followed::NotYet).await.as_deref() {
-            Ok(Followed::Known(state)) => state.clone(),
-            Ok(Followed::NotYet) | Err(_) => None,
-        }
+        let known = self.followed.wait_for(|followed| followed.state.is_some()).await;
+        known.ok().and_then(|followed| followed.state.clone().flatten())
     }
 
-    /// From now on the connection joins and leaves as the agent's state says; it has joined `joined`.
-    pub async fn attach(&self, conn: Arc<Conn>, joined: Vec<ConversationId>) {
-        let _ = self.asks.send(follow::Ask::Attach { conn, joined }).await;
+    /// In what the agent takes part beside what it holds, as far as the router says so within `wait`.
+    pub async fn takes_part(&mut self, wait: Duration) -> Arc<BTreeSet<ConversationId>> {
+        let known = timeout(wait, self.followed.wait_for(|followed| followed.takes_part.is_some())).await;
+        known.ok().and_then(Result::ok).and_then(|followed| followed.takes_part.clone()).unwrap_or_default()
+    }
+
+    /// The terms on which a connection of the agent follows a conversation.
+    pub fn gate(&self, sender: Sender, watches: bool) -> Gate {
+        Gate { sender, watches: Arc::new(AtomicBool::new(watches)), ended: self.ended.clone() }
+    }
+
+    /// From now on the connection joins and leaves as the agent's state says; it has joined `follows`.
+    pub async fn attach(&self, conn: Arc<Conn>, sender: Sender, follows: BTreeMap<ConversationId, Gate>) {
+        let watched = follows.iter().filter(|(_, gate)| gate.is_watched()).map(|(id, _)| *id).collect();
+        let follows = follows.into_iter().map(|(id, gate)| (id, gate.watches)).collect();
+        let (viewer, ended) = (Author::agent(self.agent), self.ended.clone());
+        let attached = Attached { conn, sender, viewer, ended, follows, watched };
+        let _ = self.asks.send(Ask::Attach(attached)).await;
     }
 
     pub async fn detach(&self, conn: u64) {
-        let _ = self.asks.send(follow::Ask::Detach { conn }).await;
+        let _ = self.asks.send(Ask::Detach { conn }).await;
     }
+
+    /// The agent takes part in it from now on, by the router's word.
+    pub async fn takes_part_in(&self, conversation: ConversationId) {
+        let _ = self.asks.send(Ask::TakesPart { conversation }).await;
+    }
+
+    /// Has the connection follow a conversation that the agent may see.
+    pub async fn watch(&self, conn: u64, conversation: ConversationId) -> Result<(), ErrorBody> {
+        let (done, watched) = oneshot::channel();
+        let ask = Ask::Watch { conn, conversation, done };
+        self.asks.send(ask).await.map_err(|_| ErrorCode::Unavailable)?;
+        match watched.await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let most = format!("a connection watches at most {WATCHED_MAX} conversations");
+                Err(ErrorBody::new(ErrorCode::Conflict, most))
+            }
+            Err(_) => Err(ErrorCode::Unavailable.into()),
+        }
+    }
+
+    pub async fn unwatch(&self, conn: u64, conversation: ConversationId) {
+        let _ = self.asks.send(Ask::Unwatch { conn, conversation }).await;
+    }
+}
+
+fn home(log: &Log, tenant: TenantId, conversation: ConversationId) -> ConversationSubjects {
+    ConversationSubjects { shard: log.shard(), tenant, conversation }
 }

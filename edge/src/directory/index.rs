@@ -4,7 +4,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::{ArcSwap, Guard};
@@ -20,6 +23,8 @@ use super::Origin;
 #[derive(Debug, Default)]
 pub struct Directory {
     current: ArcSwap<Index>,
+    /// How often it was replaced.
+    version: AtomicU64,
 }
 
 impl Directory {
@@ -29,6 +34,12 @@ impl Directory {
 
     pub fn set(&self, records: &BTreeMap<String, Record>) {
         self.current.store(Arc::new(Index::new(records)));
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Grows with every change, after it can be seen.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 }
 

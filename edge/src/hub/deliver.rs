@@ -1,6 +1,6 @@
 //! From a live copy to the members' outboxes: the hot path.
 
-use bus_schema::{Lane, close::CloseCode};
+use bus_schema::{Audience, Lane, close::CloseCode};
 use futures::FutureExt as _;
 use ops::{
     chat::{Head, Life},
@@ -55,9 +55,13 @@ impl Worker {
     ) {
         let Some(room) = self.rooms.get_mut(&place.home) else { return };
         let message = &entry.item;
+        let mut life = None;
         if entry.lane == Lane::Life {
             match Life::decode(message.seq, &message.payload) {
-                Ok(life) => room.learn(&life),
+                Ok(read) => {
+                    room.learn(&read);
+                    life = Some(read);
+                }
                 Err(error) => tracing::error!(%error, seq = message.seq, "a state cannot be read"),
             }
         }
@@ -65,8 +69,11 @@ impl Worker {
         let Some(state) = room.feed(place.audience) else { return };
         let delivery = Delivery { core: &self.core, place, message, late, position, name: name.as_deref() };
         delivery.to_members(state);
-        if entry.lane == Lane::Life {
-            self.wake_dormant(place, position);
+        if let Some(life) = life {
+            match place.audience {
+                Audience::All => self.wake_dormant(place, position),
+                Audience::Staff => self.recheck(place.home, &life.state),
+            }
         }
     }
 
@@ -84,7 +91,7 @@ impl Worker {
         for (conn, viewer) in dormant {
             let then = Then::Announce(bus_schema::command::View::Mine);
             let (home, audience) = (place.home, place.audience);
-            let join = super::Join { home, audience, conn, viewer, resume: None, then };
+            let join = super::Join { home, audience, conn, viewer, gate: None, resume: None, then };
             self.load(place, join, position);
         }
     }
@@ -108,7 +115,7 @@ impl Delivery<'_> {
         let author = Head::decode(payload).ok().map(|head| head.author);
         let shared = encode::shared(home, *seq, *at, payload, self.late);
         for member in &mut state.members {
-            if matches!(member.mode, Mode::Dormant) {
+            if matches!(member.mode, Mode::Dormant) || member.ended {
                 continue;
             }
             let cursor = self.core.cursor(home, audience, member.principal, self.position);

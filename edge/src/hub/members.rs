@@ -45,7 +45,7 @@ impl Worker {
         }
     }
 
-    fn remove(&mut self, place: Place, conn: u64) {
+    pub(super) fn remove(&mut self, place: Place, conn: u64) {
         if let Some(places) = self.whereabouts.get_mut(&conn) {
             places.retain(|other| *other != place);
         }
@@ -115,13 +115,14 @@ impl Worker {
     /// Fixes the member's position, and reads what lies below it.
     pub(super) fn load(&mut self, place: Place, join: Join, position: [u64; Lane::ALL.len()]) {
         let log = self.log(place.home);
+        let Some((join, principal)) = self.admits(place, join) else { return };
         let Some(room) = self.rooms.get_mut(&place.home) else { return };
         let life = room.life.clone();
         let visitor_online = room
             .feed(Audience::All)
             .is_some_and(|state| state.members.iter().any(|member| !member.conn.outbox.is_ended()));
         let Some(state) = room.feed(place.audience) else { return };
-        let Join { conn, viewer, resume, then, .. } = join;
+        let Join { conn, viewer, gate, resume, then, .. } = join;
         let id = conn.id;
         if conn.outbox.is_ended() {
             return;
@@ -135,9 +136,10 @@ impl Worker {
         };
         if matches!(member.mode, Mode::Held(_)) {
             let (home, audience) = (place.home, place.audience);
-            member.pending.push(Join { home, audience, conn, viewer, resume, then });
+            member.pending.push(Join { home, audience, conn, viewer, gate, resume, then });
             return;
         }
+        (member.principal, member.gate) = (principal, gate);
         let Some(life) = life else {
             member.mode = Mode::Dormant;
             if let Then::Hold(done) = then {
@@ -147,7 +149,7 @@ impl Worker {
         };
         member.mode = Mode::Held(Held::default());
         let wish = Wish { place, life, position, viewer, resume, visitor_online };
-        let (core, principal) = (self.core.clone(), member.principal);
+        let core = self.core.clone();
         let read = async move {
             let mut result = load::content(&log, &wish).await;
             if let Ok(content) = &mut result {
@@ -252,6 +254,9 @@ impl Worker {
             for frame in held.frames {
                 member.conn.outbox.push(frame);
             }
+        }
+        if member.ended {
+            return self.gone(place, conn);
         }
         for join in std::mem::take(&mut member.pending) {
             self.when_current(place, Waiter::Join(join));

@@ -6,6 +6,7 @@
 mod check;
 mod deliver;
 mod encode;
+mod gate;
 mod io;
 pub mod load;
 mod members;
@@ -30,6 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{conn::Conn, core::Core};
 
+pub use gate::{Ended, Gate};
 pub use io::Place;
 pub use sends::{SendJob, Sender};
 
@@ -53,6 +55,10 @@ pub enum Ask {
         conn: u64,
         view: View,
     },
+    /// What the conversation's followers may see is to be looked at again.
+    Recheck {
+        home: ConversationSubjects,
+    },
     Send(Box<SendJob>),
     /// The connection is gone from everywhere.
     Forget {
@@ -67,6 +73,8 @@ pub struct Join {
     pub audience: Audience,
     pub conn: Arc<Conn>,
     pub viewer: Author,
+    /// Staff: on what terms. None: a visitor in their own conversation.
+    pub gate: Option<Gate>,
     pub resume: Option<Position>,
     pub then: Then,
 }
@@ -91,7 +99,7 @@ pub enum Then {
 /// A snapshot for an answer.
 #[derive(Debug)]
 pub struct Joined {
-    /// None: there is no conversation yet; its first thread will be announced.
+    /// None: there is no conversation yet, and its first thread will be announced; or staff may not follow it.
     pub conv: Option<Conv>,
     pub people: Vec<Person>,
 }
@@ -130,11 +138,13 @@ impl Hub {
         audience: Audience,
         conn: &Arc<Conn>,
         viewer: Author,
+        gate: Option<Gate>,
         resume: Option<Position>,
     ) -> Result<Joined, ErrorBody> {
         let (done, joined) = oneshot::channel();
         let then = Then::Hold(done);
-        self.ask(home, Ask::Join(Join { home, audience, conn: conn.clone(), viewer, resume, then })).await?;
+        let join = Join { home, audience, conn: conn.clone(), viewer, gate, resume, then };
+        self.ask(home, Ask::Join(join)).await?;
         joined.await.map_err(|_| ErrorBody::from(ErrorCode::Unavailable))?
     }
 
@@ -145,6 +155,11 @@ impl Hub {
     /// Leaves once everything up to now is delivered; `conversation_removed` follows.
     pub async fn leave(&self, home: ConversationSubjects, audience: Audience, conn: u64, view: View) {
         let _ = self.ask(home, Ask::Leave { home, audience, conn, view }).await;
+    }
+
+    /// Looks again who may follow a conversation.
+    pub async fn recheck(&self, home: ConversationSubjects) {
+        let _ = self.ask(home, Ask::Recheck { home }).await;
     }
 
     /// The connection is gone.

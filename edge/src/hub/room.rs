@@ -6,7 +6,7 @@ use bus_schema::{Audience, Author, command::View, cursor::Cursor};
 use ops::{chat::Life, log::StoredMsg};
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Join, sends::SendJob};
+use super::{Gate, Join, sends::SendJob};
 use crate::{conn::Conn, feed::Feed, socket::Outgoing};
 
 #[derive(Debug, Default)]
@@ -58,7 +58,10 @@ pub struct Member {
     pub conn: Arc<Conn>,
     pub viewer: Author,
     pub principal: [u8; 8],
+    pub gate: Option<Gate>,
     pub mode: Mode,
+    /// It may not follow any more, which is on its way to it.
+    pub ended: bool,
     /// Wanted while a snapshot was on its way.
     pub pending: Vec<Join>,
 }
@@ -138,7 +141,8 @@ impl FeedState {
 
 impl Member {
     pub fn new(conn: Arc<Conn>, viewer: Author, mode: Mode) -> Self {
-        Self { conn, viewer, principal: Cursor::principal(viewer), mode, pending: Vec::new() }
+        let principal = Cursor::principal(viewer);
+        Self { conn, viewer, principal, gate: None, mode, ended: false, pending: Vec::new() }
     }
 }
 

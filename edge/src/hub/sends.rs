@@ -38,9 +38,10 @@ pub enum Sender {
 impl Sender {
     /// Whether the sender may say this in a conversation in this state. Visitors are bound to their own by its id.
     pub fn may_send(self, index: &Index, state: &LifeState, visibility: Visibility) -> Result<(), ErrorBody> {
-        let Sender::Staff { agent, .. } = self else { return Ok(()) };
-        let takes_part = state.assignee_id == Some(agent) || state.participants.contains(&agent);
-        if takes_part {
+        if let Sender::Visitor(_) = self {
+            return Ok(());
+        }
+        if self.takes_part(state) {
             return Ok(());
         }
         self.may_see(index, state)?;
@@ -50,10 +51,20 @@ impl Sender {
         }
     }
 
+    /// Whether the sender is one of the people of this thread.
+    pub fn takes_part(self, state: &LifeState) -> bool {
+        match self {
+            Sender::Visitor(visitor) => state.visitor_id == visitor,
+            Sender::Staff { agent, .. } => {
+                state.assignee_id == Some(agent) || state.participants.contains(&agent)
+            }
+        }
+    }
+
     /// Agents see conversations of their groups and their own, supervisors all. What one may not see is not there.
     pub fn may_see(self, index: &Index, state: &LifeState) -> Result<(), ErrorBody> {
         let Sender::Staff { tenant, agent, role } = self else { return Ok(()) };
-        let own = state.assignee_id == Some(agent) || state.participants.contains(&agent);
+        let own = self.takes_part(state);
         let in_group = || {
             let group = state.group_id.and_then(|group| index.group(tenant, group));
             group.is_none_or(|group| group.members.iter().any(|member| member.agent_id == agent))

@@ -53,6 +53,8 @@ pub struct Worker {
     pub(super) looking: usize,
     /// Where each connection is a member or wants to be.
     pub(super) whereabouts: HashMap<u64, Vec<Place>>,
+    /// Of the configuration by which members were let in.
+    configured: u64,
     asks: mpsc::Receiver<Ask>,
 }
 
@@ -69,6 +71,7 @@ impl Worker {
             doubtful: VecDeque::new(),
             looking: 0,
             whereabouts: HashMap::new(),
+            configured: 0,
             asks,
         }
     }
@@ -102,6 +105,10 @@ impl Worker {
                         self.doubt_all();
                     }
                     last_tick = now;
+                    let configured = self.core.directory.version();
+                    if std::mem::replace(&mut self.configured, configured) != configured {
+                        self.recheck_all();
+                    }
                     self.on_tick(now);
                 }
             }
@@ -123,6 +130,7 @@ impl Worker {
             Ask::Join(join) => self.on_join(join),
             Ask::Go { home, audience, conn } => self.on_go(Place { home, audience }, conn),
             Ask::Leave { home, audience, conn, view } => self.on_leave(Place { home, audience }, conn, view),
+            Ask::Recheck { home } => self.on_recheck(home),
             Ask::Send(job) => self.on_send(job),
             Ask::Forget { conn } => self.on_forget(conn),
         }

@@ -1,6 +1,6 @@
 //! Logging in: a token, a person, their conversations, and where the client left off.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bus_schema::{
     Audience, AuthorType, ConversationId, ErrorBody, ErrorCode, SessionId, Timestamp,
@@ -28,11 +28,13 @@ use crate::{
     clock,
     conn::{Conn, Reply},
     directory::Origin,
-    hub::Position,
+    hub::{Gate, Joined, Position},
 };
 
 /// How long a login waits for the log to say what the agent holds.
 const STATE_WAIT: Duration = Duration::from_secs(5);
+/// How long a login waits for the router to say in what else the agent takes part; later it is announced.
+const TAKES_PART_WAIT: Duration = Duration::from_millis(300);
 /// How long a login waits for the router to know of the agent, before it sets the status.
 const PRESENCE_WAIT: Duration = Duration::from_secs(3);
 
@@ -46,7 +48,8 @@ pub struct Session {
     /// One answer with a snapshot at a time, so that none overtakes another.
     pub snapshots: Mutex<()>,
     pub events: Option<DefaultDirectRateLimiter>,
-    hold: Option<Hold>,
+    /// Staff.
+    pub hold: Option<Hold>,
 }
 
 /// Answers a login. No session: it was refused, and may be tried again; an error closes the connection.
@@ -116,10 +119,17 @@ fn limiter(app: &App) -> Option<DefaultDirectRateLimiter> {
     Some(RateLimiter::direct(Quota::per_second(per_second).allow_burst(burst.unwrap_or(per_second))))
 }
 
+/// Each once, in the order in which they come first.
+fn distinct(ids: impl Iterator<Item = ConversationId>) -> Vec<ConversationId> {
+    let mut seen = HashSet::new();
+    ids.filter(|id| seen.insert(*id)).collect()
+}
+
 /// An answer, and what follows once it is on its way.
 struct Opened {
     answer: LoginAnswer,
-    joined: Vec<ConversationSubjects>,
+    /// With the terms, where it is staff.
+    joined: Vec<(ConversationSubjects, Option<Gate>)>,
     removed: Vec<ConversationId>,
 }
 
@@ -139,8 +149,13 @@ impl Session {
                 };
                 let known = tokio::time::timeout(STATE_WAIT, hold.state()).await;
                 let state = known.map_err(|_| unverified(ErrorCode::Unavailable.into()))?;
+                let takes_part = hold.takes_part(TAKES_PART_WAIT).await;
                 let held = state.iter().flat_map(|state| &state.conversations);
-                let own = held.map(|held| held.conversation_id).take(LOGIN_CONVERSATIONS_MAX).collect();
+                let own = held.map(|held| held.conversation_id).chain(takes_part.iter().copied());
+                let own = own.take(LOGIN_CONVERSATIONS_MAX);
+                // What else the client names it may watch, or take part in: the conversation itself says.
+                let named = login.resume.iter().map(|resume| resume.conversation_id);
+                let own = distinct(own.chain(named.take(LOGIN_CONVERSATIONS_MAX)));
                 (self.agent_profile(state.as_deref()), own, session)
             }
         };
@@ -149,10 +164,13 @@ impl Session {
         let (mut conversations, mut people, mut joined): (Vec<Conv>, Vec<Person>, _) =
             (Vec::new(), Vec::new(), Vec::new());
         for result in futures::future::join_all(joins).await {
-            let (home, found) = result.map_err(unverified)?;
+            let (home, gate, found) = result.map_err(unverified)?;
+            // A visitor waits for a first thread; staff were turned away.
+            if gate.is_none() || found.conv.is_some() {
+                joined.push((home, gate));
+            }
             conversations.extend(found.conv);
             people.extend(found.people);
-            joined.push(home);
         }
         let open: Vec<_> = conversations.iter().map(|conv| conv.id).collect();
         let named = login.resume.iter().map(|resume| resume.conversation_id);
@@ -165,26 +183,32 @@ impl Session {
         &self,
         id: ConversationId,
         resume: Option<&Resume>,
-    ) -> Result<(ConversationSubjects, crate::hub::Joined), ErrorBody> {
+    ) -> Result<(ConversationSubjects, Option<Gate>, Joined), ErrorBody> {
         let home = self.who.home(&self.app, id)?;
         let audience = self.who.audience();
         let resume = resume.map(|resume| self.position(home, audience, &resume.cursor));
-        let joined = self.app.hub.join(home, audience, &self.conn, self.who.author(), resume).await?;
-        Ok((home, joined))
+        let (watches, resume) = resume.map_or((false, None), |(watches, at)| (watches, Some(at)));
+        let gate = self.hold.as_ref().map(|hold| hold.gate(self.who.sender(), watches));
+        let (viewer, terms) = (self.who.author(), gate.clone());
+        let joined = self.app.hub.join(home, audience, &self.conn, viewer, terms, resume).await?;
+        Ok((home, gate, joined))
     }
 
-    /// What a cursor says, if it is this person's, of this conversation and this log.
-    fn position(&self, home: ConversationSubjects, audience: Audience, text: &str) -> Position {
+    /// What a cursor says, if it is this person's, of this conversation and this log; and whether it was a watcher's.
+    fn position(&self, home: ConversationSubjects, audience: Audience, text: &str) -> (bool, Position) {
         let Ok(cursor) = self.app.core.seal.open(text) else {
-            return Position::Lost(ResetReason::Mangled);
+            return (false, Position::Lost(ResetReason::Mangled));
         };
+        let author = self.who.author();
+        let watches = audience == Audience::Staff && cursor.principal == Cursor::watcher(author);
+        let mine = watches || cursor.principal == Cursor::principal(author);
+        let same = cursor.conversation == home.conversation && cursor.audience == audience;
         if self.app.core.epoch(home.shard) != Some(cursor.epoch) {
-            return Position::Lost(ResetReason::Epoch);
+            return (watches, Position::Lost(ResetReason::Epoch));
         }
-        let same = cursor.conversation == home.conversation
-            && cursor.audience == audience
-            && cursor.principal == Cursor::principal(self.who.author());
-        if same { Position::At(cursor.last) } else { Position::Lost(ResetReason::Principal) }
+        let at =
+            if same && mine { Position::At(cursor.last) } else { Position::Lost(ResetReason::Principal) };
+        (watches && same, at)
     }
 
     /// After the answer: what waited for it, and from then on what happens.
@@ -193,12 +217,13 @@ impl Session {
         for conversation_id in opened.removed {
             self.conn.push("conversation_removed", ConversationRemoved { view: View::Mine, conversation_id });
         }
-        for home in &opened.joined {
+        for (home, _) in &opened.joined {
             self.app.hub.go(*home, audience, self.conn.id).await;
         }
         if let Some(hold) = &self.hold {
-            let joined = opened.joined.iter().map(|home| home.conversation).collect();
-            hold.attach(self.conn.clone(), joined).await;
+            let follows =
+                opened.joined.into_iter().filter_map(|(home, gate)| Some((home.conversation, gate?)));
+            hold.attach(self.conn.clone(), self.who.sender(), follows.collect()).await;
         }
     }
 

@@ -1,10 +1,11 @@
 //! A hand at the router's desk: writes what the router would, by the same rules of the log.
 
 use bus_schema::{
-    AgentId, Author, Body, CommandId, ConversationId, Event, EventId, Lane, Subject, Visibility,
+    AgentId, Author, Body, CommandId, ConversationId, Event, EventId, GroupId, Lane, Subject, Visibility,
     command::{Answer, Command, CommandRequest, Outcome},
-    event::{AgentLoad, Assigned, Closed},
-    state::{AgentState, CloseReason, Held, LifeState, RoutingStatus, ThreadStatus},
+    event::{AgentLoad, Assigned, Closed, Joined, Place, Transferred},
+    protocol::{ConversationView, ThreadView},
+    state::{AgentState, CloseReason, Held, LifeState, Priority, RoutingStatus, ThreadStatus},
     subject::{self, ConversationSubjects},
 };
 use futures::StreamExt as _;
@@ -81,6 +82,60 @@ impl World {
         self.log.publish_batch(writes).await.unwrap();
     }
 
+    /// Gives the open thread another group and no agent, and lists who takes part.
+    pub async fn hand_on(&self, conversation: ConversationId, group: GroupId, participants: Vec<AgentId>) {
+        let life = chat::life(&self.log, self.home(conversation)).await.unwrap().unwrap();
+        let from = Place { agent_id: life.state.assignee_id, group_id: life.state.group_id };
+        let state = LifeState {
+            status: ThreadStatus::Queued,
+            assignee_id: None,
+            group_id: Some(group),
+            participants,
+            started_seq: Some(life.started_seq()),
+            ..life.state.clone()
+        };
+        let to = Place { agent_id: None, group_id: Some(group) };
+        let moved = Body::Transferred(Transferred { from, to, state: state.clone() });
+        let mut writes = vec![self.life_write(conversation, &life, &state, moved)];
+        if let Some(agent) = life.state.assignee_id {
+            let (agent_seq, mut held) = self.agent_state(agent).await;
+            held.conversations.retain(|held| held.conversation_id != conversation);
+            writes.push(self.load_write(agent, agent_seq, held));
+        }
+        self.log.publish_batch(writes).await.unwrap();
+    }
+
+    /// Has agents take part in the open thread, and says what the router would say of it.
+    pub async fn take_part(&self, conversation: ConversationId, participants: Vec<AgentId>) {
+        let life = chat::life(&self.log, self.home(conversation)).await.unwrap().unwrap();
+        let agent_id = *participants.last().expect("somebody joins");
+        let started_seq = Some(life.started_seq());
+        let state = LifeState { participants, started_seq, ..life.state.clone() };
+        let joined = Body::Joined(Joined { agent_id, state: state.clone() });
+        let writes = vec![self.life_write(conversation, &life, &state, joined)];
+        self.log.publish_batch(writes).await.unwrap();
+    }
+
+    /// What the router knows of an open thread.
+    pub async fn view(&self, conversation: ConversationId) -> ConversationView {
+        let state = chat::life(&self.log, self.home(conversation)).await.unwrap().unwrap().state;
+        ConversationView {
+            id: conversation,
+            visitor_id: state.visitor_id,
+            thread: ThreadView {
+                id: state.thread_id,
+                status: state.status,
+                group_id: state.group_id,
+                assignee_id: state.assignee_id,
+                started_at: state.started_at,
+                queue: None,
+                tags: None,
+            },
+            priority: Priority::Normal,
+            participants: state.participants,
+        }
+    }
+
     /// Closes the open thread, whatever is being written meanwhile; gives the sequence of the close.
     pub async fn close(&self, conversation: ConversationId) -> u64 {
         loop {
@@ -120,6 +175,14 @@ impl World {
 
     /// Answers commands as a router would that accepts everything; gives what it was asked.
     pub async fn answer_commands(&self) -> tokio::sync::mpsc::Receiver<(CommandId, Command)> {
+        self.answer_with(|_| None).await
+    }
+
+    /// The same, with answers of the test's own.
+    pub async fn answer_with(
+        &self,
+        own: impl Fn(&CommandRequest) -> Option<Outcome> + Send + 'static,
+    ) -> tokio::sync::mpsc::Receiver<(CommandId, Command)> {
         let subject = subject::commands(self.log.shard(), self.tenant);
         let mut requests = self.bus.client.subscribe(subject).await.unwrap();
         self.bus.client.flush().await.unwrap();
@@ -133,7 +196,8 @@ impl World {
                     Command::PresenceDigest { .. } => Answer::PresenceDiffers { agents: Vec::new() },
                     _ => Answer::Done,
                 };
-                let outcome = serde_json::to_vec(&Outcome::Accepted { answer }).unwrap();
+                let outcome = own(&request).unwrap_or(Outcome::Accepted { answer });
+                let outcome = serde_json::to_vec(&outcome).unwrap();
                 client.publish(message.reply.unwrap(), outcome.into()).await.unwrap();
                 let _ = tell.try_send((request.command_id, request.command));
             }

@@ -14,4 +14,5 @@ mod origins;
 mod races;
 mod resume;
 mod slow;
+mod watch;
 mod world;

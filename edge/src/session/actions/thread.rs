@@ -52,7 +52,8 @@ async fn started(
     let home = start.home;
     let log = session.app.core.log(home.shard).ok_or(ErrorCode::Unavailable)?;
     chat::start(log, &start).await?;
-    let joined = session.app.hub.join(home, Audience::All, &session.conn, session.who.author(), None).await?;
+    let joined =
+        session.app.hub.join(home, Audience::All, &session.conn, session.who.author(), None, None).await?;
     Ok((home, joined.conv.ok_or(ErrorCode::Unavailable)?))
 }
 
