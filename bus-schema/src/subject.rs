@@ -232,6 +232,11 @@ pub fn live_of_shard(shard: Shard) -> String {
     format!("live.v1.{shard}.>")
 }
 
+/// Where the records of all visitors of a shard are republished.
+pub fn live_visitors(shard: Shard) -> String {
+    format!("live.v1.{shard}.*.visitor.*")
+}
+
 /// The subjects whose last message is state: what a router starts from.
 pub fn state_filters(shard: Shard) -> [String; 4] {
     [

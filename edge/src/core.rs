@@ -30,6 +30,12 @@ impl Core {
         self.shards.get(&shard).map(|(_, epoch)| *epoch)
     }
 
+    /// The log that holds a tenant, where it is served here.
+    pub fn log_of(&self, tenant: TenantId) -> Option<Log> {
+        let shard = self.directory.now().tenant(tenant)?.shard;
+        self.log(shard).cloned()
+    }
+
     /// The home of a conversation of a tenant whose shard is served here.
     pub fn home(&self, tenant: TenantId, conversation: ConversationId) -> Option<ConversationSubjects> {
         let shard = self.directory.now().tenant(tenant)?.shard;

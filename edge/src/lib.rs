@@ -9,6 +9,7 @@ mod agents;
 mod app;
 mod clock;
 mod conn;
+mod connections;
 mod core;
 mod cursor;
 mod desk;
@@ -21,6 +22,7 @@ mod limits;
 mod metrics;
 mod session;
 mod socket;
+mod standing;
 mod watch;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -40,11 +42,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     agents::{Agents, Presence},
     app::App,
+    connections::Connections,
     core::Core,
     cursor::CursorSeal,
     directory::{Directory, origin_of_url},
     hub::Hub,
     metrics::Measures,
+    standing::{Following, Revoked},
 };
 
 const CURSOR_PURPOSE: &str = "chatbus cursor v1";
@@ -53,13 +57,14 @@ const CURSOR_PURPOSE: &str = "chatbus cursor v1";
 pub async fn run(ctx: Context) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let _stop_at_the_end = stop.clone().drop_guard();
-    let app = Box::pin(build(&ctx, &stop)).await?;
+    let (app, sessions) = Box::pin(build(&ctx, &stop)).await?;
     watch::start(&ctx, &app);
+    standing::start(&ctx, &app, sessions);
     serve(&ctx, app).await
 }
 
 /// Connects, reads what is needed, and starts everything but the listener.
-async fn build(ctx: &Context, stop: &CancellationToken) -> anyhow::Result<Arc<App>> {
+async fn build(ctx: &Context, stop: &CancellationToken) -> anyhow::Result<(Arc<App>, Following)> {
     let settings = &ctx.settings;
     let signing = SigningKey::load(settings.path(names::VISITOR_KEY_FILE))
         .context("the key that signs visitors' tokens (CHATBUS_VISITOR_KEY_FILE)")?;
@@ -84,6 +89,7 @@ async fn build(ctx: &Context, stop: &CancellationToken) -> anyhow::Result<Arc<Ap
     auth::publish(&bus, auth::Audience::Visitor, &signing).await.context("publish the visitors' key")?;
     let keys = auth::follow(ctx, &bus, settings.opt_path(names::CACHE_DIR)).await?;
     directory::follow(ctx, &core).await?;
+    let (revoked, sessions) = Revoked::read(&bus).await.context("read the ended sessions")?;
     let leases = Kv::open(&bus, stream::LEASES).await?;
     agents::keep_lease(ctx, leases, core.incarnation, stop.clone()).await?;
     let hub = Hub::start(&core, ctx, stop);
@@ -93,7 +99,7 @@ async fn build(ctx: &Context, stop: &CancellationToken) -> anyhow::Result<Arc<Ap
         ended.run_until_cancelled(reporting.run()).await;
         Ok(())
     });
-    Ok(Arc::new(App {
+    let app = Arc::new(App {
         agents: Agents::new(core.clone(), hub.clone(), presence),
         core,
         hub,
@@ -103,9 +109,11 @@ async fn build(ctx: &Context, stop: &CancellationToken) -> anyhow::Result<Arc<Ap
         open_origins: open_origins(ctx),
         shutdown: ctx.shutdown.clone(),
         tasks: ctx.tasks.clone(),
-        connections: app::Connections::default(),
+        connections: Connections::default(),
+        revoked,
         health: ctx.health.clone(),
-    }))
+    });
+    Ok((app, sessions))
 }
 
 fn open_origins(ctx: &Context) -> Vec<String> {

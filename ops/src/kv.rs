@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 
 use crate::{
-    log::{ACK_WAIT, DeliverFrom, Tail, TailError, WriteError, parse_ack},
+    log::{ACK_WAIT, DeliverFrom, Tail, TailError, WriteError, parse_ack, stream_end},
     nats::Bus,
 };
 
@@ -120,6 +120,12 @@ impl Kv {
     pub async fn keys(&self) -> Result<Vec<String>, KvError> {
         let keys = Box::pin(self.store.keys()).await.map_err(|error| self.read(error))?;
         keys.try_collect().await.map_err(|error| self.read(error))
+    }
+
+    /// The revision of the bucket's last change, of any key, as the leader has it.
+    pub async fn last_revision(&self) -> Result<u64, KvError> {
+        let end = stream_end(&self.bus.client, &format!("KV_{}", self.bucket)).await;
+        end.map(|end| end.last).map_err(|error| self.read(error))
     }
 
     /// What matches `pattern` (`>` for all): first everything that is there, then every change, in order.

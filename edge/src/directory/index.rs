@@ -4,10 +4,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use arc_swap::{ArcSwap, Guard};
@@ -16,6 +13,7 @@ use bus_schema::{
     config::{AgentRecord, GroupRecord, Record, TenantRecord, WidgetRecord},
     protocol::Person,
 };
+use tokio::sync::watch;
 
 use super::Origin;
 
@@ -23,8 +21,8 @@ use super::Origin;
 #[derive(Debug, Default)]
 pub struct Directory {
     current: ArcSwap<Index>,
-    /// How often it was replaced.
-    version: AtomicU64,
+    /// Counts the indexes there have been.
+    changes: watch::Sender<u64>,
 }
 
 impl Directory {
@@ -34,12 +32,17 @@ impl Directory {
 
     pub fn set(&self, records: &BTreeMap<String, Record>) {
         self.current.store(Arc::new(Index::new(records)));
-        self.version.fetch_add(1, Ordering::Release);
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Grows with every change, after it can be seen.
     pub fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
+        *self.changes.borrow()
+    }
+
+    /// Wakes whoever must look again when anything changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     hub::Place,
     hub::load::{self, Wish},
     session::{Who, authenticate, page_of},
+    standing,
 };
 
 /// `GET /v1/conversations/{id}`.
@@ -28,7 +29,7 @@ pub async fn get(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Conv>, Problem> {
-    let who = bearer(&app, &headers)?;
+    let who = bearer(&app, &headers).await?;
     let id = conversation_id(&id)?;
     let found = conversation(&app, who, id).await?;
     Ok(Json(found.ok_or(ErrorCode::NotFound)?))
@@ -41,7 +42,7 @@ pub async fn events(
     Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Result<Json<EventPage>, Problem> {
-    let who = bearer(&app, &headers)?;
+    let who = bearer(&app, &headers).await?;
     let mut wanted =
         ListEvents { conversation_id: conversation_id(&id)?, before_seq: None, after_seq: None, limit: None };
     for (name, value) in &query {
@@ -92,12 +93,14 @@ fn conversation_id(text: &str) -> Result<ConversationId, Problem> {
     text.parse().map_err(|_| ErrorCode::NotFound.into())
 }
 
-fn bearer(app: &App, headers: &HeaderMap) -> Result<Who, Problem> {
+/// Whose token the request carries; visitors also by their record.
+async fn bearer(app: &App, headers: &HeaderMap) -> Result<Who, Problem> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = value.and_then(|value| value.split_once(' '));
     let Some((_, token)) = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
         return Err(ErrorBody::new(ErrorCode::Unauthenticated, "send Authorization: Bearer <token>").into());
     };
-    let (who, _) = authenticate(app, token.trim(), &Origin::of(headers)).map_err(|denied| denied.error)?;
-    Ok(who)
+    let known = authenticate(app, token.trim(), &Origin::of(headers)).map_err(|denied| denied.error)?;
+    standing::visitor_record(app, known.owner).await.map_err(|denied| denied.error)?;
+    Ok(known.owner.who)
 }

@@ -1,6 +1,6 @@
 //! The widget's two public calls: its configuration, and a session for its visitor.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -13,7 +13,8 @@ use base64::{
     engine::{GeneralPurpose, GeneralPurposeConfig, general_purpose::URL_SAFE_NO_PAD},
 };
 use bus_schema::{
-    Body, ConversationId, ErrorBody, ErrorCode, TenantId, VisitorId, WidgetId,
+    Body, ConversationId, ErrorBody, ErrorCode, TenantId, Timestamp, VisitorId, WidgetId,
+    close::CloseCode,
     event::Message,
     limits::{Limits, VISITOR_KEY_BYTES},
     protocol::{VisitorView, WidgetSession, WidgetSessionAnswer},
@@ -31,6 +32,7 @@ use crate::{
     clock,
     directory::Origin,
     session::{Who, body},
+    standing,
 };
 
 /// With or without padding, and nothing but the alphabet.
@@ -68,7 +70,7 @@ pub async fn session(
         }
         None => told(&app, tenant, visitor, &change).await?,
     };
-    refuse_banned(&record)?;
+    refuse_barred(&record)?;
     let grant = VisitorGrant { visitor, tenant, widget };
     let minted = mint_visitor(&app.signing, grant, clock::now());
     let who = Who::Visitor { tenant, visitor, widget };
@@ -145,7 +147,7 @@ async fn told(
     let home = app.core.home(tenant, ConversationId::NIL).ok_or(ErrorCode::NotFound)?;
     let log = app.core.log(home.shard).ok_or(ErrorCode::Unavailable)?;
     let record = chat::record(log, tenant, visitor).await?;
-    refuse_banned(&record)?;
+    refuse_barred(&record)?;
     let says = change.name.is_some()
         || change.email.is_some()
         || change.custom.is_some()
@@ -157,8 +159,23 @@ async fn told(
     chat::update_visitor(log, tenant, visitor, change, epoch, app.core.incarnation).await
 }
 
-fn refuse_banned(record: &Record) -> Result<(), ErrorBody> {
-    if record.record.is_banned(clock::now()) { Err(ErrorCode::Banned.into()) } else { Ok(()) }
+/// Whether a token that is made now would count.
+fn refuse_barred(record: &Record) -> Result<(), ErrorBody> {
+    let now = clock::now();
+    match standing::barred_by(&record.record, token_time(now), now) {
+        None => Ok(()),
+        Some(CloseCode::Banned) => Err(ErrorCode::Banned.into()),
+        // Tokens count seconds: the next second's is younger than the erasure.
+        Some(_) => {
+            let error = ErrorBody::new(ErrorCode::Unavailable, "the visitor is being erased");
+            Err(error.after(Duration::from_secs(1)))
+        }
+    }
+}
+
+/// When a token that is made at `now` says that it was made.
+fn token_time(now: Timestamp) -> Timestamp {
+    Timestamp::from_millis(now.millis() - now.millis().rem_euclid(1_000))
 }
 
 #[derive(Serialize)]

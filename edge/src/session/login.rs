@@ -20,15 +20,16 @@ use tokio::sync::Mutex;
 
 use super::{
     request,
-    who::{Denied, Who, authenticate},
+    who::{Denied, Known, Who, authenticate},
 };
 use crate::{
     agents::Hold,
     app::App,
-    clock,
     conn::{Conn, Reply},
+    connections::Owner,
     directory::Origin,
     hub::{Gate, Joined, Position},
+    standing,
 };
 
 /// How long a login waits for the log to say what the agent holds.
@@ -67,7 +68,7 @@ pub async fn login(
             return Ok(None);
         }
     };
-    let (who, end) = match authenticate(app, &login.token, origin) {
+    let Known { owner, ends } = match authenticate(app, &login.token, origin) {
         Ok(known) => known,
         Err(Denied { error, close }) => {
             reply.fail(error);
@@ -78,17 +79,19 @@ pub async fn login(
         app: app.clone(),
         conn: conn.clone(),
         origin: origin.clone(),
-        who,
+        who: owner.who,
         snapshots: Mutex::new(()),
         events: limiter(app),
         hold: None,
     };
-    match session.open(&login, end).await {
+    // Before it is asked whether the person may be here: what bars them later finds the connection.
+    app.connections.claim(conn, owner);
+    match session.open(&login, owner, ends).await {
         Ok(opened) => {
             let session = Arc::new(session);
             session.count(1.0);
-            app.claim(who.tenant(), who.author(), conn);
-            conn.set_token_end(end);
+            app.evict(owner.who);
+            conn.set_token_end(ends);
             reply.ok(&opened.answer);
             session.follow(opened).await;
             session.set_status(login.status);
@@ -134,11 +137,16 @@ struct Opened {
 }
 
 impl Session {
-    async fn open(&mut self, login: &Login, end: Timestamp) -> Result<Opened, (ErrorBody, CloseCode)> {
+    async fn open(
+        &mut self,
+        login: &Login,
+        owner: Owner,
+        ends: Timestamp,
+    ) -> Result<Opened, (ErrorBody, CloseCode)> {
         let unverified = |error: ErrorBody| (error, CloseCode::Unverified);
         let (profile, own, session_id) = match self.who {
             Who::Visitor { tenant, visitor, .. } => {
-                let profile = self.visitor_profile().await?;
+                let profile = self.visitor_profile(owner).await?;
                 (profile, vec![ConversationId::of(tenant, visitor)], SessionId::from_uuid(visitor.uuid()))
             }
             Who::Staff { tenant, agent, session, .. } => {
@@ -175,7 +183,7 @@ impl Session {
         let open: Vec<_> = conversations.iter().map(|conv| conv.id).collect();
         let named = login.resume.iter().map(|resume| resume.conversation_id);
         let removed = named.filter(|id| !open.contains(id)).collect();
-        let answer = LoginAnswer { profile, session_id, token_expires_at: end, conversations, people };
+        let answer = LoginAnswer { profile, session_id, token_expires_at: ends, conversations, people };
         Ok(Opened { answer, joined, removed })
     }
 
@@ -227,26 +235,13 @@ impl Session {
         }
     }
 
-    async fn visitor_profile(&self) -> Result<Profile, (ErrorBody, CloseCode)> {
-        let Who::Visitor { tenant, visitor, .. } = self.who else {
-            return Err((ErrorCode::Internal.into(), CloseCode::Unverified));
-        };
-        let log =
-            self.app.core.home(tenant, ConversationId::NIL).and_then(|home| self.app.core.log(home.shard));
-        let Some(log) = log else { return Err((ErrorCode::Unavailable.into(), CloseCode::Unverified)) };
-        let found = ops::chat::record(log, tenant, visitor).await;
-        let record = found.map_err(|error| (error, CloseCode::Unverified))?.record;
-        if record.is_banned(clock::now()) {
-            return Err((ErrorCode::Banned.into(), CloseCode::Banned));
-        }
-        if record.erased_at.is_some() {
-            let error = ErrorBody::new(ErrorCode::Unauthenticated, "the visitor was erased");
-            return Err((error, CloseCode::TokenInvalid));
-        }
+    async fn visitor_profile(&self, owner: Owner) -> Result<Profile, (ErrorBody, CloseCode)> {
+        let found = standing::visitor_record(&self.app, owner).await;
+        let name = found.map_err(|denied| (denied.error, denied.close))?.and_then(|found| found.record.name);
         Ok(Profile {
             kind: AuthorType::Visitor,
-            id: visitor.uuid(),
-            name: record.name,
+            id: owner.who.author().id,
+            name,
             role: None,
             status: None,
             capacity: None,
@@ -302,14 +297,6 @@ impl Session {
         let request = ops::chat::command(self.who.actor(), command);
         let wait = Duration::from_millis(COMMAND_WAIT_MS);
         ops::chat::ask(&self.app.core.bus, home.shard, tenant, &request, wait).await
-    }
-
-    /// The agent was removed since the login. Pings ask as well, so a socket that only listens ends soon.
-    pub fn is_revoked(&self) -> bool {
-        match self.who {
-            Who::Staff { tenant, agent, .. } => self.app.core.directory.now().is_deleted_agent(tenant, agent),
-            Who::Visitor { .. } => false,
-        }
     }
 
     fn count(&self, change: f64) {

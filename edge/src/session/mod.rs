@@ -12,4 +12,4 @@ pub use actions::page_of;
 pub use login::Session;
 pub use reader::{Opening, serve};
 pub use request::{body, payload};
-pub use who::{Who, authenticate};
+pub use who::{Denied, Known, Who, authenticate};

@@ -76,13 +76,12 @@ pub async fn serve(app: Arc<App>, opening: Opening) {
         conn.outbox.close(code);
     }
     conn.leave();
-    let person = reader.session.as_ref().map(|session| (session.who.tenant(), session.who.author()));
     if let Some(session) = reader.session.take() {
         session.end().await;
     } else if code.is_some() {
         app.core.measures.refused(Refused::Protocol);
     }
-    app.release(&conn, person);
+    app.connections.release(&conn);
     app.core.measures.closed(conn.outbox.closed());
     app.core.measures.lifetime.record(began.elapsed());
     // With a close frame on its way, the client has a moment to take it.
@@ -157,6 +156,10 @@ impl Reader {
                 Ok(Some(Err(error))) => return code_of(&error),
                 Ok(Some(Ok(frame))) => frame,
             };
+            // Whatever it says after it was closed is not heard.
+            if outbox.is_ended() {
+                return None;
+            }
             measures.frames_in.increment(1);
             measures.bytes_in.increment(frame.payload.len() as u64);
             match frame.opcode {
@@ -215,10 +218,6 @@ impl Reader {
             (None, Action::Ping) => reply.ok(&serde_json::json!({})),
             (None, Action::Login) => return self.on_login(reply, asked.payload).await,
             (None, _) => reply.fail(ErrorBody::new(bus_schema::ErrorCode::Unauthenticated, "log in first")),
-            (Some(session), _) if session.is_revoked() => {
-                reply.fail(ErrorBody::new(bus_schema::ErrorCode::Unauthenticated, "the agent was removed"));
-                return Some(CloseCode::Revoked);
-            }
             (Some(_), Action::Ping) => reply.ok(&serde_json::json!({})),
             (Some(_), Action::Login) => {
                 reply.fail(ErrorBody::new(bus_schema::ErrorCode::Conflict, "already logged in"));

@@ -10,7 +10,7 @@ use bus_schema::{
 };
 use ops::auth::{TokenError, verify_staff, verify_visitor};
 
-use crate::{app::App, clock, directory::Origin, hub::Sender};
+use crate::{app::App, clock, connections::Owner, directory::Origin, hub::Sender, standing};
 
 /// A person with a valid token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +27,12 @@ pub struct Denied {
 }
 
 impl Denied {
+    pub const fn of(error: ErrorBody, close: CloseCode) -> Self {
+        Self { error, close }
+    }
+
     fn new(code: ErrorCode, message: impl Into<String>, close: CloseCode) -> Self {
-        Self { error: ErrorBody::new(code, message), close }
+        Self::of(ErrorBody::new(code, message), close)
     }
 
     fn token(reason: &str) -> Self {
@@ -52,6 +56,11 @@ impl Who {
             Who::Visitor { visitor, .. } => Author::visitor(visitor),
             Who::Staff { agent, .. } => Author::agent(agent),
         }
+    }
+
+    /// Who it is, whatever the token or widget.
+    pub const fn person(self) -> (TenantId, Author) {
+        (self.tenant(), self.author())
     }
 
     pub const fn role(self) -> Option<Role> {
@@ -93,29 +102,34 @@ impl Who {
     }
 }
 
-/// Reads a token, and checks that the page it is used from is on its widget's or tenant's list.
-pub fn authenticate(app: &App, token: &str, origin: &Origin) -> Result<(Who, Timestamp), Denied> {
+/// What a token proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    pub owner: Owner,
+    pub ends: Timestamp,
+}
+
+/// Reads a token, and checks that the page it is used from is on its widget's or tenant's list. Whether a visitor is
+/// banned or erased is for [`standing::visitor_record`] to say.
+pub fn authenticate(app: &App, token: &str, origin: &Origin) -> Result<Known, Denied> {
     let now = clock::now();
     let index = app.core.directory.now();
     let seconds =
         |exp: u64| Timestamp::from_millis(i64::try_from(exp.saturating_mul(1000)).unwrap_or(i64::MAX));
     let staff = verify_staff(&app.keys, token, now);
-    let (who, end, listed) = match staff {
+    let (who, issued, ends, listed) = match staff {
         Ok(claims) => {
             let tenant = index.tenant(claims.tid).ok_or_else(|| Denied::token("no such tenant"))?;
-            if index.is_deleted_agent(claims.tid, claims.sub) {
-                return Err(Denied::token("the agent was removed"));
-            }
             let who =
                 Who::Staff { tenant: claims.tid, agent: claims.sub, role: claims.role, session: claims.sid };
-            (who, seconds(claims.exp), origin.is_in(&tenant.console_origins))
+            (who, seconds(claims.iat), seconds(claims.exp), origin.is_in(&tenant.console_origins))
         }
         Err(not_staff) => {
             let claims = verify_visitor(&app.keys, token, now).map_err(|error| denied(not_staff, error))?;
             let widget =
                 index.widget(claims.tid, claims.wid).ok_or_else(|| Denied::token("no such widget"))?;
             let who = Who::Visitor { tenant: claims.tid, visitor: claims.sub, widget: claims.wid };
-            (who, seconds(claims.exp), origin.is_in(&widget.allowed_origins))
+            (who, seconds(claims.iat), seconds(claims.exp), origin.is_in(&widget.allowed_origins))
         }
     };
     if !listed && !origin.is_in(&app.open_origins) {
@@ -125,7 +139,16 @@ pub fn authenticate(app: &App, token: &str, origin: &Origin) -> Result<(Who, Tim
     if app.core.home(who.tenant(), ConversationId::NIL).is_none() {
         return Err(Denied::token("its tenant is served elsewhere"));
     }
-    Ok((who, end))
+    if let Who::Staff { .. } = who
+        && !app.revoked.is_vouched()
+    {
+        let message = "whether the session was ended cannot be verified now";
+        return Err(Denied::new(ErrorCode::Unavailable, message, CloseCode::Unverified));
+    }
+    if let Some(code) = standing::barred(app, who) {
+        return Err(Denied::new(ErrorCode::Unauthenticated, "the session was ended", code));
+    }
+    Ok(Known { owner: Owner { who, issued }, ends })
 }
 
 fn denied(as_staff: TokenError, as_visitor: TokenError) -> Denied {

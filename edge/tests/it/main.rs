@@ -14,5 +14,6 @@ mod origins;
 mod races;
 mod resume;
 mod slow;
+mod standing;
 mod watch;
 mod world;

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use async_nats::{HeaderMap, RequestErrorKind};
+use async_nats::{Client, HeaderMap, RequestErrorKind};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bus_schema::{Epoch, Timestamp, stream::EPOCH_KEY};
 use bytes::Bytes;
@@ -118,20 +118,7 @@ impl Log {
 
     /// Where the log begins and ends now.
     pub async fn end(&self) -> Result<StreamEnd, ReadError> {
-        let subject = format!("$JS.API.STREAM.INFO.{}", self.shared.stream);
-        let answer: InfoAnswer = parse(&self.ask(&subject, Bytes::new()).await?)?;
-        if let Some(error) = answer.error {
-            return Err(ReadError::Refused { code: error.err_code, text: error.description });
-        }
-        let (state, config) = answer.state.zip(answer.config).ok_or(ReadError::Malformed)?;
-        Ok(StreamEnd {
-            first: state.first_seq,
-            last: state.last_seq,
-            bytes: state.bytes,
-            bytes_max: u64::try_from(config.max_bytes).ok().filter(|max| *max > 0),
-            replicas: config.num_replicas,
-            metadata: config.metadata,
-        })
+        stream_end(&self.shared.bus.client, &self.shared.stream).await
     }
 
     /// Which log this is: drawn when its stream was created, so that a log made again is another one.
@@ -142,7 +129,7 @@ impl Log {
 
     async fn get(&self, question: &Question<'_>) -> Result<Option<StoredMsg>, ReadError> {
         let payload = serde_json::to_vec(question).map_err(|_| ReadError::Malformed)?;
-        let bytes = self.ask(&self.shared.leader_get, payload.into()).await?;
+        let bytes = ask(&self.shared.bus.client, &self.shared.leader_get, payload.into()).await?;
         let answer: Answer<'_> = serde_json::from_slice(&bytes).map_err(|_| ReadError::Malformed)?;
         match (answer.message, answer.error) {
             (Some(raw), None) => raw.read().map(Some).ok_or(ReadError::Malformed),
@@ -153,14 +140,32 @@ impl Log {
             (None, None) => Err(ReadError::Malformed),
         }
     }
+}
 
-    async fn ask(&self, subject: &str, payload: Bytes) -> Result<Bytes, ReadError> {
-        let request = async_nats::Request::new().payload(payload).timeout(Some(READ_WAIT));
-        match self.shared.bus.client.send_request(subject.to_owned(), request).await {
-            Ok(answer) => Ok(answer.payload),
-            Err(error) if error.kind() == RequestErrorKind::TimedOut => Err(ReadError::TimedOut),
-            Err(_) => Err(ReadError::Unavailable),
-        }
+/// Where any stream begins and ends now.
+pub(crate) async fn stream_end(client: &Client, stream: &str) -> Result<StreamEnd, ReadError> {
+    let subject = format!("$JS.API.STREAM.INFO.{stream}");
+    let answer: InfoAnswer = parse(&ask(client, &subject, Bytes::new()).await?)?;
+    if let Some(error) = answer.error {
+        return Err(ReadError::Refused { code: error.err_code, text: error.description });
+    }
+    let (state, config) = answer.state.zip(answer.config).ok_or(ReadError::Malformed)?;
+    Ok(StreamEnd {
+        first: state.first_seq,
+        last: state.last_seq,
+        bytes: state.bytes,
+        bytes_max: u64::try_from(config.max_bytes).ok().filter(|max| *max > 0),
+        replicas: config.num_replicas,
+        metadata: config.metadata,
+    })
+}
+
+async fn ask(client: &Client, subject: &str, payload: Bytes) -> Result<Bytes, ReadError> {
+    let request = async_nats::Request::new().payload(payload).timeout(Some(READ_WAIT));
+    match client.send_request(subject.to_owned(), request).await {
+        Ok(answer) => Ok(answer.payload),
+        Err(error) if error.kind() == RequestErrorKind::TimedOut => Err(ReadError::TimedOut),
+        Err(_) => Err(ReadError::Unavailable),
     }
 }
 

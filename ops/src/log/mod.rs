@@ -15,6 +15,7 @@ mod write;
 
 pub(crate) use ack::parse as parse_ack;
 pub use leader::StreamEnd;
+pub(crate) use leader::stream_end;
 pub use live::{LiveMsg, into_live, live};
 pub use read::ReadError;
 pub use stored::StoredMsg;

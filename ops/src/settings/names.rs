@@ -42,4 +42,5 @@ pub const SMTP_URL: &str = "SMTP_URL";
 pub const STAFF_KEY_FILE: &str = "STAFF_KEY_FILE";
 pub const STREAM_BYTES_MAX: &str = "STREAM_BYTES_MAX";
 pub const TRUSTED_PROXIES: &str = "TRUSTED_PROXIES";
+pub const UNVERIFIED_MS: &str = "UNVERIFIED_MS";
 pub const VISITOR_KEY_FILE: &str = "VISITOR_KEY_FILE";

@@ -2,11 +2,16 @@
 //!
 //! Invariant: pure; looks at everything and lists all of it.
 
+use std::time::Duration;
+
 use super::{
     Problem, Settings, Source, names,
     table::{self, Setting},
     value::{Kind, Value},
 };
+
+/// An ended session is closed within this time, also while the bus is away.
+const UNVERIFIED_MAX: Duration = Duration::from_secs(60);
 
 /// What is unsafe in production.
 pub fn unsafe_settings(settings: &Settings) -> Vec<Problem> {
@@ -51,6 +56,9 @@ fn judge(settings: &Settings, setting: &Setting) -> Option<Problem> {
         }
         (names::SMTP_URL, Value::Secret(url)) if !private && in_the_clear(url, "smtp") => {
             problem("use smtps://, or say CHATBUS_PRIVATE_NETWORK=true")
+        }
+        (names::UNVERIFIED_MS, Value::Millis(longest)) if *longest > UNVERIFIED_MAX => {
+            problem("60000 at most: an ended session must not outlive its end by more")
         }
         (names::DATABASE_URL, Value::Secret(url)) if guessable_password(url) => {
             problem("its password is missing or one that everybody tries first")
@@ -147,6 +155,7 @@ mod tests {
             (Service::Edge, names::CORS_ORIGINS, "*"),
             (Service::Edge, names::TRUSTED_PROXIES, "10.0.0.0/8,0.0.0.0/0"),
             (Service::Edge, names::LIMIT_MESSAGE_BYTES, "0"),
+            (Service::Edge, names::UNVERIFIED_MS, "60001"),
             (Service::AdminApi, names::DATABASE_URL, "postgres://postgres:postgres@db/x"),
             (Service::AdminApi, names::DATABASE_URL, "postgres://me@db/x"),
             (Service::AdminApi, names::SMTP_URL, "smtp://mail.example"),

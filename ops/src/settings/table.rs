@@ -159,6 +159,8 @@ pub const SETTINGS: &[Setting] = &[
         "Ed25519 private key (PEM, mode 0600) that signs staff tokens.").decide(),
     setting(KEYS, names::VISITOR_KEY_FILE, Kind::Path, Default::Is(".chatbus/keys/visitor.pem"), EDGE,
         "Ed25519 private key (PEM, mode 0600) that signs visitor tokens; the same for all edges.").decide(),
+    setting(KEYS, names::UNVERIFIED_MS, Kind::Millis, Default::Is("60000"), EDGE,
+        "How long staff stay connected while an edge cannot read which sessions were ended; then it sends them away."),
     setting(KEYS, names::CACHE_DIR, Kind::Path, Default::None, EDGE,
         "Where an edge keeps the public keys, so that it starts while admin-api is away."),
     setting(LIMITS, names::LIMIT_TEXT_BYTES, Kind::Int(0, NO_END), Default::Is("16384"), HTTP,

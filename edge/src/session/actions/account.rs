@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     conn::Reply,
-    session::{Who, authenticate, login::Session, request},
+    session::{Known, Who, authenticate, login::Session, request},
     socket::Outgoing,
 };
 
@@ -21,9 +21,11 @@ pub fn refresh_token(session: &Session, reply: Reply, payload: Option<&RawValue>
         Err(error) => return reply.fail(error),
     };
     match authenticate(&session.app, &wanted.token, &session.origin) {
-        Ok((who, end)) if same_person(who, session.who) => {
-            session.conn.set_token_end(end);
-            reply.ok(&Refreshed { token_expires_at: end });
+        Ok(Known { owner, ends }) if same_person(owner.who, session.who) => {
+            // From now on it is the new token's session whose end ends the connection.
+            session.app.connections.claim(&session.conn, owner);
+            session.conn.set_token_end(ends);
+            reply.ok(&Refreshed { token_expires_at: ends });
         }
         Ok(_) => reply.fail(ErrorBody::new(ErrorCode::Forbidden, "the token is another person's")),
         Err(denied) => reply.fail(denied.error),
