@@ -137,8 +137,9 @@ async fn serve(ctx: &Context, app: Arc<App>) -> anyhow::Result<()> {
         }
     });
     let shutdown = ctx.shutdown.clone();
-    let serving = axum::serve(listener, http::router(app.clone()))
-        .with_graceful_shutdown(async move { shutdown.cancelled().await });
+    let routes = http::router(app.clone(), http::web::router(&ctx.settings));
+    let serving =
+        axum::serve(listener, routes).with_graceful_shutdown(async move { shutdown.cancelled().await });
     let grace = ctx.settings.millis(names::GRACE_MS);
     let leaving = async {
         ctx.shutdown.cancelled().await;

@@ -5,6 +5,7 @@ mod cors;
 mod problem;
 pub mod profile;
 mod upgrade;
+pub mod web;
 mod widget;
 
 use std::sync::Arc;
@@ -30,7 +31,8 @@ pub use problem::Problem;
 const BODY_BYTES_MAX: usize = 64 * 1024;
 const REQUEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
 
-pub fn router(app: Arc<App>) -> Router {
+/// `web`: scripts and pages.
+pub fn router(app: Arc<App>, web: Router<Arc<App>>) -> Router {
     let calls = Router::new()
         .route("/v1/widget/session", post(widget::session))
         .route("/v1/widget/config/{widget_key}", get(widget::config))
@@ -42,6 +44,7 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_TIMEOUT));
     Router::new()
         .merge(calls)
+        .merge(web)
         .route("/v1/ws", get(upgrade::upgrade))
         .route("/healthz", get(healthz))
         .fallback(not_found)
