@@ -8,6 +8,7 @@ use super::layout::Layout;
 use super::plan::{Plan, Wiring};
 use super::seed::{Demo, Seeded};
 use crate::service::Service;
+use crate::settings::table::PREFIX;
 use crate::tools::out;
 
 /// The values of `up.env`, but for the process ids.
@@ -37,7 +38,36 @@ pub fn values(plan: &Plan, wiring: &Wiring, demo: &Demo, seeded: &Seeded) -> Val
             keys::bus_seed(&wiring.keys, Service::Ops).to_string_lossy().into_owned(),
         ));
     }
-    values.into_iter().map(|(name, value)| (format!("CHATBUS_{name}"), value)).collect()
+    values.into_iter().map(|(name, value)| (format!("{PREFIX}{name}"), value)).collect()
+}
+
+fn find<'a>(values: &'a Values, name: &str) -> &'a str {
+    values.iter().find(|(known, _)| known.strip_prefix(PREFIX) == Some(name)).map_or("", |(_, value)| value)
+}
+
+/// The address of the demo's page. What follows its `#` stays in the browser.
+fn demo(values: &Values) -> String {
+    let value = |name| find(values, name);
+    let (first, others) = value("EDGE_URLS").split_once(',').unwrap_or((value("EDGE_URLS"), ""));
+    let pairs = [
+        ("widget", value("WIDGET_KEY")),
+        ("edges", others),
+        ("admin", value("ADMIN_URL")),
+        ("email", value("AGENT_EMAIL")),
+        ("password", value("AGENT_PASSWORD")),
+    ];
+    let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
+    let fragment: Vec<_> = pairs.map(|(name, value)| format!("{name}={}", escape(value))).collect();
+    format!("{first}/demo#{}", fragment.join("&"))
+}
+
+/// As `URLSearchParams` reads it back; what URLs hold without harm stays legible.
+fn escape(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~:/,@".contains(&byte);
+    value
+        .bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// The banner, or the same as JSON.
@@ -46,18 +76,17 @@ pub fn text(values: &Values, layout: &Layout, json: bool) -> anyhow::Result<Stri
         let values: std::collections::BTreeMap<_, _> = values.iter().cloned().collect();
         return Ok(serde_json::to_string(&values)?);
     }
-    let value = |name: &str| {
-        let name = format!("CHATBUS_{name}");
-        values.iter().find(|(n, _)| *n == name).map_or("", |(_, value)| value)
-    };
+    let value = |name| find(values, name);
     let admin = value("ADMIN_URL");
     Ok(format!(
         "\n{title}\n\
+         \n  demo       {demo}\n\
          \n  edges      {edges}\n  admin API  {admin}   docs {admin}/docs\n\
          \n  admin      {admin_email} / {admin_password}\n  agent      {agent_email} / {agent_password}\n\
          \n  widget key {widget}\n  NATS       {nats}\n  Postgres   {postgres}\n  logs       {logs}\n\
          \n  ops env --data {dir} prints all of it. Ctrl-C stops everything.\n",
         title = out::bold("Chatbus is up"),
+        demo = demo(values),
         edges = value("EDGE_URLS").replace(',', " "),
         admin_email = value("ADMIN_EMAIL"),
         admin_password = value("ADMIN_PASSWORD"),
@@ -69,4 +98,26 @@ pub fn text(values: &Values, layout: &Layout, json: bool) -> anyhow::Result<Stri
         logs = layout.logs().display(),
         dir = layout.dir().display(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demos_address_names_all_that_its_page_asks_for() {
+        let values = [
+            ("CHATBUS_EDGE_URLS", "http://127.0.0.1:7700,http://127.0.0.1:7710,http://127.0.0.1:7720"),
+            ("CHATBUS_ADMIN_URL", "http://127.0.0.1:7701"),
+            ("CHATBUS_WIDGET_KEY", "wk_1"),
+            ("CHATBUS_AGENT_EMAIL", "agent@livechat.com"),
+            ("CHATBUS_AGENT_PASSWORD", "a&b=c d"),
+        ];
+        let values = values.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!(
+            demo(&values),
+            "http://127.0.0.1:7700/demo#widget=wk_1&edges=http://127.0.0.1:7710,http://127.0.0.1:7720\
+             &admin=http://127.0.0.1:7701&email=agent@livechat.com&password=a%26b%3Dc%20d"
+        );
+    }
 }

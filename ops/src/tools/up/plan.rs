@@ -111,6 +111,11 @@ impl Plan {
         self.of(service).filter_map(|instance| instance.public).map(http).collect()
     }
 
+    /// The origins of pages that a service's processes serve, by either name of this machine.
+    pub fn origins(&self, service: Service) -> Vec<String> {
+        self.urls(service).into_iter().flat_map(|url| [url.replace("127.0.0.1", "localhost"), url]).collect()
+    }
+
     /// The URLs of its operations listeners.
     pub fn operations_urls(&self, service: Service) -> Vec<String> {
         self.of(service).map(|instance| http(instance.operations)).collect()
@@ -129,6 +134,8 @@ impl Plan {
             let edge = if instance.service == Service::Edge { public } else { edge };
             pairs.push((names::PUBLIC_WS_URL, format!("ws://{}/v1/ws", ports::loopback(edge))));
             pairs.extend(self.urls(Service::AdminApi).into_iter().map(|url| (names::CONSOLE_URL, url)));
+            // The demo's page comes from an edge, and talks to all of them and to admin-api.
+            pairs.push((names::CORS_ORIGINS, self.origins(Service::Edge).join(",")));
         }
         match instance.service {
             Service::Edge => {

@@ -115,8 +115,7 @@ async fn widget(http: &Http, plan: &Plan, group: &str) -> anyhow::Result<String>
 }
 
 fn origins(plan: &Plan) -> Vec<String> {
-    let urls = plan.urls(Service::Edge).into_iter().chain(plan.urls(Service::AdminApi));
-    urls.flat_map(|url| [url.replace("127.0.0.1", "localhost"), url]).collect()
+    [Service::Edge, Service::AdminApi].into_iter().flat_map(|service| plan.origins(service)).collect()
 }
 
 /// The first entry of a list whose `field` is `value`.
