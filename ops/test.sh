@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 # shellcheck source=ops/prepare.sh
 . ops/prepare.sh
 need_fetcher
+need_node
+need_browser
 
 if [ "${1:-}" = --long ]; then
     shift
@@ -22,12 +24,15 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 {
     code=0
+    node --test edge/web/test/*.test.js || code=$?
     cargo test --workspace --no-fail-fast "$@" || code=$?
     echo "$code" >"$log.code"
 } 2>&1 | tee "$log"
 
 awk '
     /^test result:/ { runs++; passed += $4; failed += $6; ignored += $8 }
+    /^(#|ℹ) pass / { runs++; passed += $3 }
+    /^(#|ℹ) fail / { failed += $3 }
     END { printf "total: %d passed; %d failed; %d ignored; %d test programs\n", passed, failed, ignored, runs }
 ' "$log"
 exit "$(cat "$log.code")"

@@ -81,7 +81,7 @@ async fn freeze_postgres(world: &World, away: Duration) {
     all().for_each(|pid| signal(pid, libc::SIGCONT));
 }
 
-fn signal(pid: u32, signal: i32) {
+pub fn signal(pid: u32, signal: i32) {
     let done =
         std::process::Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().unwrap();
     assert!(done.success(), "kill -{signal} {pid}");

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 #![allow(clippy::print_stdout, reason = "seeds and counts are what a failed run is repeated and judged by")]
 
+mod browser;
+mod demo_page;
 mod faults;
 mod life;
 mod races;
