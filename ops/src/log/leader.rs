@@ -2,17 +2,25 @@
 //!
 //! Invariant: none of these is answered by a replica that may lag.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use async_nats::{Client, HeaderMap, RequestErrorKind};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bus_schema::{Epoch, Timestamp, stream::EPOCH_KEY};
 use bytes::Bytes;
+use rand::random_range;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::time::sleep;
 
 use super::{Log, READ_WAIT, ReadError, StoredMsg, ack::ApiError};
 
 const NO_MESSAGE_FOUND: u64 = 10037;
+/// The stream has no leader at the moment, or the server asked has not heard of the new one.
+const NO_LEADER: [u64; 2] = [10008, 10009];
+/// An error without a number, from a server that is still starting or already stopping.
+const NO_NUMBER: u64 = 0;
+/// Tries of one read while the stream has no leader.
+const TRIES: u32 = 3;
 
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -128,15 +136,24 @@ impl Log {
     }
 
     async fn get(&self, question: &Question<'_>) -> Result<Option<StoredMsg>, ReadError> {
-        let payload = serde_json::to_vec(question).map_err(|_| ReadError::Malformed)?;
-        let bytes = ask(&self.shared.bus.client, &self.shared.leader_get, payload.into()).await?;
+        let payload = Bytes::from(serde_json::to_vec(question).map_err(|_| ReadError::Malformed)?);
+        for _ in 1..TRIES {
+            match self.try_get(payload.clone()).await {
+                // An election takes a moment; the question is harmless to repeat.
+                Err(ReadError::Unavailable) => sleep(Duration::from_millis(random_range(20..100))).await,
+                done => return done,
+            }
+        }
+        self.try_get(payload).await
+    }
+
+    async fn try_get(&self, payload: Bytes) -> Result<Option<StoredMsg>, ReadError> {
+        let bytes = ask(&self.shared.bus.client, &self.shared.leader_get, payload).await?;
         let answer: Answer<'_> = serde_json::from_slice(&bytes).map_err(|_| ReadError::Malformed)?;
         match (answer.message, answer.error) {
             (Some(raw), None) => raw.read().map(Some).ok_or(ReadError::Malformed),
             (_, Some(error)) if error.err_code == NO_MESSAGE_FOUND => Ok(None),
-            (_, Some(error)) => {
-                Err(ReadError::Refused { code: error.err_code, text: error.description.into_owned() })
-            }
+            (_, Some(error)) => Err(refused(error.err_code, error.description.into_owned())),
             (None, None) => Err(ReadError::Malformed),
         }
     }
@@ -147,7 +164,7 @@ pub(crate) async fn stream_end(client: &Client, stream: &str) -> Result<StreamEn
     let subject = format!("$JS.API.STREAM.INFO.{stream}");
     let answer: InfoAnswer = parse(&ask(client, &subject, Bytes::new()).await?)?;
     if let Some(error) = answer.error {
-        return Err(ReadError::Refused { code: error.err_code, text: error.description });
+        return Err(refused(error.err_code, error.description));
     }
     let (state, config) = answer.state.zip(answer.config).ok_or(ReadError::Malformed)?;
     Ok(StreamEnd {
@@ -166,6 +183,14 @@ async fn ask(client: &Client, subject: &str, payload: Bytes) -> Result<Bytes, Re
         Ok(answer) => Ok(answer.payload),
         Err(error) if error.kind() == RequestErrorKind::TimedOut => Err(ReadError::TimedOut),
         Err(_) => Err(ReadError::Unavailable),
+    }
+}
+
+fn refused(code: u64, text: String) -> ReadError {
+    match code {
+        NO_NUMBER => ReadError::Unavailable,
+        code if NO_LEADER.contains(&code) => ReadError::Unavailable,
+        code => ReadError::Refused { code, text },
     }
 }
 
@@ -198,6 +223,14 @@ fn headers(block: &[u8]) -> Option<HeaderMap> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_without_a_leader_is_unavailable_and_not_broken() {
+        for code in [0, 10008, 10009] {
+            assert_eq!(refused(code, String::new()), ReadError::Unavailable);
+        }
+        assert!(matches!(refused(10059, "stream not found".into()), ReadError::Refused { code: 10059, .. }));
+    }
 
     #[test]
     fn stored_headers_are_read() {

@@ -115,8 +115,9 @@ impl Log {
             let answer = next.ok_or(ReadError::Unavailable)?;
             match answer.status.map(|status| status.as_u16()) {
                 None => {
+                    // One was lost on the way.
                     if chained && !follows(&page.messages, &answer) {
-                        return Err(ReadError::Malformed);
+                        return Err(ReadError::Unavailable);
                     }
                     page.messages.push(StoredMsg::from_direct(answer).ok_or(ReadError::Malformed)?);
                 }
@@ -125,7 +126,7 @@ impl Log {
                     page.pending = number(&headers, PENDING).unwrap_or(0);
                     let last = number(&headers, NATS_LAST_SEQUENCE);
                     if chained && last.is_some() && last != page.messages.last().map(|message| message.seq) {
-                        return Err(ReadError::Malformed);
+                        return Err(ReadError::Unavailable);
                     }
                     return Ok(page);
                 }
