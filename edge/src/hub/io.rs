@@ -27,6 +27,8 @@ pub enum Done {
     },
     Tail {
         place: Place,
+        /// It is one of the worker's looks because of a doubt, which are bounded.
+        counted: bool,
         result: Result<Tail, ErrorBody>,
     },
     Read {
@@ -36,6 +38,8 @@ pub enum Done {
     Loaded {
         place: Place,
         conn: u64,
+        /// Of the member's load, so that one that was given up answers nobody else.
+        load: u64,
         loaded: Box<Loaded>,
     },
     Sent {
@@ -63,8 +67,14 @@ pub async fn open(log: Log, place: Place) -> Done {
     Done::Opened { place, result: opened.await }
 }
 
+/// Where the lanes end, asked because somebody waits for it.
 pub async fn tail(log: Log, place: Place) -> Done {
-    Done::Tail { place, result: chat::tail(&log, place.home, place.audience).await }
+    look(log, place, false).await
+}
+
+/// The same, and whether it counts as one of the worker's looks.
+pub async fn look(log: Log, place: Place, counted: bool) -> Done {
+    Done::Tail { place, counted, result: chat::tail(&log, place.home, place.audience).await }
 }
 
 /// One page of a repair.

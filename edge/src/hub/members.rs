@@ -1,7 +1,7 @@
 //! Who follows a feed: joining at one position, waiting for the snapshot, leaving.
 
 use bus_schema::{
-    Audience, ErrorBody, Lane,
+    Audience, ErrorBody, ErrorCode, Lane,
     close::CloseCode,
     command::View,
     protocol::{CaughtUp, ConversationAvailable, ConversationRemoved, Push, Reset},
@@ -147,7 +147,9 @@ impl Worker {
             }
             return;
         };
-        member.mode = Mode::Held(Held::default());
+        self.loads += 1;
+        let load = self.loads;
+        member.mode = Mode::Held(Held { load, ..Held::default() });
         let wish = Wish { place, life, position, viewer, resume, visitor_online };
         let core = self.core.clone();
         let read = async move {
@@ -155,13 +157,21 @@ impl Worker {
             if let Ok(content) = &mut result {
                 content.conv.cursor = Some(core.cursor(place.home, place.audience, principal, position));
             }
-            Done::Loaded { place, conn: id, loaded: Box::new(Loaded { then, result }) }
+            Done::Loaded { place, conn: id, load, loaded: Box::new(Loaded { then, result }) }
         };
         self.work.push(read.boxed());
     }
 
-    pub(super) fn on_loaded(&mut self, place: Place, conn: u64, loaded: Loaded) {
+    pub(super) fn on_loaded(&mut self, place: Place, conn: u64, load: u64, loaded: Loaded) {
         let Loaded { then, result } = loaded;
+        let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
+        if state.and_then(|state| state.held_by(conn, load)).is_none() {
+            // The connection left meanwhile, and may have come again: another load answers that.
+            if let Then::Hold(done) = then {
+                let _ = done.send(Err(ErrorCode::Unavailable.into()));
+            }
+            return;
+        }
         let content = match result {
             Ok(content) => content,
             Err(error) => return self.cannot_join(place, conn, then, &error),

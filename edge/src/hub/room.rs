@@ -78,6 +78,8 @@ pub enum Mode {
 /// Frames that wait for a snapshot, bounded like an outbox.
 #[derive(Debug, Default)]
 pub struct Held {
+    /// The load that brings the snapshot.
+    pub load: u64,
     /// What a client that resumes gets first; bounded by how it was read.
     pub lead: Vec<Outgoing>,
     pub frames: Vec<Outgoing>,
@@ -132,6 +134,11 @@ impl FeedState {
 
     pub fn member(&mut self, conn: u64) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.conn.id == conn)
+    }
+
+    /// The member that waits for exactly this load.
+    pub fn held_by(&mut self, conn: u64, load: u64) -> Option<&mut Member> {
+        self.member(conn).filter(|member| matches!(&member.mode, Mode::Held(held) if held.load == load))
     }
 
     pub fn is_unused(&self) -> bool {

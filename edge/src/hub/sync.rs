@@ -78,8 +78,8 @@ impl Worker {
         self.settle(place);
     }
 
-    pub(super) fn on_tail(&mut self, place: Place, result: Result<Tail, ErrorBody>) {
-        self.looking = self.looking.saturating_sub(1);
+    pub(super) fn on_tail(&mut self, place: Place, counted: bool, result: Result<Tail, ErrorBody>) {
+        self.looking -= usize::from(counted);
         let Some(state) = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience)) else {
             return self.look_on();
         };
@@ -195,7 +195,7 @@ impl Worker {
             }
             state.syncing = true;
             self.looking += 1;
-            self.work.push(io::tail(log, place).boxed());
+            self.work.push(io::look(log, place, true).boxed());
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct Worker {
     /// Feeds in doubt whose look at the leader waits its turn, and how many look now.
     pub(super) doubtful: VecDeque<Place>,
     pub(super) looking: usize,
+    /// Loads begun so far: each has its number.
+    pub(super) loads: u64,
     /// Where each connection is a member or wants to be.
     pub(super) whereabouts: HashMap<u64, Vec<Place>>,
     /// Of the configuration by which members were let in.
@@ -70,6 +72,7 @@ impl Worker {
             queued: 0,
             doubtful: VecDeque::new(),
             looking: 0,
+            loads: 0,
             whereabouts: HashMap::new(),
             configured: 0,
             asks,
@@ -139,9 +142,9 @@ impl Worker {
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Opened { place, result } => self.on_opened(place, result),
-            Done::Tail { place, result } => self.on_tail(place, result),
+            Done::Tail { place, counted, result } => self.on_tail(place, counted, result),
             Done::Read { place, result } => self.on_read(place, result),
-            Done::Loaded { place, conn, loaded } => self.on_loaded(place, conn, *loaded),
+            Done::Loaded { place, conn, load, loaded } => self.on_loaded(place, conn, load, *loaded),
             Done::Sent { job, result } => self.on_sent(job, result),
             Done::Checked { shard, places, result } => self.on_checked(shard, &places, result),
         }
