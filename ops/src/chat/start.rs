@@ -1,7 +1,8 @@
 //! Starting: the visitor's one open thread, whatever races to open it.
 //!
 //! Invariant: `started` is written with the `life` sequence that was read, in one batch with the visitor's record and
-//! the first event; whoever loses that race finds the winner's thread and sends its first event there, once.
+//! the first event; whoever loses that race finds the winner's thread and sends its first event there, once. A start
+//! that is repeated after its thread was closed finds that thread, and opens no other.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use bus_schema::{
 };
 
 use super::{
-    Draft, Life, ProfileChange, Record, Sent, ask, command, life, record,
+    Draft, Life, ProfileChange, Record, Sent, ask, command, find, life, record,
     retry::{TRIES_MAX, pause},
     send, unwritable, update_visitor,
 };
@@ -57,6 +58,8 @@ pub struct Started {
 
 /// Opens the visitor's thread, or finds the open one.
 pub async fn start(log: &Log, wanted: &Start) -> Result<Started, ErrorBody> {
+    // The same in every try: a thread with this id is this call's, whatever became of the answer to its write.
+    let thread = ThreadId::from_uuid(uuid::Uuid::now_v7());
     let mut tries = 0;
     loop {
         let before = record(log, wanted.home.tenant, wanted.visitor).await?;
@@ -64,12 +67,17 @@ pub async fn start(log: &Log, wanted: &Start) -> Result<Started, ErrorBody> {
             return Err(ErrorCode::Banned.into());
         }
         let current = life(log, wanted.home).await?;
-        if let Some(open) = current.as_ref().filter(|life| life.is_open()) {
-            match join_open(log, wanted, open).await {
+        let found = match &current {
+            Some(open) if open.is_open() => Some((open, join_open(log, wanted, open).await)),
+            Some(over) => carried_out(log, wanted, over, thread).await?.map(|initial| (over, Ok(initial))),
+            None => None,
+        };
+        if let Some((life, initial)) = found {
+            match initial {
                 Ok(initial) => {
-                    let life = open.clone();
+                    let (life, is_new) = (life.clone(), life.state.thread_id == thread);
                     let record = told(log, wanted, before).await?;
-                    return Ok(Started { life, is_new: false, initial, record });
+                    return Ok(Started { life, is_new, initial, record });
                 }
                 // It was closed meanwhile: open the next one.
                 Err(error) if error.code == ErrorCode::ThreadClosed && tries < TRIES_MAX => {
@@ -80,7 +88,7 @@ pub async fn start(log: &Log, wanted: &Start) -> Result<Started, ErrorBody> {
             }
         }
         let group_id = admitted(log, wanted).await?;
-        let plan = Plan::new(wanted, current.as_ref(), &before, group_id);
+        let plan = Plan::new(wanted, thread, current.as_ref(), &before, group_id);
         match log.publish_batch(plan.writes).await {
             Ok(seqs) => {
                 let seq = seqs[plan.started_at];
@@ -97,7 +105,7 @@ pub async fn start(log: &Log, wanted: &Start) -> Result<Started, ErrorBody> {
                 };
                 return Ok(Started { life, is_new: true, initial, record });
             }
-            // Whatever happened, the log says it: an open thread that is mine is found open above.
+            // Whatever happened, the log says it: a thread that is mine is found above, open or closed since.
             Err(WriteError::Mismatch) if tries < TRIES_MAX => tries += 1,
             Err(WriteError::InFlight | WriteError::DuplicateInFlight | WriteError::Unknown)
                 if tries < TRIES_MAX =>
@@ -124,6 +132,26 @@ async fn join_open(log: &Log, wanted: &Start, open: &Life) -> Result<Option<Sent
         cause: None,
     };
     send(log, &draft, Some(open.clone()), |_| Ok(())).await.map(Some)
+}
+
+/// What became of this start, if the thread that is over now was opened by it: the call's own, or one whose first
+/// event the client names again. Without a `client_id` nothing tells a repeat from somebody who says the same twice.
+async fn carried_out(
+    log: &Log,
+    wanted: &Start,
+    over: &Life,
+    thread: ThreadId,
+) -> Result<Option<Option<Sent>>, ErrorBody> {
+    let mine = over.state.thread_id == thread;
+    let Some(initial) = wanted.initial.as_ref().filter(|initial| mine || initial.client_id.is_some()) else {
+        return Ok(mine.then_some(None));
+    };
+    let Start { home, visitor, .. } = *wanted;
+    let client_id = initial.client_id(over.state.thread_id);
+    let event_id = EventId::of_send(home.tenant, home.conversation, visitor.uuid(), client_id.as_str());
+    let seq = find(log, home, Lane::Msg, over.started_seq(), event_id).await?;
+    let sent = seq.map(|seq| Sent { event_id, seq, duplicate: true, life: over.clone() });
+    Ok((mine || sent.is_some()).then_some(sent))
 }
 
 /// What the start says of the visitor counts also where the thread is open already.
@@ -165,7 +193,13 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(wanted: &Start, current: Option<&Life>, before: &Record, group_id: Option<GroupId>) -> Self {
+    fn new(
+        wanted: &Start,
+        thread_id: ThreadId,
+        current: Option<&Life>,
+        before: &Record,
+        group_id: Option<GroupId>,
+    ) -> Self {
         let Start { home, visitor, widget_id, epoch, writer, .. } = *wanted;
         let mut writes = Vec::with_capacity(3);
         let record = wanted.profile.write(home.shard, home.tenant, before, epoch, writer);
@@ -174,7 +208,7 @@ impl Plan {
             record
         });
         let state = LifeState {
-            thread_id: ThreadId::from_uuid(uuid::Uuid::now_v7()),
+            thread_id,
             status: ThreadStatus::Queued,
             group_id,
             assignee_id: None,
