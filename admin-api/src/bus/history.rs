@@ -17,6 +17,7 @@ use diesel_async::RunQueryDsl;
 use futures::StreamExt as _;
 use ops::{nats::Bus, provision, service::Context};
 use persister::db::{Id, schema::chat::conversations};
+use serde_json::value::RawValue;
 
 use crate::{
     app::App,
@@ -26,6 +27,8 @@ use crate::{
 
 /// Requests answered at once; more wait in the subscription.
 const AT_ONCE: usize = 8;
+/// Events of one answer, in bytes: the largest of them fits beside, and a message of the bus holds 1 MiB.
+const ANSWER_BYTES_MAX: usize = 512 * 1024;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Answers until shutdown.
@@ -82,5 +85,46 @@ async fn read(app: &App, tenant: TenantId, wanted: &HistoryRequest) -> Result<Ev
     };
     let way = Way::between(wanted.before_seq, wanted.after_seq);
     let (events, has_more) = page(&mut connection, of, way, wanted.limit.clamp(1, PAGE_MAX)).await?;
-    Ok(EventPage { events: events.into_iter().map(|(_, event)| event).collect(), has_more })
+    Ok(fit(events.into_iter().map(|(_, event)| event).collect(), way, has_more))
+}
+
+/// What fits into one answer, and at least one: the asker goes on from there.
+fn fit(mut events: Vec<Box<RawValue>>, way: Way, has_more: bool) -> EventPage {
+    let mut bytes = 0;
+    let mut fits = |event: &Box<RawValue>| {
+        let first = bytes == 0;
+        bytes += event.get().len();
+        first || bytes <= ANSWER_BYTES_MAX
+    };
+    let all = events.len();
+    let kept = match way {
+        Way::After(_) => events.iter().take_while(|event| fits(event)).count(),
+        Way::Before(_) => events.iter().rev().take_while(|event| fits(event)).count(),
+    };
+    match way {
+        Way::After(_) => events.truncate(kept),
+        Way::Before(_) => drop(events.drain(..all - kept)),
+    }
+    EventPage { events, has_more: has_more || kept < all }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_fits_a_message_of_the_bus_and_says_that_there_is_more() {
+        let event = |n: usize| {
+            let text = format!(r#"{{"seq":{n},"text":"{}"}}"#, "x".repeat(ANSWER_BYTES_MAX / 3));
+            RawValue::from_string(text).unwrap()
+        };
+        let all: Vec<_> = (0..5).map(event).collect();
+        let first = |page: &EventPage| page.events[0].get()[7..8].to_owned();
+        let after = fit(all.clone(), Way::After(0), false);
+        assert_eq!((first(&after).as_str(), after.events.len(), after.has_more), ("0", 2, true));
+        let before = fit(all.clone(), Way::Before(9), false);
+        assert_eq!((first(&before).as_str(), before.events.len(), before.has_more), ("3", 2, true));
+        let few = fit(all[..1].to_vec(), Way::Before(9), false);
+        assert_eq!((few.events.len(), few.has_more), (1, false));
+    }
 }

@@ -114,6 +114,8 @@ pub async fn page(
 ) -> Result<(Vec<(i64, Box<RawValue>)>, bool), Problem> {
     let mut rows = events::table
         .filter(events::tenant_id.eq(Id(of.tenant)).and(events::conversation_id.eq(Id(of.conversation))))
+        // Its bytes were purged: it is not there any more, and fills no page.
+        .filter(events::payload.is_not_null())
         .limit(number(limit as u64 + 1))
         .select((events::seq, events::at, events::payload))
         .into_boxed();
