@@ -96,6 +96,17 @@ pub const BUCKETS: &[BucketDef] = &[CONFIG, KEYS, LEASES, REVOKED, META];
 pub const LEASE_REFRESH_MS: u64 = 1_500;
 pub const LEASE_TTL_MS: u64 = 6_000;
 
+/// Key in [`META`] of a shard's horizon: the first sequence from which on its log is whole, in decimal digits. Below it
+/// `msg`, `note` and `mark` may be gone, and of `life`, `desk`, `agent` and `visitor` all but the last. It only grows.
+pub fn horizon(shard: Shard) -> String {
+    format!("horizon.{shard}")
+}
+
+/// The value under [`horizon`].
+pub fn parse_horizon(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
 /// Key of an edge's lease.
 pub fn edge_lease(incarnation: crate::IncarnationId) -> String {
     format!("edge.{incarnation}")

@@ -24,6 +24,9 @@ use crate::{
     socket::{Outbox, Outgoing},
 };
 
+/// Missed events that one connection gets replayed, over all its conversations; the rest are reset.
+const REPLAY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 #[derive(Debug)]
 pub struct Conn {
     /// Unique within this process.
@@ -34,6 +37,8 @@ pub struct Conn {
     /// End of the token in milliseconds since 1970; 0: not logged in.
     token_ends: AtomicI64,
     in_flight: AtomicUsize,
+    /// Bytes of missed events replayed so far.
+    replayed: AtomicUsize,
     left: AtomicBool,
     met: Mutex<HashSet<Uuid>>,
     measures: Arc<Measures>,
@@ -47,6 +52,7 @@ impl Conn {
             gone: CancellationToken::new(),
             token_ends: AtomicI64::new(0),
             in_flight: AtomicUsize::new(0),
+            replayed: AtomicUsize::new(0),
             left: AtomicBool::new(false),
             met: Mutex::default(),
             measures,
@@ -82,6 +88,11 @@ impl Conn {
 
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many more bytes may be replayed on this connection, which are counted.
+    pub fn may_replay(&self, bytes: usize) -> bool {
+        self.replayed.fetch_add(bytes, Ordering::Relaxed) + bytes <= REPLAY_BYTES_MAX
     }
 
     /// Nobody reads from it any more: it joins nothing from now on.

@@ -8,7 +8,7 @@ use bus_schema::{
 };
 use ops::{log::Log, nats::Bus};
 
-use crate::{conn::Conn, cursor::CursorSeal, directory::Directory, metrics::Measures};
+use crate::{catch_up::CatchUps, conn::Conn, cursor::CursorSeal, directory::Directory, metrics::Measures};
 
 #[derive(Debug)]
 pub struct Core {
@@ -17,6 +17,7 @@ pub struct Core {
     pub directory: Directory,
     pub seal: CursorSeal,
     pub limits: Limits,
+    pub catch_ups: CatchUps,
     pub measures: Arc<Measures>,
     pub incarnation: IncarnationId,
 }

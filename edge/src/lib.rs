@@ -7,6 +7,7 @@
 
 mod agents;
 mod app;
+mod catch_up;
 mod clock;
 mod conn;
 mod connections;
@@ -83,6 +84,7 @@ async fn build(ctx: &Context, stop: &CancellationToken) -> anyhow::Result<(Arc<A
         directory: Directory::default(),
         seal: CursorSeal::new(&signing.derive(CURSOR_PURPOSE)),
         limits: limits::limits(settings),
+        catch_ups: catch_up::CatchUps::default(),
         measures: Arc::new(Measures::new()),
         incarnation: IncarnationId::from_uuid(uuid::Uuid::now_v7()),
     });

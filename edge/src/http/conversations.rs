@@ -74,7 +74,7 @@ pub async fn conversation(app: &App, who: Who, id: ConversationId) -> Result<Opt
     let viewer = who.author();
     let place = Place { home, audience };
     let wish = Wish { place, life, position, viewer, resume: None, visitor_online: false };
-    let mut conv = load::content(log, &wish).await?.conv;
+    let mut conv = load::content(&app.core, log, &wish).await?.conv;
     let principal = bus_schema::cursor::Cursor::principal(viewer);
     conv.cursor = Some(app.core.cursor(home, audience, principal, position));
     Ok(Some(conv))

@@ -1,22 +1,30 @@
 //! Reading what a member first gets: the snapshot at the feed's position, and what it missed since its cursor.
+//!
+//! Invariant: what is replayed is complete from the cursor to the position; what cannot be, or is more than the bounds
+//! of a conversation, a connection or the edge allow, is a reset.
+
+use std::{ops::ControlFlow, sync::Arc};
 
 use bus_schema::{
     Audience, Author, ErrorBody, Lane,
     protocol::{Conv, ResetReason, ThreadView, VisitorView},
 };
 use ops::{
-    chat::{self, EventsPast, Life, Record, Snapshot},
+    chat::{self, AboveHorizon, Life, Record, Sight, Snapshot, Span},
     log::{Log, ReadError, StoredMsg},
 };
 
 use super::{
-    Then,
+    Position, Then,
     io::{self, Place},
 };
+use crate::{catch_up::Room, conn::Conn, core::Core};
 
 /// Missed events that are replayed; more is a reset.
 const MISSED_MAX: usize = 1_000;
 const MISSED_BYTES_MAX: usize = 1024 * 1024;
+/// What an event takes beside its stored bytes: the frame, the cursor, the queue.
+const FRAME_COST: usize = 256;
 
 /// What was read for one member.
 pub struct Loaded {
@@ -34,7 +42,12 @@ pub struct Content {
 
 /// What a client that resumes gets.
 pub enum Missed {
-    Events { from: [u64; Lane::ALL.len()], messages: Vec<(Lane, StoredMsg)> },
+    Events {
+        from: [u64; Lane::ALL.len()],
+        messages: Vec<(Lane, StoredMsg)>,
+        /// Given back once the client has them.
+        room: Option<Room>,
+    },
     Reset(ResetReason),
 }
 
@@ -44,19 +57,37 @@ pub struct Wish {
     pub life: Life,
     pub position: [u64; Lane::ALL.len()],
     pub viewer: Author,
-    pub resume: Option<super::Position>,
+    pub resume: Option<Resume>,
     pub visitor_online: bool,
 }
 
+/// Who resumes, and from where.
+pub struct Resume {
+    pub position: Position,
+    pub conn: Arc<Conn>,
+}
+
 /// Reads it all; the conversation's cursor is set by the caller, who knows the principal.
-pub async fn content(log: &Log, wish: &Wish) -> Result<Content, ErrorBody> {
+pub async fn content(core: &Core, log: &Log, wish: &Wish) -> Result<Content, ErrorBody> {
+    let mut reads = AboveHorizon::new(log);
+    loop {
+        let horizon = reads.begin()?;
+        let found = read(core, log, wish, horizon).await?;
+        if reads.stands(horizon).await? {
+            return Ok(found);
+        }
+    }
+}
+
+async fn read(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Content, ErrorBody> {
     let Wish { place, life, position, viewer, .. } = wish;
-    let home = place.home;
+    let Place { home, audience } = *place;
     let visitor = life.state.visitor_id;
+    let sight = Sight { home, audience, life, position, viewer: *viewer, horizon };
     let (snapshot, record, missed) = tokio::join!(
-        chat::snapshot(log, home, place.audience, life, position, *viewer),
+        chat::snapshot(log, &sight),
         chat::record(log, home.tenant, visitor),
-        missed(log, wish),
+        missed(core, log, wish, horizon),
     );
     let (snapshot, record, missed) = (snapshot?, record?, missed?);
     let visitor_name = record.record.name.clone();
@@ -95,34 +126,51 @@ pub fn conv(place: &Place, life: &Life, snapshot: Snapshot, record: Record, onli
     }
 }
 
-async fn missed(log: &Log, wish: &Wish) -> Result<Option<Missed>, ErrorBody> {
-    let from = match wish.resume {
-        None => return Ok(None),
-        Some(super::Position::Lost(reason)) => return Ok(Some(Missed::Reset(reason))),
-        Some(super::Position::At(from)) => from,
+async fn missed(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Option<Missed>, ErrorBody> {
+    let Some(Resume { position: from, conn }) = &wish.resume else { return Ok(None) };
+    let from = match *from {
+        Position::Lost(reason) => return Ok(Some(Missed::Reset(reason))),
+        Position::At(from) => from,
     };
     let lanes = wish.place.audience.lanes();
     let end = wish.position.iter().copied().max().unwrap_or(0);
+    let begin = lanes.iter().map(|lane| from[lane.index()]).min().unwrap_or(0) + 1;
     if lanes.iter().any(|lane| from[lane.index()] > end) {
         return Ok(Some(Missed::Reset(ResetReason::Ahead)));
     }
-    let begin = lanes.iter().map(|lane| from[lane.index()]).min().unwrap_or(0) + 1;
+    if begin < horizon {
+        return Ok(Some(Missed::Reset(ResetReason::TooOld)));
+    }
+    if begin > end {
+        return Ok(Some(Missed::Events { from, messages: Vec::new(), room: None }));
+    }
+    // No room in time: a snapshot is smaller than what may have been missed.
+    let Some(mut room) = core.catch_ups.room(MISSED_BYTES_MAX).await else {
+        return Ok(Some(Missed::Reset(ResetReason::TooMuch)));
+    };
     let filter = wish.place.home.stored(wish.place.audience);
     let (mut messages, mut bytes, mut too_many) = (Vec::new(), 0, false);
-    let read = chat::slice(log, &filter, begin, end, EventsPast::Drop, |message| {
-        let Some(entry) = io::entry(message) else { return };
+    let read = chat::slice(log, &filter, Span::new(begin, end), |message| {
+        let Some(entry) = io::entry(message) else { return ControlFlow::Continue(()) };
         let lane = entry.lane.index();
         if entry.seq > from[lane] && entry.seq <= wish.position[lane] {
-            bytes += entry.item.payload.len();
-            too_many |= messages.len() >= MISSED_MAX || bytes > MISSED_BYTES_MAX;
-            if !too_many {
-                messages.push((entry.lane, entry.item));
+            let cost = entry.item.payload.len() + FRAME_COST;
+            bytes += cost;
+            too_many = messages.len() >= MISSED_MAX || bytes > MISSED_BYTES_MAX || !conn.may_replay(cost);
+            if too_many {
+                return ControlFlow::Break(());
             }
+            messages.push((entry.lane, entry.item));
         }
+        ControlFlow::Continue(())
     });
     read.await.map_err(|error: ReadError| {
         tracing::warn!(%error, "what a client missed cannot be read");
         ErrorBody::from(bus_schema::ErrorCode::Unavailable)
     })?;
-    Ok(Some(if too_many { Missed::Reset(ResetReason::TooMuch) } else { Missed::Events { from, messages } }))
+    if too_many {
+        return Ok(Some(Missed::Reset(ResetReason::TooMuch)));
+    }
+    room.shrink(bytes);
+    Ok(Some(Missed::Events { from, messages, room: Some(room) }))
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     Join, Joined, Then, encode,
     io::{Done, Place},
-    load::{self, Content, Loaded, Missed, Wish},
+    load::{self, Content, Loaded, Missed, Resume, Wish},
     room::{Held, Member, Mode, Waiter},
     worker::Worker,
 };
@@ -150,10 +150,11 @@ impl Worker {
         self.loads += 1;
         let load = self.loads;
         member.mode = Mode::Held(Held { load, ..Held::default() });
+        let resume = resume.map(|position| Resume { position, conn });
         let wish = Wish { place, life, position, viewer, resume, visitor_online };
         let core = self.core.clone();
         let read = async move {
-            let mut result = load::content(&log, &wish).await;
+            let mut result = load::content(&core, &log, &wish).await;
             if let Ok(content) = &mut result {
                 content.conv.cursor = Some(core.cursor(place.home, place.audience, principal, position));
             }
@@ -230,7 +231,7 @@ impl Worker {
                 let (conversation_id, conversation) = (home.conversation, conv.clone());
                 vec![push("reset", Reset { conversation_id, reason, conversation, people: Vec::new() })]
             }
-            Missed::Events { from, messages } => {
+            Missed::Events { from, messages, room } => {
                 core.measures.resumed.increment(1);
                 core.measures.replayed.increment(messages.len() as u64);
                 let mut last = from;
@@ -244,7 +245,12 @@ impl Worker {
                     frames.push(encode::event(shared, &cursor, &people));
                 }
                 let (conversation_id, cursor) = (home.conversation, conv.cursor.clone().unwrap_or_default());
-                frames.push(push("caught_up", CaughtUp { conversation_id, cursor }));
+                let last = push("caught_up", CaughtUp { conversation_id, cursor });
+                // When the last of them is written, or given up, so are all before it.
+                frames.push(match room {
+                    Some(room) => last.keeping(room),
+                    None => last,
+                });
                 frames
             }
         }

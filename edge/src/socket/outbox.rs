@@ -31,6 +31,16 @@ impl Outgoing {
         Self::Text { shared: whole.into(), own: Bytes::new() }
     }
 
+    /// The same text, with something that is kept until it was written or given up.
+    pub fn keeping<T: Send + 'static>(self, kept: T) -> Self {
+        match self {
+            Self::Text { shared, own } => {
+                Self::Text { shared: Bytes::from_owner(Kept { bytes: shared, _kept: kept }), own }
+            }
+            other => other,
+        }
+    }
+
     fn cost(&self) -> usize {
         FRAME_OVERHEAD
             + match self {
@@ -42,6 +52,18 @@ impl Outgoing {
 
     const fn ends(&self) -> bool {
         matches!(self, Outgoing::CloseEcho(_) | Outgoing::Close(_))
+    }
+}
+
+/// Bytes that hold on to something.
+struct Kept<T> {
+    bytes: Bytes,
+    _kept: T,
+}
+
+impl<T> AsRef<[u8]> for Kept<T> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Invariant: "no" is said only after reading up to an end that the leader gave.
 
+use std::ops::ControlFlow;
+
 use bus_schema::{ErrorBody, EventId, Lane, subject::ConversationSubjects};
 
-use super::{EventsPast, Head, slice, unreadable};
+use super::{Head, Span, slice, unreadable};
 use crate::log::Log;
 
 /// The sequence of the event with this id on a lane, from sequence `from` on; the lowest if a retry added copies.
@@ -18,10 +20,12 @@ pub async fn find(
     let subject = home.lane(lane).to_string();
     let Some(end) = log.last(&subject).await.map_err(|error| unreadable(&error))? else { return Ok(None) };
     let mut found = None;
-    slice(log, &subject, from, end.seq, EventsPast::Drop, |message| {
-        if found.is_none() && Head::decode(&message.payload).is_ok_and(|head| head.id == id) {
+    slice(log, &subject, Span::new(from, end.seq), |message| {
+        if Head::decode(&message.payload).is_ok_and(|head| head.id == id) {
             found = Some(message.seq);
+            return ControlFlow::Break(());
         }
+        ControlFlow::Continue(())
     })
     .await
     .map_err(|error| unreadable(&error))?;

@@ -4,11 +4,13 @@
 //! close of its thread; an outcome that is not known is resolved by reading, and only then told.
 
 mod ask;
+mod back;
 mod content;
 mod head;
 mod life;
 mod lookup;
 mod page;
+mod past;
 mod retry;
 mod send;
 mod slice;
@@ -19,12 +21,13 @@ mod visitor;
 pub use ask::{ask, command};
 pub use content::{TextLimit, content};
 pub use head::Head;
-pub use life::{Life, life};
+pub use life::{Life, life, life_at};
 pub use lookup::find;
 pub use page::{Page, PageRequest, page};
+pub use past::AboveHorizon;
 pub use send::{Draft, Sent, send};
-pub use slice::{EventsPast, slice};
-pub use snapshot::{Snapshot, Tail, snapshot, tail};
+pub use slice::{Span, slice};
+pub use snapshot::{Sight, Snapshot, Tail, snapshot, tail};
 pub use start::{Initial, Start, Started, start};
 pub use visitor::{ProfileChange, Record, record, update_visitor};
 

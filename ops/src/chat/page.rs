@@ -1,13 +1,21 @@
-//! Pages of a conversation's events, from the log.
+//! Pages of a conversation's events, at the cost of the page: from the log, and below the horizon from its read model.
 //!
-//! Invariant: a page is a piece of the log without a hole: its ends come from the leader.
+//! Invariant: a page is a piece of the conversation without a hole, and `has_more` is exact: its ends come from the
+//! leader, and a replica that lags is not believed about what it lacks.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::ControlFlow, time::Duration};
 
-use bus_schema::{Audience, ErrorBody, ErrorCode, subject::ConversationSubjects};
+use bus_schema::{Audience, ErrorBody, ErrorCode, history::WAIT_MS, subject::ConversationSubjects};
 use serde_json::value::RawValue;
 
-use super::{EventsPast, slice, snapshot::raw, tail, unreadable};
+use super::{
+    Life, Span,
+    back::Back,
+    past::{AboveHorizon, Past, Shown},
+    slice,
+    snapshot::raw,
+    tail, unreadable,
+};
 use crate::log::{Log, StoredMsg};
 
 /// Which page.
@@ -27,74 +35,78 @@ pub struct PageRequest {
 pub struct Page {
     pub events: Vec<Box<RawValue>>,
     pub has_more: bool,
-    /// Sequences of the first and last event.
-    pub first_seq: u64,
-    pub last_seq: u64,
 }
 
 /// Reads a page. A conversation that does not exist is `not_found`.
 pub async fn page(log: &Log, request: &PageRequest) -> Result<Page, ErrorBody> {
-    let ends = tail(log, request.home, request.audience).await?;
-    let Some(life) = &ends.life else { return Err(ErrorCode::NotFound.into()) };
-    if let Some(after) = request.after {
-        return forward(log, request, after, ends.end()).await;
-    }
-    let up_to = request.before.map_or(u64::MAX, |before| before.saturating_sub(1)).min(ends.end());
-    // The latest events are mostly in the open thread; only else is the whole conversation read.
-    if life.started_seq() <= up_to {
-        let page = backward(log, request, life.started_seq(), up_to).await?;
-        if page.events.len() == request.limit {
-            let has_more = page.has_more || life.state.previous_thread_id.is_some();
-            return Ok(Page { has_more, ..page });
-        }
-        if life.state.previous_thread_id.is_none() {
+    let mut reads = AboveHorizon::new(log);
+    loop {
+        let horizon = reads.begin()?;
+        let page = read(log, request, horizon).await?;
+        if reads.stands(horizon).await? {
             return Ok(page);
         }
     }
-    backward(log, request, 1, up_to).await
 }
 
-async fn forward(log: &Log, request: &PageRequest, after: u64, end: u64) -> Result<Page, ErrorBody> {
-    let mut found = VecDeque::new();
-    let mut from = after.saturating_add(1);
-    let filter = request.home.stored(request.audience);
-    while from <= end && found.len() <= request.limit {
-        let most = request.limit + 1 - found.len();
-        let read = log.read(&filter, from, most).await.map_err(|error| unreadable(&error))?;
-        let Some(last) = read.last().map(|message| message.seq) else {
-            // A replica that lags: the rest completely, as the leader has it.
-            slice(log, &filter, from, end, EventsPast::Drop, |message| found.push_back(message))
-                .await
-                .map_err(|error| unreadable(&error))?;
-            break;
-        };
-        from = last + 1;
-        found.extend(read);
-    }
-    let has_more = found.len() > request.limit;
-    found.truncate(request.limit);
-    Ok(made(&found, has_more))
-}
-
-async fn backward(log: &Log, request: &PageRequest, from: u64, up_to: u64) -> Result<Page, ErrorBody> {
-    let (mut found, mut has_more) = (VecDeque::with_capacity(request.limit), false);
-    slice(log, &request.home.stored(request.audience), from, up_to, EventsPast::Drop, |message| {
-        if found.len() == request.limit {
-            found.pop_front();
-            has_more = true;
+async fn read(log: &Log, request: &PageRequest, horizon: u64) -> Result<Page, ErrorBody> {
+    let PageRequest { home, audience, .. } = *request;
+    let ends = tail(log, home, audience).await?;
+    let Some(life) = &ends.life else { return Err(ErrorCode::NotFound.into()) };
+    let past = Past::new(log, home, audience, horizon, Duration::from_millis(WAIT_MS));
+    match request.after {
+        Some(after) => forward(&past, after, ends.end(), request.limit).await,
+        None => {
+            let before = request.before.unwrap_or(u64::MAX);
+            backward(&past, life, before.saturating_sub(1).min(ends.end()), request.limit).await
         }
-        found.push_back(message);
-    })
-    .await
-    .map_err(|error| unreadable(&error))?;
-    Ok(made(&found, has_more))
+    }
 }
 
-fn made(found: &VecDeque<StoredMsg>, has_more: bool) -> Page {
-    Page {
-        events: found.iter().filter_map(raw).collect(),
-        has_more,
-        first_seq: found.front().map_or(0, |message| message.seq),
-        last_seq: found.back().map_or(0, |message| message.seq),
+async fn forward(past: &Past<'_>, after: u64, end: u64, limit: usize) -> Result<Page, ErrorBody> {
+    // One more than the page shows whether there is more.
+    let most = limit + 1;
+    let mut found = past.after(after, most).await?;
+    if found.len() < most {
+        let from = after.saturating_add(1).max(past.horizon);
+        let span = Span::new(from, end).about(most - found.len());
+        let filter = past.home.stored(past.audience);
+        slice(past.log, &filter, span, |message| {
+            found.extend(shown(&message));
+            if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+        .await
+        .map_err(|error| unreadable(&error))?;
     }
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    Ok(Page { events: found.into_iter().map(|shown| shown.event).collect(), has_more })
+}
+
+async fn backward(past: &Past<'_>, life: &Life, up_to: u64, limit: usize) -> Result<Page, ErrorBody> {
+    let most = limit + 1;
+    // Without a thread before it the open one is all there is.
+    let first = life.state.previous_thread_id.is_none().then(|| life.started_seq());
+    let filter = past.home.stored(past.audience);
+    let mut back = Back::new(past.log, &filter, first.unwrap_or(1).max(past.horizon), up_to);
+    let mut found: VecDeque<Shown> = VecDeque::with_capacity(most);
+    while found.len() < most && !back.is_over() {
+        let piece = back.piece(most - found.len()).await.map_err(|error| unreadable(&error))?;
+        piece.iter().rev().filter_map(shown).for_each(|event| found.push_front(event));
+    }
+    // A full page of an old thread has at least that thread's beginning below it: nobody needs to be asked.
+    let starts_below = life.started_seq() < past.horizon;
+    let known_to_go_on = found.len() == limit && starts_below;
+    if found.len() < most && !known_to_go_on && first.is_none_or(|first| first < past.horizon) {
+        let before = past.horizon.min(up_to.saturating_add(1));
+        let older = past.before(before, most - found.len()).await?;
+        older.into_iter().rev().for_each(|event| found.push_front(event));
+    }
+    let has_more = found.len() > limit || known_to_go_on;
+    let events = found.split_off(found.len().saturating_sub(limit));
+    Ok(Page { events: events.into_iter().map(|shown| shown.event).collect(), has_more })
+}
+
+fn shown(message: &StoredMsg) -> Option<Shown> {
+    Some(Shown { seq: message.seq, event: raw(message)? })
 }

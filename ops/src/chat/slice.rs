@@ -1,49 +1,60 @@
 //! A complete piece of the log, whichever replica answers.
 //!
-//! Invariant: `slice` gives every message up to an end that the leader named, ascending, or an error.
+//! Invariant: `slice` gives every message up to an end that the leader named, ascending, or an error; unless the
+//! caller has enough before.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use crate::log::{Log, ReadError, StoredMsg};
 
-/// Messages of one read.
+/// Messages of one read, where the caller does not know how many there are.
 const PAGE: usize = 256;
 /// Reads that may end short before the leader is asked.
 const REPLICA_TRIES: u32 = 2;
 const LAG_PAUSE: Duration = Duration::from_millis(5);
 
-/// What lies past the end that was asked for, as it may come along.
+/// From one sequence through another, where the leader has said that something at or above `up_to` exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventsPast {
-    Keep,
-    Drop,
+pub struct Span {
+    pub from: u64,
+    pub up_to: u64,
+    page: usize,
 }
 
-/// Reads all that matches `filter` from `from` through `up_to`, where the leader has said that `up_to` exists.
+impl Span {
+    pub const fn new(from: u64, up_to: u64) -> Self {
+        Self { from, up_to, page: PAGE }
+    }
+
+    /// About so many messages are expected or wanted.
+    pub fn about(self, messages: usize) -> Self {
+        Self { page: messages.clamp(1, PAGE), ..self }
+    }
+}
+
+/// Reads all that matches `filter` within `span`, until `each` breaks.
 pub async fn slice(
     log: &Log,
     filter: &str,
-    from: u64,
-    up_to: u64,
-    past: EventsPast,
-    mut each: impl FnMut(StoredMsg),
+    span: Span,
+    mut each: impl FnMut(StoredMsg) -> ControlFlow<()>,
 ) -> Result<(), ReadError> {
-    let (mut next, mut short) = (from, 0);
-    while next <= up_to {
+    let (mut next, mut short) = (span.from, 0);
+    while next <= span.up_to {
         let leader = short >= REPLICA_TRIES;
         let found = if leader {
-            log.read_leader(filter, next, PAGE).await
+            log.read_leader(filter, next, span.page).await
         } else {
-            log.read(filter, next, PAGE).await
+            log.read(filter, next, span.page).await
         }?;
-        let ended = found.len() < PAGE;
+        let ended = found.len() < span.page;
         for message in found {
             next = message.seq + 1;
-            if message.seq <= up_to || past == EventsPast::Keep {
-                each(message);
+            if message.seq > span.up_to || each(message).is_break() {
+                return Ok(());
             }
         }
-        if ended && next <= up_to {
+        if ended && next <= span.up_to {
             if leader {
                 // The leader has nothing more: what was at the end is gone for every reader.
                 break;

@@ -3,17 +3,31 @@
 //! Invariant: it holds exactly what lies at or below its position in each lane, so that what comes after the
 //! position completes it without a hole or a double.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use bus_schema::{
-    Audience, Author, ErrorBody, Lane, Subject, event::Kind, limits::SNAPSHOT_EVENTS_MAX, protocol::MarkView,
-    splice::splice, subject::ConversationSubjects,
+    Audience, Author, ErrorBody, Lane, Subject,
+    event::Kind,
+    limits::{PAGE_MAX, SNAPSHOT_EVENTS_MAX},
+    protocol::MarkView,
+    splice::splice,
+    subject::ConversationSubjects,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{EventsPast, Head, Life, slice, unreadable};
+use super::{Head, Life, back::Back, past::Past, unreadable};
 use crate::log::{Log, StoredMsg};
+
+/// Messages read at a time.
+const PIECE: usize = 2 * SNAPSHOT_EVENTS_MAX;
+/// Messages read for one snapshot; what is unread, or marked, before them is not counted.
+const READ_MAX: usize = 2_000;
+/// How long a snapshot waits for what is below the horizon.
+const PAST_WAIT: Duration = Duration::from_secs(1);
 
 /// The ends of an audience's lanes, from the leader: everything acknowledged before is at or below them.
 #[derive(Debug, Clone, Default)]
@@ -57,34 +71,67 @@ pub async fn tail(log: &Log, home: ConversationSubjects, audience: Audience) -> 
     Ok(found)
 }
 
-/// The thread of `life` as `viewer` sees it at `position` (last sequence of each lane, by index).
-pub async fn snapshot(
-    log: &Log,
-    home: ConversationSubjects,
-    audience: Audience,
-    life: &Life,
-    position: &[u64; Lane::ALL.len()],
-    viewer: Author,
-) -> Result<Snapshot, ErrorBody> {
-    let up_to = position.iter().copied().max().unwrap_or(0);
-    let mut gathered = Gathered::default();
-    slice(log, &home.stored(audience), life.started_seq(), up_to, EventsPast::Drop, |message| {
-        let lane = Subject::parse(&message.subject).ok().and_then(Subject::conversation);
-        if let Some((_, lane)) = lane
-            && message.seq <= position[lane.index()]
-        {
-            gathered.take(lane, message);
-        }
-    })
-    .await
-    .map_err(|error| unreadable(&error))?;
-    Ok(gathered.finish(life, viewer))
+/// What a snapshot is of.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight<'a> {
+    pub home: ConversationSubjects,
+    pub audience: Audience,
+    /// The thread.
+    pub life: &'a Life,
+    /// Last sequence of each lane, by index.
+    pub position: &'a [u64; Lane::ALL.len()],
+    pub viewer: Author,
+    /// The first sequence that the log has whole.
+    pub horizon: u64,
 }
 
-#[derive(Default)]
-struct Gathered {
-    last: VecDeque<StoredMsg>,
-    dropped: bool,
+/// The thread as its viewer sees it at a position: read from its end, and no further than needed.
+pub async fn snapshot(log: &Log, sight: &Sight<'_>) -> Result<Snapshot, ErrorBody> {
+    let Sight { home, audience, life, position, horizon, .. } = *sight;
+    let up_to = position.iter().copied().max().unwrap_or(0);
+    let filter = home.stored(audience);
+    let mut back = Back::new(log, &filter, life.started_seq().max(horizon), up_to);
+    let mut gathered = Gathered::new(sight);
+    while !gathered.has_enough() && !back.is_over() {
+        let piece = back.piece(PIECE).await.map_err(|error| unreadable(&error))?;
+        for message in piece.iter().rev() {
+            let lane = Subject::parse(&message.subject).ok().and_then(Subject::conversation);
+            if let Some((_, lane)) = lane
+                && message.seq <= position[lane.index()]
+            {
+                gathered.take(message.seq, &message.payload, || raw(message));
+            }
+        }
+    }
+    let past = Past::new(log, home, audience, horizon, PAST_WAIT);
+    let mut below = horizon;
+    while !gathered.has_enough() && below > life.started_seq() {
+        let older = match past.before(below, PAGE_MAX).await {
+            Ok(older) => older,
+            // Chat goes on without the read model; `has_more` says that there is more.
+            Err(error) => {
+                tracing::debug!(%error, "a snapshot without what is below the horizon");
+                gathered.is_cut = true;
+                break;
+            }
+        };
+        let Some(first) = older.first().map(|first| first.seq) else { break };
+        for shown in older.iter().rev().filter(|shown| shown.seq >= life.started_seq()) {
+            gathered.take(shown.seq, shown.event.get().as_bytes(), || Some(shown.event.clone()));
+        }
+        below = first;
+    }
+    Ok(gathered.finish())
+}
+
+/// What was read so far, from the newest to the oldest.
+struct Gathered<'a> {
+    sight: &'a Sight<'a>,
+    events: VecDeque<Box<RawValue>>,
+    authors: BTreeSet<Author>,
+    /// There are older ones in the thread.
+    is_cut: bool,
+    read: usize,
     /// Sequence and author of what counts as unread.
     said: Vec<(u64, Author)>,
     marks: BTreeMap<Author, (u64, u64)>,
@@ -95,54 +142,69 @@ struct UpTo {
     up_to_seq: u64,
 }
 
-impl Gathered {
-    fn take(&mut self, lane: Lane, message: StoredMsg) {
-        // What cannot be read is still shown: readers ignore what they do not know.
-        if let Ok(head) = Head::decode(&message.payload) {
-            match head.kind() {
-                Some(kind @ (Kind::Delivered | Kind::Read)) => {
-                    let up_to =
-                        serde_json::from_str::<UpTo>(head.data.get()).map_or(0, |data| data.up_to_seq);
-                    let (delivered, read) = self.marks.entry(head.author).or_default();
-                    let mark = if kind == Kind::Read { read } else { delivered };
-                    *mark = (*mark).max(up_to);
-                }
-                Some(kind) if kind.counts_as_unread() => self.said.push((message.seq, head.author)),
-                Some(_) | None => {}
-            }
+impl<'a> Gathered<'a> {
+    fn new(sight: &'a Sight<'a>) -> Self {
+        Self {
+            sight,
+            events: VecDeque::with_capacity(SNAPSHOT_EVENTS_MAX),
+            authors: BTreeSet::new(),
+            is_cut: false,
+            read: 0,
+            said: Vec::new(),
+            marks: BTreeMap::new(),
         }
-        if lane == Lane::Mark {
-            return;
-        }
-        if self.last.len() == SNAPSHOT_EVENTS_MAX {
-            self.last.pop_front();
-            self.dropped = true;
-        }
-        self.last.push_back(message);
     }
 
-    fn finish(self, life: &Life, viewer: Author) -> Snapshot {
+    /// Takes the next older event.
+    fn take(&mut self, seq: u64, bytes: &[u8], event: impl FnOnce() -> Option<Box<RawValue>>) {
+        self.read += 1;
+        // What cannot be read is still shown: readers ignore what they do not know.
+        let head = Head::decode(bytes).ok();
+        match head.as_ref().and_then(|head| Some((head, head.kind()?))) {
+            Some((head, kind @ (Kind::Delivered | Kind::Read))) => return self.mark(head, kind),
+            Some((head, kind)) if kind.counts_as_unread() => self.said.push((seq, head.author)),
+            Some(_) | None => {}
+        }
+        if self.events.len() == SNAPSHOT_EVENTS_MAX {
+            self.is_cut = true;
+        } else if let Some(event) = event() {
+            self.authors.extend(head.map(|head| head.author));
+            self.events.push_front(event);
+        }
+    }
+
+    fn mark(&mut self, head: &Head<'_>, kind: Kind) {
+        let up_to = serde_json::from_str::<UpTo>(head.data.get()).map_or(0, |data| data.up_to_seq);
+        let (delivered, read) = self.marks.entry(head.author).or_default();
+        let mark = if kind == Kind::Read { read } else { delivered };
+        *mark = (*mark).max(up_to);
+    }
+
+    /// The events are there, and the marks of all who take part, so that nothing older changes anything.
+    fn has_enough(&self) -> bool {
+        let everyone = || {
+            let mut people = members(self.sight.life);
+            people.all(|author| {
+                self.marks.get(&author).is_some_and(|(delivered, read)| *delivered > 0 && *read > 0)
+            })
+        };
+        self.is_cut && (self.read >= READ_MAX || everyone())
+    }
+
+    fn finish(self) -> Snapshot {
+        let Sight { life, viewer, .. } = *self.sight;
         let read = self.marks.get(&viewer).map_or(0, |(_, read)| *read);
-        let unread = match takes_part(life, viewer) {
+        let unread = match members(life).any(|member| member == viewer) {
             true => self.said.iter().filter(|(seq, author)| *seq > read && *author != viewer).count(),
             false => 0,
         };
-        let authors = self
-            .last
-            .iter()
-            .filter_map(|message| Head::decode(&message.payload).ok())
-            .map(|head| head.author)
-            .collect();
+        let mark = |(author, (delivered, read))| MarkView { author, delivered, read };
         Snapshot {
-            events: self.last.iter().filter_map(raw).collect(),
-            has_more: self.dropped || life.state.previous_thread_id.is_some(),
+            events: self.events.into(),
+            has_more: self.is_cut || life.state.previous_thread_id.is_some(),
             unread: unread as u64,
-            marks: self
-                .marks
-                .into_iter()
-                .map(|(author, (delivered, read))| MarkView { author, delivered, read })
-                .collect(),
-            authors,
+            marks: self.marks.into_iter().map(mark).collect(),
+            authors: self.authors,
         }
     }
 }
@@ -153,9 +215,9 @@ pub(super) fn raw(message: &StoredMsg) -> Option<Box<RawValue>> {
     String::from_utf8(bytes).ok().and_then(|text| RawValue::from_string(text).ok())
 }
 
-fn takes_part(life: &Life, viewer: Author) -> bool {
+/// Who takes part in the thread.
+fn members(life: &Life) -> impl Iterator<Item = Author> {
     let state = &life.state;
-    viewer == Author::visitor(state.visitor_id)
-        || state.assignee_id.is_some_and(|agent| viewer == Author::agent(agent))
-        || state.participants.iter().any(|agent| viewer == Author::agent(*agent))
+    let agents = state.assignee_id.iter().chain(&state.participants).copied().map(Author::agent);
+    std::iter::once(Author::visitor(state.visitor_id)).chain(agents)
 }

@@ -24,7 +24,7 @@ const TRIES: u32 = 3;
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Question<'a> {
+pub(super) enum Question<'a> {
     Last { last_by_subj: &'a str },
     Next { seq: u64, next_by_subj: &'a str },
 }
@@ -136,19 +136,28 @@ impl Log {
     }
 
     async fn get(&self, question: &Question<'_>) -> Result<Option<StoredMsg>, ReadError> {
+        self.get_from(&self.shared.leader_get, question).await
+    }
+
+    /// Asks the leader of the stream that answers on `subject`.
+    pub(super) async fn get_from(
+        &self,
+        subject: &str,
+        question: &Question<'_>,
+    ) -> Result<Option<StoredMsg>, ReadError> {
         let payload = Bytes::from(serde_json::to_vec(question).map_err(|_| ReadError::Malformed)?);
         for _ in 1..TRIES {
-            match self.try_get(payload.clone()).await {
+            match self.try_get(subject, payload.clone()).await {
                 // An election takes a moment; the question is harmless to repeat.
                 Err(ReadError::Unavailable) => sleep(Duration::from_millis(random_range(20..100))).await,
                 done => return done,
             }
         }
-        self.try_get(payload).await
+        self.try_get(subject, payload).await
     }
 
-    async fn try_get(&self, payload: Bytes) -> Result<Option<StoredMsg>, ReadError> {
-        let bytes = ask(&self.shared.bus.client, &self.shared.leader_get, payload).await?;
+    async fn try_get(&self, subject: &str, payload: Bytes) -> Result<Option<StoredMsg>, ReadError> {
+        let bytes = ask(&self.shared.bus.client, subject, payload).await?;
         let answer: Answer<'_> = serde_json::from_slice(&bytes).map_err(|_| ReadError::Malformed)?;
         match (answer.message, answer.error) {
             (Some(raw), None) => raw.read().map(Some).ok_or(ReadError::Malformed),

@@ -6,6 +6,7 @@
 mod ack;
 mod batch;
 mod gather;
+mod horizon;
 mod leader;
 mod live;
 mod read;
@@ -14,10 +15,11 @@ mod tail;
 mod write;
 
 pub(crate) use ack::parse as parse_ack;
+pub use horizon::raise_horizon;
 pub use leader::StreamEnd;
 pub(crate) use leader::stream_end;
 pub use live::{LiveMsg, into_live, live};
-pub use read::ReadError;
+pub use read::{Piece, ReadError};
 pub use stored::StoredMsg;
 pub use tail::{DeliverFrom, Tail, TailError};
 pub use write::{Expect, Stored, Write, WriteError};
@@ -29,6 +31,7 @@ use tokio::sync::Semaphore;
 
 use crate::nats::Bus;
 use gather::Gather;
+use horizon::Horizon;
 use write::Measures;
 
 /// Writes without an answer that this process may have at once; more wait their turn.
@@ -56,6 +59,7 @@ struct Shared {
     leader_get: String,
     in_flight: Semaphore,
     gather: Gather,
+    horizon: Horizon,
     measures: Measures,
 }
 
@@ -69,6 +73,7 @@ impl Log {
             leader_get: format!("$JS.API.STREAM.MSG.GET.{stream}"),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             gather: Gather::new(bus.client.clone()),
+            horizon: Horizon::new(shard),
             measures: Measures::new(),
             stream,
             bus,

@@ -50,10 +50,11 @@ struct LastOf<'a> {
 }
 
 /// One answer of the server, whole.
-struct Page {
-    messages: Vec<StoredMsg>,
-    /// Messages that match beyond the last one here.
-    pending: u64,
+#[derive(Debug)]
+pub struct Piece {
+    pub messages: Vec<StoredMsg>,
+    /// Messages that match beyond the last one here, as the replica that answered has it.
+    pub pending: u64,
 }
 
 impl Log {
@@ -61,17 +62,22 @@ impl Log {
     pub async fn read(&self, filter: &str, from: u64, max: usize) -> Result<Vec<StoredMsg>, ReadError> {
         let mut found: Vec<StoredMsg> = Vec::new();
         while found.len() < max {
-            let seq = found.last().map_or(from, |last| last.seq + 1).max(1);
-            let batch = (max - found.len()).min(READ_MAX);
-            let question = Batch { seq, next_by_subj: filter, batch };
-            let page = self.page(&question, batch, true).await?;
-            let over = page.pending == 0 || page.messages.is_empty();
-            found.extend(page.messages);
+            let seq = found.last().map_or(from, |last| last.seq + 1);
+            let batch = max - found.len();
+            let piece = self.piece(filter, seq, batch).await?;
+            let over = piece.pending == 0 || piece.messages.is_empty();
+            found.extend(piece.messages);
             if over {
                 break;
             }
         }
         Ok(found)
+    }
+
+    /// The same in one question, for at most [`READ_MAX`] messages, with how many there are beyond.
+    pub async fn piece(&self, filter: &str, from: u64, max: usize) -> Result<Piece, ReadError> {
+        let batch = max.min(READ_MAX);
+        self.ask_for(&Batch { seq: from.max(1), next_by_subj: filter, batch }, batch, true).await
     }
 
     /// The last message of each subject that matches one of `filters`, ascending.
@@ -80,17 +86,22 @@ impl Log {
             return Ok(Vec::new());
         }
         let question = LastOf { multi_last: filters, batch: READ_MAX };
-        let mut page = self.page(&question, READ_MAX, false).await?;
-        page.messages.sort_unstable_by_key(|message| message.seq);
-        Ok(page.messages)
+        let mut piece = self.ask_for(&question, READ_MAX, false).await?;
+        piece.messages.sort_unstable_by_key(|message| message.seq);
+        Ok(piece.messages)
     }
 
-    async fn page(&self, question: &impl Serialize, most: usize, chained: bool) -> Result<Page, ReadError> {
+    async fn ask_for(
+        &self,
+        question: &impl Serialize,
+        most: usize,
+        chained: bool,
+    ) -> Result<Piece, ReadError> {
         let payload = Bytes::from(serde_json::to_vec(question).map_err(|_| ReadError::Malformed)?);
         let mut error = ReadError::TimedOut;
         for _ in 0..TRIES {
-            match self.try_page(payload.clone(), most, chained).await {
-                Ok(page) => return Ok(page),
+            match self.try_ask_for(payload.clone(), most, chained).await {
+                Ok(piece) => return Ok(piece),
                 // A lost answer, a leader that is moving: the question is harmless to repeat.
                 Err(failed @ (ReadError::TimedOut | ReadError::Unavailable | ReadError::Malformed)) => {
                     error = failed
@@ -106,31 +117,31 @@ impl Log {
         Err(error)
     }
 
-    async fn try_page(&self, payload: Bytes, most: usize, chained: bool) -> Result<Page, ReadError> {
+    async fn try_ask_for(&self, payload: Bytes, most: usize, chained: bool) -> Result<Piece, ReadError> {
         // One more for the end of the batch.
         let mut answers = self.shared.gather.ask(&self.shared.direct_get, payload, most + 1).await?;
-        let mut page = Page { messages: Vec::new(), pending: 0 };
+        let mut piece = Piece { messages: Vec::new(), pending: 0 };
         loop {
             let next = timeout(READ_WAIT, answers.next()).await.map_err(|_| ReadError::TimedOut)?;
             let answer = next.ok_or(ReadError::Unavailable)?;
             match answer.status.map(|status| status.as_u16()) {
                 None => {
                     // One was lost on the way.
-                    if chained && !follows(&page.messages, &answer) {
+                    if chained && !follows(&piece.messages, &answer) {
                         return Err(ReadError::Unavailable);
                     }
-                    page.messages.push(StoredMsg::from_direct(answer).ok_or(ReadError::Malformed)?);
+                    piece.messages.push(StoredMsg::from_direct(answer).ok_or(ReadError::Malformed)?);
                 }
                 Some(END_OF_BATCH) => {
                     let headers = answer.headers.ok_or(ReadError::Malformed)?;
-                    page.pending = number(&headers, PENDING).unwrap_or(0);
+                    piece.pending = number(&headers, PENDING).unwrap_or(0);
                     let last = number(&headers, NATS_LAST_SEQUENCE);
-                    if chained && last.is_some() && last != page.messages.last().map(|message| message.seq) {
+                    if chained && last.is_some() && last != piece.messages.last().map(|message| message.seq) {
                         return Err(ReadError::Unavailable);
                     }
-                    return Ok(page);
+                    return Ok(piece);
                 }
-                Some(NOT_FOUND) => return Ok(page),
+                Some(NOT_FOUND) => return Ok(piece),
                 Some(TOO_MANY) => return Err(ReadError::TooMany),
                 Some(NO_RESPONDERS) => return Err(ReadError::Unavailable),
                 Some(code) => {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod bus;
+mod chat;
 mod client;
 mod keys;
 mod kit;
