@@ -9,11 +9,13 @@ use bus_schema::{
     cursor::Cursor,
     limits::{COMMAND_WAIT_MS, LOGIN_CONVERSATIONS_MAX, RESUME_MAX},
     protocol::{
-        Conv, ConversationRemoved, Login, LoginAnswer, PROTOCOL, Person, Profile, ResetReason, Resume,
+        Closing, Conv, ConversationRemoved, Login, LoginAnswer, PROTOCOL, Person, Profile, ResetReason,
+        Resume,
     },
     state::{AgentState, AgentStatus, RoutingStatus},
     subject::ConversationSubjects,
 };
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde_json::value::RawValue;
 use tokio::sync::Mutex;
@@ -25,6 +27,7 @@ use super::{
 use crate::{
     agents::Hold,
     app::App,
+    catch_up::Overloaded,
     conn::{Conn, Reply},
     connections::Owner,
     directory::Origin,
@@ -32,6 +35,8 @@ use crate::{
     standing,
 };
 
+/// Conversations of one login that are read at once.
+const JOINS_AT_ONCE: usize = 8;
 /// How long a login waits for the log to say what the agent holds.
 const STATE_WAIT: Duration = Duration::from_secs(5);
 /// How long a login waits for the router to say in what else the agent takes part; later it is announced.
@@ -86,6 +91,15 @@ pub async fn login(
     };
     // Before it is asked whether the person may be here: what bars them later finds the connection.
     app.connections.claim(conn, owner);
+    let turn = match app.core.catch_ups.turn().await {
+        Ok(turn) => turn,
+        Err(Overloaded { after }) => {
+            let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+            reply.fail(ErrorBody::new(ErrorCode::Unavailable, "too many others log in now").after(after));
+            conn.push("closing", Closing { reason: "overloaded".to_owned(), reconnect: true, after_ms });
+            return Err(CloseCode::Overloaded);
+        }
+    };
     match session.open(&login, owner, ends).await {
         Ok(opened) => {
             let session = Arc::new(session);
@@ -94,6 +108,7 @@ pub async fn login(
             conn.set_token_end(ends);
             reply.ok(&opened.answer);
             session.follow(opened).await;
+            drop(turn);
             session.set_status(login.status);
             Ok(Some(session))
         }
@@ -163,16 +178,16 @@ impl Session {
                 let own = own.take(LOGIN_CONVERSATIONS_MAX);
                 // What else the client names it may watch, or take part in: the conversation itself says.
                 let named = login.resume.iter().map(|resume| resume.conversation_id);
-                let own = distinct(own.chain(named.take(LOGIN_CONVERSATIONS_MAX)));
+                let own = distinct(own.chain(named));
                 (self.agent_profile(state.as_deref()), own, session)
             }
         };
-        let joins =
-            own.iter().map(|id| self.join(*id, login.resume.iter().find(|r| r.conversation_id == *id)));
+        let resume_of = |id| login.resume.iter().find(|resume| resume.conversation_id == id);
+        let joins: Vec<_> = own.iter().map(|id| self.join(*id, resume_of(*id)).boxed()).collect();
+        let joins = futures::stream::iter(joins).buffered(JOINS_AT_ONCE);
         let (mut conversations, mut people, mut joined): (Vec<Conv>, Vec<Person>, _) =
             (Vec::new(), Vec::new(), Vec::new());
-        for result in futures::future::join_all(joins).await {
-            let (home, gate, found) = result.map_err(unverified)?;
+        for (home, gate, found) in joins.try_collect::<Vec<_>>().await.map_err(unverified)? {
             // A visitor waits for a first thread; staff were turned away.
             if gate.is_none() || found.conv.is_some() {
                 joined.push((home, gate));

@@ -241,6 +241,7 @@ impl Reader {
             Err(code) => {
                 self.app.core.measures.refused(match code {
                     CloseCode::OriginNotAllowed => Refused::Origin,
+                    CloseCode::Overloaded => Refused::Capacity,
                     _ => Refused::Auth,
                 });
                 Some(code)

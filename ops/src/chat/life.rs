@@ -2,7 +2,7 @@
 
 use bus_schema::{ErrorBody, Event, Lane, state::LifeState, subject::ConversationSubjects};
 
-use super::{back::Back, frozen, unreadable};
+use super::{frozen, unreadable};
 use crate::log::{Log, StoredMsg};
 
 /// A conversation's visible state, and where it is in the log.
@@ -42,11 +42,4 @@ pub async fn life(log: &Log, home: ConversationSubjects) -> Result<Option<Life>,
     let subject = home.lane(Lane::Life).to_string();
     let last = log.last(&subject).await.map_err(|error| unreadable(&error))?;
     last.as_ref().map(Life::of).transpose()
-}
-
-/// The state as it was at `seq`, as far as the log still has it.
-pub async fn life_at(log: &Log, home: ConversationSubjects, seq: u64) -> Result<Option<Life>, ErrorBody> {
-    let subject = home.lane(Lane::Life).to_string();
-    let found = Back::new(log, &subject, 1, seq).piece(1).await.map_err(|error| unreadable(&error))?;
-    found.last().map(Life::of).transpose()
 }

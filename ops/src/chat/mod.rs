@@ -21,7 +21,7 @@ mod visitor;
 pub use ask::{ask, command};
 pub use content::{TextLimit, content};
 pub use head::Head;
-pub use life::{Life, life, life_at};
+pub use life::{Life, life};
 pub use lookup::find;
 pub use page::{Page, PageRequest, page};
 pub use past::AboveHorizon;
