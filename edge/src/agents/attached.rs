@@ -114,7 +114,7 @@ impl Attached {
     }
 
     /// What it follows from now on.
-    pub fn new(&mut self, own: &Own) -> Vec<ConversationId> {
+    pub fn fresh(&mut self, own: &Own) -> Vec<ConversationId> {
         let all = own.held.iter().chain(&own.takes_part).filter(|id| own.has(**id));
         let new: BTreeSet<_> = all
             .chain(&self.watched)

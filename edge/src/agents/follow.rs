@@ -263,7 +263,7 @@ impl Following {
                 let home = super::home(&self.log, self.tenant, gone);
                 self.hub.leave(home, bus_schema::Audience::Staff, attached.conn.id, View::Mine).await;
             }
-            for new in attached.new(&self.own) {
+            for new in attached.fresh(&self.own) {
                 let home = super::home(&self.log, self.tenant, new);
                 let _ = self.hub.ask(home, attached.join(home)).await;
             }

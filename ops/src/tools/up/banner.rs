@@ -48,7 +48,7 @@ fn find<'a>(values: &'a Values, name: &str) -> &'a str {
 /// The address of the demo's page. What follows its `#` stays in the browser.
 fn demo(values: &Values) -> String {
     let value = |name| find(values, name);
-    let (first, others) = value("EDGE_URLS").split_once(',').unwrap_or((value("EDGE_URLS"), ""));
+    let (first, others) = value("EDGE_URLS").split_once(',').unwrap_or_else(|| (value("EDGE_URLS"), ""));
     let pairs = [
         ("widget", value("WIDGET_KEY")),
         ("edges", others),
