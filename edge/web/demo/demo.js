@@ -163,7 +163,7 @@ const mine = (client) => [...client.store.conversations.values()].filter((conver
 
 /** Says what was refused where the person looks. @param {Panel} panel */
 const shown = (panel) => (/** @type {unknown} */ error) => {
-  panel.find(".facts").textContent = error instanceof Error ? error.message : String(error);
+  panel.complain(error instanceof Error ? error.message : String(error));
 };
 
 /** @param {"visitor" | "agent"} side @param {Client} client @param {Panel} panel */

@@ -34,6 +34,7 @@ export class Panel {
   #pick;
   #title;
   #who;
+  #complaint = "";
   /** @type {Map<string, HTMLElement>} */
   #drawn = new Map();
 
@@ -80,9 +81,18 @@ export class Panel {
   /** @param {string} label @param {() => void} does */
   addAction(label, does) {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: label });
-    button.addEventListener("click", does);
+    button.addEventListener("click", () => {
+      this.complain("");
+      does();
+    });
     this.find(".actions").append(button);
     return button;
+  }
+
+  /** Says what was refused, until the next try. @param {string} text */
+  complain(text) {
+    this.#complaint = text;
+    this.draw();
   }
 
   get #isCut() {
@@ -119,9 +129,9 @@ export class Panel {
     this.find(".unread").title = `${unread} unread`;
     const { resumed, resets } = this.#client.store.counts;
     const events = conversation?.timeline.events.length ?? 0;
-    this.find(".facts").textContent = [`${events} events`, resumed && `resumed ${resumed}×`, resets && `reset ${resets}×`]
-      .filter(Boolean)
-      .join(" · ");
+    const facts = [`${events} events`, resumed && `resumed ${resumed}×`, resets && `reset ${resets}×`];
+    this.find(".facts").textContent = this.#complaint || facts.filter(Boolean).join(" · ");
+    this.find(".facts").toggleAttribute("data-complains", this.#complaint !== "");
   }
 
   #drawState() {

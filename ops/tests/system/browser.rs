@@ -152,10 +152,13 @@ impl Browser {
         }
     }
 
-    /// Writes into an element, as a keyboard does.
+    /// Writes into an empty field, as a keyboard does.
     pub async fn write(&mut self, css: &str, text: &str) {
         self.click(css).await;
+        let field = format!("document.querySelector({})", json!(css));
+        assert_eq!(self.eval(&format!("document.activeElement === {field}")).await, true, "focus on {css}");
         self.ask("Input.insertText", json!({ "text": text })).await;
+        assert_eq!(self.eval(&format!("{field}.value")).await, text, "what was written into {css}");
     }
 
     pub async fn enter(&mut self) {

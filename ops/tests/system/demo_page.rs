@@ -122,7 +122,7 @@ impl Page {
     }
 
     /// Kills an edge, and says when another process has its place.
-    async fn kill_edge(&self, index: usize) -> u32 {
+    fn kill_edge(&self, index: usize) -> u32 {
         let pid = self.world.pids()["edge"][index];
         signal(pid, libc::SIGKILL);
         pid
@@ -165,11 +165,12 @@ async fn nobody_sees_a_gap_when_edges_are_killed_while_they_talk() {
         page.both_have(text).await;
     }
     page.all_agree(opening.len()).await;
+    page.photograph().await;
 
     // The visitor's edge goes while both write, then the agent's.
     let mut said = opening.len();
     for edge in [0, 1] {
-        let killed = page.kill_edge(edge).await;
+        let killed = page.kill_edge(edge);
         for n in 0..4 {
             page.say(VISITOR, &format!("visitor {edge}.{n}")).await;
             page.say(AGENT, &format!("agent {edge}.{n}")).await;
@@ -180,7 +181,7 @@ async fn nobody_sees_a_gap_when_edges_are_killed_while_they_talk() {
     }
 
     // Both at once: nothing is there to talk to, and all of it goes out afterwards.
-    let killed = [page.kill_edge(0).await, page.kill_edge(1).await];
+    let killed = [page.kill_edge(0), page.kill_edge(1)];
     page.say(VISITOR, "is anybody there?").await;
     page.say(AGENT, "I am").await;
     for pid in killed {
