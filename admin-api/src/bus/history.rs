@@ -91,7 +91,7 @@ async fn read(app: &App, tenant: TenantId, wanted: &HistoryRequest) -> Result<Ev
 /// What fits into one answer, and at least one: the asker goes on from there.
 fn fit(mut events: Vec<Box<RawValue>>, way: Way, has_more: bool) -> EventPage {
     let mut bytes = 0;
-    let mut fits = |event: &Box<RawValue>| {
+    let mut fits = |event: &RawValue| {
         let first = bytes == 0;
         bytes += event.get().len();
         first || bytes <= ANSWER_BYTES_MAX

@@ -209,7 +209,8 @@ async fn what_an_agent_joins_arrives_on_every_connection_and_goes_when_left() {
     let (mut first, _) = Client::login(one.at, &token).await;
     let (mut second, _) = Client::login(one.at, &token).await;
     world.take_part(conversation, vec![joiner]).await;
-    mine.lock().unwrap().push(world.view(conversation).await);
+    let before = world.view(conversation).await;
+    mine.lock().unwrap().push(before);
     assert_eq!(first.request("join", of(conversation)).await["success"], true);
     for client in [&mut first, &mut second] {
         let available = client.push("conversation_available").await;

@@ -48,10 +48,10 @@ async fn all_seqs(talk: &Talk, audience: Audience) -> Vec<u64> {
 async fn seqs(talk: &Talk, before: Option<u64>, after: Option<u64>, limit: usize) -> (Vec<u64>, bool) {
     let request = PageRequest { home: talk.home, audience: Audience::All, before, after, limit };
     let page = chat::page(&talk.log, &request).await.unwrap();
-    let seq = |event: &Box<serde_json::value::RawValue>| {
+    let seq = |event: &serde_json::value::RawValue| {
         serde_json::from_str::<Value>(event.get()).unwrap()["seq"].as_u64().unwrap()
     };
-    (page.events.iter().map(seq).collect(), page.has_more)
+    (page.events.iter().map(|event| seq(event)).collect(), page.has_more)
 }
 
 #[tokio::test]
