@@ -80,7 +80,7 @@ pub struct ConversationView {
 }
 
 /// An agent in lists and presence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentView {
     pub id: AgentId,
     pub status: AgentStatus,

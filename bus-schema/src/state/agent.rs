@@ -91,4 +91,7 @@ pub struct Held {
     pub conversation_id: ConversationId,
     pub thread_id: ThreadId,
     pub since: Timestamp,
+    /// A person gave it to the agent who was away: it is theirs until they have come and gone again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_away: bool,
 }

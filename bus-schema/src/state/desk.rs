@@ -19,6 +19,9 @@ pub struct DeskState {
     pub skills_waived: bool,
     #[serde(default)]
     pub offers: Vec<Offer>,
+    /// Whom rules pass over for this thread, for a while.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub avoid: Vec<Avoid>,
     /// Timers as data: instants after which something is due.
     #[serde(default)]
     pub deadlines: Vec<Deadline>,
@@ -80,6 +83,13 @@ pub enum Priority {
 pub struct Offer {
     pub agent_id: AgentId,
     pub expires_at: Timestamp,
+}
+
+/// An agent who passed the thread on. Not for ever: who waits is better served by them than by nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Avoid {
+    pub agent_id: AgentId,
+    pub until: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,6 +185,8 @@ pub enum Refusal {
     SupervisorMember,
     LacksSkill,
     Declined,
+    /// Had it, and transferred it.
+    PassedOn,
     Deleted,
     #[serde(other)]
     Unknown,
@@ -196,6 +208,9 @@ pub enum DecisionRule {
     /// Nobody may take it now: it waits.
     NobodyFree,
     AgentLost,
+    /// An agent came to take part, or went; the assignee stays.
+    Joined,
+    Left,
     #[serde(other)]
     Unknown,
 }

@@ -10,8 +10,8 @@ mod visitor;
 
 pub use agent::{AgentState, AgentStatus, Held, Presence, RoutingStatus};
 pub use desk::{
-    Candidate, CommandRecord, Deadline, DeadlineKind, Decision, DecisionRule, DeskState, Offer, Priority,
-    QueueEntry, QueueReason, Refusal, Strategy,
+    Avoid, Candidate, CommandRecord, Deadline, DeadlineKind, Decision, DecisionRule, DeskState, Offer,
+    Priority, QueueEntry, QueueReason, Refusal, Strategy,
 };
 pub use life::{CloseReason, LifeState, StartSource, ThreadStatus};
 pub use visitor::{Ban, Page, VisitorRecord};

@@ -66,7 +66,12 @@ impl World {
         let life = chat::life(&self.log, self.home(conversation)).await.unwrap().unwrap();
         let (agent_seq, mut held) = self.agent_state(agent).await;
         let thread_id = life.state.thread_id;
-        held.conversations.push(Held { conversation_id: conversation, thread_id, since: now() });
+        held.conversations.push(Held {
+            conversation_id: conversation,
+            thread_id,
+            since: now(),
+            given_away: false,
+        });
         let state = LifeState {
             status: ThreadStatus::Active,
             assignee_id: Some(agent),

@@ -100,6 +100,7 @@ impl Script {
             skills: vec![],
             skills_waived: false,
             offers: vec![],
+            avoid: vec![],
             deadlines: vec![],
             misses: 0,
             last_agent_id: None,
@@ -114,6 +115,7 @@ impl Script {
             conversation_id: conversation(*n),
             thread_id: thread(*n),
             since: Timestamp::default(),
+            given_away: false,
         };
         let state = AgentState {
             agent_id,

@@ -133,7 +133,7 @@ impl Threads {
         thread.status = state.status;
         thread.assignee = state.assignee_id;
         thread.group = state.group_id;
-        if matches!(logged.event.body, Body::Assigned(_) | Body::Queued(_)) {
+        if matches!(logged.event.body, Body::Assigned(_) | Body::Queued(_) | Body::Transferred(_)) {
             match thread.decisions.checked_sub(1) {
                 Some(rest) => thread.decisions = rest,
                 None => thread.unexplained.push(logged.seq),
@@ -155,7 +155,9 @@ impl Threads {
             return;
         }
         thread.waits = state.queue.clone().map(|entry| (state.priority, entry));
-        if matches!(logged.event.body, Body::Decided(_)) && thread.unexplained.pop().is_none() {
+        let Body::Decided(decided) = &logged.event.body else { return };
+        let beside = matches!(decided.decision.rule, DecisionRule::Joined | DecisionRule::Left);
+        if !beside && thread.unexplained.pop().is_none() {
             thread.decisions += 1;
         }
     }

@@ -156,6 +156,7 @@ impl Story {
             skills: Vec::new(),
             skills_waived: false,
             offers: Vec::new(),
+            avoid: Vec::new(),
             deadlines: Vec::new(),
             misses: 0,
             last_agent_id: None,
