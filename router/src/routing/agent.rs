@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bus_schema::{
     Event, IncarnationId, Timestamp,
     config::AgentRecord,
+    protocol::AgentView,
     state::{AgentState, AgentStatus, Extra, Presence, RoutingStatus},
 };
 
@@ -29,6 +30,8 @@ pub struct Agent {
     pub keys: Vec<(QueueId, AgentKey)>,
     pub due: Option<Timestamp>,
     pub named: Vec<IncarnationId>,
+    /// What others were last told.
+    pub told: Option<AgentView>,
 }
 
 impl Agent {
@@ -40,6 +43,13 @@ impl Agent {
     /// The state as it is stored.
     pub fn stored(&self) -> Option<&AgentState> {
         self.stored.as_deref()
+    }
+
+    /// What others see of the agent as stored; none of one who was removed.
+    pub fn view(&self) -> Option<AgentView> {
+        let state = self.stored().filter(|state| !state.deleted)?;
+        let (id, status) = (state.agent_id, state.seen_status());
+        Some(AgentView { id, status, load: state.load(), capacity: state.capacity })
     }
 
     pub fn is_frozen(&self) -> bool {
@@ -117,7 +127,7 @@ impl Agent {
     /// When the conversations are lost, if nobody comes back.
     pub fn lost_at(&self, grace: Duration) -> Option<Timestamp> {
         let state = self.state()?;
-        if state.conversations.is_empty() || state.is_connected() {
+        if state.conversations.iter().all(|held| held.given_away) || state.is_connected() {
             return None;
         }
         state.offline_since.map(|since| since.plus(grace))

@@ -6,10 +6,12 @@ use std::cmp::Reverse;
 
 use bus_schema::{
     AgentId, Body, ConversationId, Event, GroupId, ThreadId, Timestamp,
-    state::{DeskState, Extra, LifeState, Priority, QueueEntry, QueueReason, ThreadStatus},
+    protocol::QueueView,
+    state::{CloseReason, DeskState, Extra, LifeState, Priority, QueueEntry, QueueReason, ThreadStatus},
 };
 
 use super::{
+    input::Stored,
     queue::{ListKey, WaitKey},
     slot::{Lock, QueueId},
     unknown,
@@ -21,6 +23,8 @@ pub struct Pending {
     pub life: Option<LifeState>,
     pub desk: Option<DeskState>,
     pub cause: Option<uuid::Uuid>,
+    /// It is a thread's first message: the log alone knows its place and time.
+    pub begins: bool,
 }
 
 /// Where it stands in the tenant's indexes.
@@ -53,6 +57,28 @@ pub struct Conversation {
     pub lock: Lock,
     pub pending: Option<Box<Pending>>,
     pub indexed: Indexed,
+    /// A thread was begun by a write of ours whose place in the log is known, and its time is not.
+    time_unread: bool,
+    pub recall: Recall,
+    /// The place in its queue that was last told.
+    pub told: Option<QueueView>,
+}
+
+/// What is read again of a closed thread, for whoever opens the next.
+#[derive(Debug, Default)]
+pub enum Recall {
+    #[default]
+    Unasked,
+    /// The leader has nothing that can be read.
+    Nothing,
+    Found(Box<Closing>),
+}
+
+/// The last state of a closed thread, and why it was closed.
+#[derive(Debug)]
+pub struct Closing {
+    pub state: LifeState,
+    pub reason: CloseReason,
 }
 
 impl Conversation {
@@ -98,9 +124,26 @@ impl Conversation {
         self.life().and_then(|life| life.assignee_id)
     }
 
-    /// Takes over the state of a `life` message. The caller has checked that it is newer.
+    /// A `life` message tells something new.
+    pub fn is_news(&self, seq: u64) -> bool {
+        seq > self.life_seq || (self.time_unread && seq == self.life_seq)
+    }
+
+    /// Keeps what the leader says of a closed thread, as long as it is still the last.
+    pub fn recalled(&mut self, last: Option<&Stored>) {
+        let event =
+            last.filter(|stored| stored.seq == self.life_seq).and_then(|stored| stored.event.as_ref());
+        self.recall = match event.map(|event| &event.body) {
+            Some(Body::Closed(closed)) => {
+                Recall::Found(Box::new(Closing { state: closed.state.clone(), reason: closed.reason }))
+            }
+            _ => Recall::Nothing,
+        };
+    }
+
+    /// Takes over the state of a `life` message. The caller has checked that it is news.
     pub fn read_life(&mut self, seq: u64, at: Timestamp, event: Option<&Event>) {
-        self.life_seq = seq;
+        (self.life_seq, self.time_unread) = (seq, false);
         let state =
             event.and_then(|event| event.body.life_state().cloned().or_else(|| unknown::state(&event.body)));
         self.life_unreadable = state.is_none();
@@ -130,8 +173,12 @@ impl Conversation {
     pub fn wrote_life(&mut self, seq: u64) {
         if let Some(pending) = self.pending.as_deref_mut()
             && seq > self.life_seq
-            && let Some(state) = pending.life.take()
+            && let Some(mut state) = pending.life.take()
         {
+            if pending.begins {
+                state.started_seq = Some(seq);
+                self.time_unread = true;
+            }
             self.life_seq = seq;
             self.cause = pending.cause;
             self.life_unreadable = false;
@@ -153,6 +200,10 @@ impl Conversation {
     }
 
     fn set_life(&mut self, state: LifeState) {
+        self.recall = Recall::Unasked;
+        if state.status != ThreadStatus::Queued {
+            self.told = None;
+        }
         if state.status == ThreadStatus::Closed {
             self.closed = Some(state.thread_id);
             (self.life, self.desk) = (None, None);
@@ -175,6 +226,7 @@ impl Conversation {
             skills: Vec::new(),
             skills_waived: false,
             offers: Vec::new(),
+            avoid: Vec::new(),
             deadlines: Vec::new(),
             misses: 0,
             last_agent_id: last.and_then(|desk| desk.last_agent_id),

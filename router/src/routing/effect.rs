@@ -1,6 +1,11 @@
 //! Everything a core wants done.
 
-use bus_schema::{Event, Subject, TenantId, command::Outcome};
+use bus_schema::{
+    ConversationId, Event, Subject, TenantId,
+    command::Outcome,
+    signal::{Signal, TenantSignal},
+    subject::TenantTopic,
+};
 
 use super::input::{Token, WriteId};
 
@@ -13,6 +18,15 @@ pub enum Effect {
     Reply { token: Token, outcome: Outcome },
     /// Read the subject's last message from the leader. Answered with [`super::Input::Refreshed`].
     Refresh { subject: Subject },
+    /// Say it to whoever listens; nothing waits for it, and it may be lost.
+    Tell { tenant: TenantId, told: Told },
+}
+
+/// A signal and whom it is for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    Conversation(ConversationId, Signal),
+    Tenant(TenantTopic, TenantSignal),
 }
 
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use super::{
     slot::{Key, Lock, QueueId, State, Target},
     tenant::Tenant,
 };
-use bus_schema::{ErrorCode, Timestamp, command::Outcome};
+use bus_schema::{Body, ConversationId, ErrorCode, Timestamp};
 
 impl Tenant {
     /// Sends a plan out and locks what it touches.
@@ -36,6 +36,7 @@ impl Tenant {
                     let pending = conversation.pending.get_or_insert_with(empty);
                     pending.life = change.life_state();
                     pending.cause = change.cause;
+                    pending.begins = matches!(change.body, Body::Reopened(_));
                     conversation.life_seq
                 }
                 Target::Desk(id) => {
@@ -64,6 +65,7 @@ impl Tenant {
     pub fn written(&mut self, flight: Flight, seqs: &[u64], shared: &mut Shared) {
         let mut life_seq = 0;
         for (target, seq) in flight.targets.iter().zip(seqs) {
+            let before = self.before(*target);
             match *target {
                 Target::Agent(id) => self.agents.entry(id).or_default().wrote(*seq),
                 Target::Life(id) => {
@@ -72,6 +74,7 @@ impl Tenant {
                 }
                 Target::Desk(id) => self.conversations.entry(id).or_default().wrote_desk(*seq),
             }
+            self.changed(*target, before, shared.now, shared.active);
         }
         for key in keys(&flight.targets) {
             self.drop_pending(key);
@@ -104,8 +107,12 @@ impl Tenant {
                 let subject = |target: &Target| target.subject(shared.settings.shard, self.id);
                 let reads = flight.targets.iter().map(|target| Effect::Refresh { subject: subject(target) });
                 shared.effects.extend(reads);
-                if let (Some(job), Some(key)) = (flight.job, keys.first()) {
-                    self.waiters.entry(*key).or_default().push_front(job);
+                match (flight.job, keys.first()) {
+                    (Some(job), Some(key)) if shared.active => {
+                        self.waiters.entry(*key).or_default().push_front(job);
+                    }
+                    (Some(job), _) => shared.refuse(job.token, ErrorCode::Unavailable.into()),
+                    (None, _) => {}
                 }
             }
             WriteFailure::Refused => {
@@ -114,8 +121,7 @@ impl Tenant {
                     self.pause(key, shared);
                 }
                 if let Some(job) = flight.job {
-                    shared
-                        .reply(job.token, Outcome::from(bus_schema::ErrorBody::from(ErrorCode::Unavailable)));
+                    shared.refuse(job.token, ErrorCode::Unavailable.into());
                 }
             }
         }
@@ -130,8 +136,31 @@ impl Tenant {
         self.chores.add(super::chores::Chore::Drain(id));
     }
 
-    /// The leader's last message of a subject whose write had met a mismatch.
+    /// Has the closed thread's last state read again for a command; everything else waits for it.
+    pub fn recall(&mut self, id: ConversationId, job: Job, shared: &mut Shared) {
+        let key = Key::Conversation(id);
+        self.lock(key, |lock| lock.state = State::Recalling);
+        self.waiters.entry(key).or_default().push_back(job);
+        shared.reading += 1;
+        let subject = Target::Life(id).subject(shared.settings.shard, self.id);
+        shared.effects.push_back(Effect::Refresh { subject });
+    }
+
+    fn recalled(&mut self, id: ConversationId, last: Option<Stored>, shared: &mut Shared) {
+        if let Some(stored) = &last {
+            self.read(Target::Life(id), stored.clone(), shared);
+        }
+        let key = Key::Conversation(id);
+        self.lock(key, |lock| lock.state = State::Free);
+        self.conversations.entry(id).or_default().recalled(last.as_ref());
+        self.opened(key, shared);
+    }
+
+    /// The leader's last message of a subject whose write had met a mismatch, or that was asked for.
     pub fn refreshed(&mut self, target: Target, last: Option<Stored>, shared: &mut Shared) {
+        if let (Target::Life(id), State::Recalling) = (target, self.lock_of(target.key()).state) {
+            return self.recalled(id, last, shared);
+        }
         if let Some(stored) = last {
             self.read(target, stored, shared);
         }
@@ -161,6 +190,7 @@ impl Tenant {
     /// A message of the log: kept if it is newer than what is known.
     pub fn read(&mut self, target: Target, stored: Stored, shared: &mut Shared) {
         let event = stored.event.as_deref();
+        let before = self.before(target);
         let newer = match target {
             Target::Agent(id) => {
                 let agent = self.agents.entry(id).or_default();
@@ -172,7 +202,7 @@ impl Tenant {
             }
             Target::Life(id) => {
                 let conversation = self.conversations.entry(id).or_default();
-                let newer = stored.seq > conversation.life_seq;
+                let newer = conversation.is_news(stored.seq);
                 if newer {
                     conversation.read_life(stored.seq, stored.at, event);
                 }
@@ -193,6 +223,7 @@ impl Tenant {
         if event.is_none() {
             shared.counters.unreadable += 1;
         }
+        self.changed(target, before, stored.at, shared.active);
         self.lock(target.key(), |lock| lock.moved = true);
         self.index(target.key(), shared);
         if let Target::Agent(agent) = target {
@@ -248,7 +279,7 @@ impl Tenant {
 }
 
 fn empty() -> Box<Pending> {
-    Box::new(Pending { life: None, desk: None, cause: None })
+    Box::new(Pending { life: None, desk: None, cause: None, begins: false })
 }
 
 fn keys(targets: &[Target]) -> Vec<Key> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bus_schema::{
-    AgentId, ConversationId,
+    AgentId, ConversationId, Timestamp,
     config::MemberPriority,
     state::{AgentStatus, LifeState, ThreadStatus},
 };
@@ -15,7 +15,7 @@ pub fn check(routing: &Routing) -> Vec<String> {
     let mut found = Vec::new();
     for tenant in routing.tenants.values() {
         one_assignee(tenant, &mut found);
-        no_idle_queue(tenant, &mut found);
+        no_idle_queue(tenant, routing.shared.now, &mut found);
         indexes(tenant, &mut found);
     }
     found
@@ -42,12 +42,13 @@ fn one_assignee(tenant: &Tenant, found: &mut Vec<String>) {
     found.extend(holders.into_keys().map(|id| format!("one-assignee: {id} is held and does not exist")));
 }
 
-fn no_idle_queue(tenant: &Tenant, found: &mut Vec<String>) {
+fn no_idle_queue(tenant: &Tenant, now: Timestamp, found: &mut Vec<String>) {
     for (id, conversation) in &tenant.conversations {
         let waits = |life: &&LifeState| life.status == ThreadStatus::Queued && !conversation.is_frozen();
         let Some(life) = conversation.stored_life().filter(waits) else { continue };
         let queue = tenant.config.queue_of(life.group_id);
-        if let Some(agent) = somebody_free(tenant, queue) {
+        let fits = |agent: AgentId| rules::unfit(tenant, conversation.stored_desk(), agent, now).is_none();
+        if let Some(agent) = somebody_free(tenant, queue, fits) {
             found.push(format!("no-idle-queue: {id} waits while {agent} is free"));
         }
         if conversation.stored_desk().is_none_or(|desk| desk.queue.is_none()) {
@@ -56,7 +57,7 @@ fn no_idle_queue(tenant: &Tenant, found: &mut Vec<String>) {
     }
 }
 
-fn somebody_free(tenant: &Tenant, queue: QueueId) -> Option<AgentId> {
+fn somebody_free(tenant: &Tenant, queue: QueueId, fits: impl Fn(AgentId) -> bool) -> Option<AgentId> {
     tenant.config.automatic(queue)?;
     let free = |agent: &Agent| {
         let accepts = agent.stored().is_some_and(|state| {
@@ -68,6 +69,7 @@ fn somebody_free(tenant: &Tenant, queue: QueueId) -> Option<AgentId> {
     members
         .find(|(id, priority)| {
             *priority != MemberPriority::Supervisor
+                && fits(*id)
                 && tenant.agents.get(id).is_some_and(free)
                 && tenant.config.agent(*id).is_none_or(|record| !record.deleted)
         })

@@ -14,6 +14,7 @@ mod flight;
 mod input;
 pub mod invariants;
 mod lease;
+mod pace;
 mod plan;
 mod queue;
 mod rules;
@@ -22,6 +23,7 @@ mod shared;
 mod slot;
 mod stats;
 mod sweep;
+mod telling;
 mod tenant;
 mod unknown;
 
@@ -35,16 +37,17 @@ use bus_schema::{
     command::{CommandRequest, Outcome},
 };
 
-pub use effect::{Effect, Message, Write};
+pub use effect::{Effect, Message, Told, Write};
 pub use input::{Input, Stored, Token, WriteFailure, WriteId};
 pub use settings::Settings;
 pub use shared::Counters;
 pub use stats::Stats;
 
-use plan::{Job, Step};
+use plan::{After, Job, Step};
 use settings::{COMMANDS_PER_TENANT_MAX, STEPS_PER_CALL};
 use shared::Shared;
 use slot::{Key, Target};
+use telling::Telling;
 use tenant::Tenant;
 
 /// The core of one shard's router.
@@ -80,7 +83,7 @@ impl Routing {
             Input::Config(record) => {
                 self.with(record.tenant_id(), |tenant, shared| tenant.configure(record, shared));
             }
-            Input::Activate => self.shared.active = true,
+            Input::Activate => self.activate(),
             Input::StandBy => self.stand_by(),
             Input::Command { token, tenant, request } => self.command(token, tenant, request),
             Input::Written { id, seqs } => {
@@ -121,7 +124,8 @@ impl Routing {
         let due = |tenant: &Tenant| {
             let agents = tenant.due.first().map(|(at, _)| *at);
             let paused = tenant.paused.first().map(|(at, _)| *at);
-            agents.into_iter().chain(paused).min()
+            let avoided = tenant.avoided.first().map(|(at, _)| *at);
+            agents.into_iter().chain(paused).chain(avoided).min()
         };
         self.tenants.values().filter_map(due).chain(self.shared.active.then_some(self.next_sweep)).min()
     }
@@ -142,19 +146,35 @@ impl Routing {
     fn with(&mut self, id: TenantId, act: impl FnOnce(&mut Tenant, &mut Shared)) {
         let tenant = self.tenants.entry(id).or_insert_with(|| Tenant::new(id));
         act(tenant, &mut self.shared);
+        tenant.tell_threads(&mut self.shared);
         if tenant.has_work() && !std::mem::replace(&mut tenant.in_line, true) {
             self.line.push_back(id);
         }
     }
 
-    /// Commands that wait are answered, not kept: whoever is active now will be asked again.
+    fn activate(&mut self) {
+        self.shared.active = true;
+        for tenant in self.tenants.values_mut() {
+            tenant.tell_all();
+        }
+    }
+
+    /// Commands that wait are answered, not kept: whoever is active now will be asked again. Of those whose write is
+    /// under way only the ones stay that end with it.
     fn stand_by(&mut self) {
         self.shared.active = false;
+        let unfinished =
+            self.shared.flights.values_mut().filter(|flight| matches!(flight.after, After::Again));
+        let unfinished: Vec<Job> = unfinished.filter_map(|flight| flight.job.take()).collect();
+        for job in unfinished {
+            self.shared.refuse(job.token, ErrorCode::Unavailable.into());
+        }
         for tenant in self.tenants.values_mut() {
             let waiting = std::mem::take(&mut tenant.waiters).into_values().flatten();
             for job in waiting.chain(std::mem::take(&mut tenant.commands)) {
                 self.shared.refuse(job.token, ErrorCode::Unavailable.into());
             }
+            tenant.telling = Telling::default();
         }
     }
 
@@ -184,6 +204,7 @@ impl Routing {
             self.with(id, |tenant, shared| {
                 tenant.unpause(shared);
                 rules::due(tenant, &dead, shared);
+                tenant.tell_rest(shared);
                 if sweep {
                     sweep::sweep(tenant, shared);
                 }
@@ -238,6 +259,7 @@ impl Tenant {
             Step::Blocked(key) => self.waiters.entry(key).or_default().push_back(job),
             Step::Write(plan) => self.begin(plan, Some(job), shared),
             Step::Reply(outcome) => shared.reply(job.token, outcome),
+            Step::Recall(conversation) => self.recall(conversation, job, shared),
         }
     }
 

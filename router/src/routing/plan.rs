@@ -32,6 +32,8 @@ pub enum Step {
     Blocked(Key),
     Write(Plan),
     Reply(Outcome),
+    /// It needs the last state of this conversation's closed thread, which is not kept.
+    Recall(ConversationId),
 }
 
 #[derive(Debug)]
@@ -81,6 +83,12 @@ impl Plan {
         self.changes.push(Change { target: Target::Life(conversation), author, cause, thread, body });
     }
 
+    /// A change of the routing state by a person's word, which explains itself.
+    pub fn desk(&mut self, conversation: ConversationId, author: Author, cause: Option<Uuid>, body: Body) {
+        let thread = body.desk_state().map(|state| state.thread_id);
+        self.changes.push(Change { target: Target::Desk(conversation), author, cause, thread, body });
+    }
+
     pub fn decided(
         &mut self,
         conversation: ConversationId,
@@ -89,17 +97,9 @@ impl Plan {
         decision: Decision,
         state: DeskState,
     ) {
-        self.changes.push(Change {
-            target: Target::Desk(conversation),
-            author,
-            cause,
-            thread: Some(state.thread_id),
-            body: Body::Decided(Decided { decision, state }),
-        });
+        self.desk(conversation, author, cause, Body::Decided(Decided { decision, state }));
     }
-}
 
-impl Plan {
     /// The routing state in it, to add to it.
     pub fn last_desk(&mut self) -> Option<&mut DeskState> {
         self.changes.iter_mut().rev().find_map(|change| match &mut change.body {

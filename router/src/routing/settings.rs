@@ -39,3 +39,11 @@ pub const STALE_MISMATCHES_MAX: u8 = 3;
 pub const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// Leases of edges that nothing names any more are forgotten after this time.
 pub const LEASE_FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
+/// Who passed a thread on to a queue is passed over by rules for this long.
+pub const AVOIDED_FOR: Duration = Duration::from_secs(60);
+/// Threads of a queue that are looked at for one that somebody free may take.
+pub const LOOKED_AT_MAX: usize = 1024;
+/// Agents who take part in one thread.
+pub const PARTICIPANTS_MAX: usize = 50;
+/// Skills that a thread may want.
+pub const SKILLS_MAX: usize = 20;

@@ -61,6 +61,8 @@ pub enum State {
     Writing(WriteId),
     /// After a mismatch: this many reads from the leader are under way.
     Reading(u8),
+    /// The last state of a closed thread is being read again from the leader.
+    Recalling,
     /// Left alone for a while; nothing that needs it is decided, nothing waits for it.
     Paused,
 }

@@ -4,16 +4,22 @@
 
 use std::collections::BTreeSet;
 
+use bus_schema::Timestamp;
+
 use super::{
     chores::Chore,
-    rules::mend::{is_orphan, is_strange},
+    rules::{
+        mend::{is_orphan, is_strange},
+        unfit,
+    },
+    settings::LOOKED_AT_MAX,
     shared::Shared,
     slot::Key,
     tenant::Tenant,
 };
 
 pub fn sweep(tenant: &mut Tenant, shared: &mut Shared) {
-    let found = look(tenant);
+    let found = look(tenant, shared.now);
     for chore in found.intersection(&tenant.suspects).copied().collect::<Vec<_>>() {
         shared.counters.mended += 1;
         tenant.chores.add(chore);
@@ -21,7 +27,7 @@ pub fn sweep(tenant: &mut Tenant, shared: &mut Shared) {
     tenant.suspects = found;
 }
 
-fn look(tenant: &Tenant) -> BTreeSet<Chore> {
+fn look(tenant: &Tenant, now: Timestamp) -> BTreeSet<Chore> {
     let mut found = BTreeSet::new();
     for key in tenant.open.values().flatten() {
         let conversation = tenant.conversations.get(&key.conversation);
@@ -36,7 +42,13 @@ fn look(tenant: &Tenant) -> BTreeSet<Chore> {
         }
     }
     for (id, queue) in &tenant.queues {
-        let (Some(head), Some(best)) = (queue.waiting.first(), queue.eligible.first()) else { continue };
+        // The first for whom somebody is free who is right.
+        let pairs = queue.waiting.iter().take(LOOKED_AT_MAX).filter_map(|head| {
+            let desk = tenant.conversations.get(&head.conversation)?.desk();
+            let mut fit = queue.eligible.iter().filter(|best| unfit(tenant, desk, best.agent, now).is_none());
+            Some((head, fit.next()?))
+        });
+        let Some((head, best)) = pairs.take(1).next() else { continue };
         let busy = queue.served
             || tenant.is_locked(Key::Conversation(head.conversation))
             || tenant.is_locked(Key::Agent(best.agent))

@@ -16,10 +16,12 @@ use super::{
     chores::{Chore, Chores},
     config::{Changed, Config},
     conversation::{Conversation, Indexed, Waits},
+    pace::Pace,
     plan::Job,
     queue::{AgentKey, ListKey, Queue},
     shared::Shared,
     slot::{Key, QueueId},
+    telling::Telling,
 };
 
 #[derive(Debug)]
@@ -35,6 +37,11 @@ pub struct Tenant {
     pub named: BTreeMap<IncarnationId, BTreeSet<AgentId>>,
     pub due: BTreeSet<(Timestamp, AgentId)>,
     pub paused: BTreeSet<(Timestamp, Key)>,
+    /// When somebody in a queue is to be looked at again, for whom an agent was passed over until then.
+    pub avoided: BTreeSet<(Timestamp, QueueId)>,
+    /// How quickly queues moved of late.
+    pub paces: BTreeMap<QueueId, Pace>,
+    pub telling: Telling,
     pub chores: Chores,
     pub commands: VecDeque<Job>,
     /// Commands that need what is locked.
@@ -59,6 +66,9 @@ impl Tenant {
             named: BTreeMap::new(),
             due: BTreeSet::new(),
             paused: BTreeSet::new(),
+            avoided: BTreeSet::new(),
+            paces: BTreeMap::new(),
+            telling: Telling::default(),
             chores: Chores::default(),
             commands: VecDeque::new(),
             waiters: BTreeMap::new(),
@@ -90,6 +100,9 @@ impl Tenant {
                     self.index_conversation(conversation);
                 }
                 self.chores.add(Chore::Drain(Some(group)));
+                if shared.active {
+                    self.telling.groups.insert(group);
+                }
             }
         }
     }
@@ -176,6 +189,8 @@ impl Tenant {
         if old == new {
             return;
         }
+        let queues = [old.waits, new.waits].into_iter().flatten().map(|waits| waits.queue);
+        self.telling.queues.extend(queues);
         if let Some((group, key)) = old.open
             && let Some(open) = self.open.get_mut(&group)
         {

@@ -26,6 +26,7 @@ const AGENTS: &str = "chatbus_router_agents";
 const SLOTS: &str = "chatbus_router_agent_slots";
 const LAG: &str = "chatbus_router_log_lag_messages";
 const LAG_SECONDS: &str = "chatbus_router_log_lag_seconds";
+const SIGNALS: &str = "chatbus_router_signals_total";
 const IN_FLIGHT: &str = "chatbus_router_writes_in_flight";
 
 const TABLE: &[Metric] = &[
@@ -46,6 +47,7 @@ const TABLE: &[Metric] = &[
     gauge_of(SLOTS, "Conversations that agents hold, or could take now."),
     gauge_of(LAG, "Messages of the log that were not read yet."),
     gauge_of(LAG_SECONDS, "Age of the last message read while there are more."),
+    counter_of(SIGNALS, "Signals, by whether there was room for them."),
     gauge_of(IN_FLIGHT, "Batches whose outcome is not known yet."),
 ];
 
@@ -58,6 +60,10 @@ pub fn leader(active: bool) {
     gauge!(LEADER).set(if active { 1.0 } else { 0.0 });
 }
 
+pub fn signalled(taken: bool) {
+    counter!(SIGNALS, "outcome" => if taken { "taken" } else { "dropped" }).increment(1);
+}
+
 pub fn lag(pending: u64, age: Duration) {
     gauge!(LAG).set(pending as f64);
     gauge!(LAG_SECONDS).set(if pending == 0 { 0.0 } else { age.as_secs_f64() });
@@ -68,6 +74,9 @@ pub fn stored(write: &Write) {
     for message in &write.messages {
         let Body::Decided(decided) = &message.event.body else { continue };
         let decision = &decided.decision;
+        if matches!(decision.rule, DecisionRule::Joined | DecisionRule::Left) {
+            continue;
+        }
         let strategy = decision.strategy.map_or("person", |strategy| strategy.name());
         let outcome = match (decision.chosen, decision.rule) {
             (Some(_), _) => "assigned",

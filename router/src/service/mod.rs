@@ -9,6 +9,7 @@ mod holder;
 mod leases;
 mod metrics;
 mod shard;
+mod signals;
 mod writer;
 
 use std::time::Duration;

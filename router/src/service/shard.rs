@@ -27,7 +27,9 @@ use super::{
     commands::{self, Asked},
     feed::{self, FEED_MAX, Fed, Source},
     holder::{self, Role},
-    leases, metrics, writer,
+    leases, metrics,
+    signals::{self, Signals},
+    writer,
 };
 use crate::routing::{Effect, Input, Routing, Settings, Token};
 
@@ -48,6 +50,7 @@ pub struct Shard {
     options: Options,
     incarnation: IncarnationId,
     routing: Routing,
+    signals: Signals,
     feeds: mpsc::Receiver<Fed>,
     feed: feed::Feed,
     /// Writes, reads and answers under way; each ends with what the core should hear.
@@ -99,6 +102,8 @@ impl Shard {
         let configuring = feed::config(config, feed.clone());
         let following = leases::follow(leases.clone(), feed.clone());
         let holding = holder::hold(leases.clone(), options.clone(), incarnation, feed.clone(), stop.clone());
+        let (signals, carrying) = signals::begin(bus.client.clone(), options.shard);
+        context.spawn("signals", ended_by(stop.clone(), carrying));
         context.spawn("log", ended_by(stop.clone(), reading));
         context.spawn("config", ended_by(stop.clone(), configuring));
         context.spawn("leases", ended_by(stop, following));
@@ -110,6 +115,7 @@ impl Shard {
             options,
             incarnation,
             routing: Routing::new(settings),
+            signals,
             feeds,
             feed,
             work: JoinSet::new(),
@@ -224,9 +230,9 @@ impl Shard {
                         decided.decision.took_us = took_us;
                     }
                 }
-                let log = self.log.clone();
+                let (log, signals) = (self.log.clone(), self.signals.clone());
                 self.work.spawn(async move {
-                    let outcome = Box::pin(writer::write(log, write.clone())).await;
+                    let outcome = Box::pin(writer::write(log, signals, write.clone())).await;
                     if matches!(outcome, Input::Written { .. }) {
                         metrics::stored(&write);
                     }
@@ -237,6 +243,7 @@ impl Shard {
                 let log = self.log.clone();
                 self.work.spawn(async move { Some(writer::refresh(log, subject).await) });
             }
+            Effect::Tell { tenant, told } => self.signals.say(tenant, &told),
             Effect::Reply { token, outcome } => {
                 let Some(asked) = self.asked.remove(&token.0) else { return };
                 metrics::answered(asked.request.command.name(), &outcome, asked.at.elapsed());

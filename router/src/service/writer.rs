@@ -3,17 +3,13 @@
 //! Invariant: an answer says what is certain. A write whose outcome is unknown is looked up at the leader: the first
 //! message after the expected one is ours, or somebody else's, or not there and then written again.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use bus_schema::{
-    signal::{HOLD_MS, Signal},
-    subject::ConversationSubjects,
-};
 use ops::log::{Expect, Log, Write, WriteError};
 use rand::RngExt as _;
 use tokio::time::sleep;
 
-use super::feed::read;
+use super::{feed::read, signals::Signals};
 use crate::routing::{self, Input, WriteFailure};
 
 /// Pauses while another write with an expectation of ours is in flight: doubled from the first to the last.
@@ -27,7 +23,7 @@ const LEADER_FIRST: Duration = Duration::from_millis(20);
 const LEADER_LAST: Duration = Duration::from_secs(2);
 
 /// Stores a batch, all or nothing, and says for certain which.
-pub async fn write(log: Log, write: routing::Write) -> Input {
+pub async fn write(log: Log, signals: Signals, write: routing::Write) -> Input {
     let id = write.id;
     let messages: Vec<Write> = write.messages.iter().map(encode).collect();
     let mut contention = 0;
@@ -46,7 +42,7 @@ pub async fn write(log: Log, write: routing::Write) -> Input {
             Err(error) if error.is_contention() => {
                 contention += 1;
                 if contention == HOLD_AFTER {
-                    hold(&log, &write).await;
+                    hold(&signals, &write);
                 }
                 if contention > CONTENTION_TRIES && !in_doubt {
                     Some(WriteFailure::Refused)
@@ -124,16 +120,10 @@ fn encode(message: &routing::Message) -> Write {
 }
 
 /// Asks the edges to keep the conversations quiet for a moment.
-async fn hold(log: &Log, write: &routing::Write) {
-    let (shard, tenant) = (log.shard(), write.tenant);
+fn hold(signals: &Signals, write: &routing::Write) {
     let conversations = write.messages.iter().filter_map(|message| message.event.conversation_id);
-    for conversation in conversations.collect::<std::collections::BTreeSet<_>>() {
-        let signal = Signal::Hold { conversation_id: conversation, for_ms: HOLD_MS };
-        let payload = serde_json::to_vec(&signal).expect("a signal is JSON");
-        let subject = ConversationSubjects { shard, tenant, conversation }.signals();
-        if let Err(error) = log.bus().client.publish(subject, payload.into()).await {
-            tracing::debug!(%error, "a hold was not sent");
-        }
+    for conversation in conversations.collect::<BTreeSet<_>>() {
+        signals.hold(write.tenant, conversation);
     }
 }
 

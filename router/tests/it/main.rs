@@ -4,5 +4,6 @@
 
 mod faults;
 mod kit;
+mod moves;
 mod routing;
 mod turns;

@@ -103,3 +103,34 @@ fn free_port() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_active_routers_without_a_lease_serve_the_longest_waiting_first() {
+    let mut kit = Kit::new().await;
+    kit.configure(Strategy::RoundRobin, &[3; 8]).await;
+    let mut routers = Vec::new();
+    for _ in 0..3 {
+        routers.push(kit.router(Turns::Together).await);
+    }
+    for n in 1..=120 {
+        kit.start(n).await;
+    }
+    for n in 1..=8 {
+        kit.come(agent(n)).await;
+    }
+    kit.assigned(24).await;
+    // Slots come free while all three look at the same queue; one of them goes and another comes meanwhile.
+    for n in 1..=96 {
+        kit.assigned(n).await;
+        kit.close(n).await.unwrap();
+        if n == 40 {
+            routers.remove(0).stop().await;
+            routers.push(kit.router(Turns::Together).await);
+        }
+    }
+    for n in 97..=120 {
+        kit.assigned(n).await;
+    }
+    let report = kit.check().await;
+    assert_eq!(report.open_threads, 24);
+}

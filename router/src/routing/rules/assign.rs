@@ -28,7 +28,7 @@ pub fn take(
     let Some(agent) = thread::as_agent(&request.actor) else {
         return Step::Reply(refused(ErrorCode::Forbidden, "only agents take conversations"));
     };
-    let (_, life) = match thread::open(tenant, request, id, thread_id) {
+    let (conversation, life) = match thread::open(tenant, request, id, thread_id) {
         Ok(open) => open,
         Err(step) => return *step,
     };
@@ -39,7 +39,9 @@ pub fn take(
     if life.status == ThreadStatus::Active && life.assignee_id != Some(agent) && !supervisor {
         return Step::Reply(bus_schema::ErrorBody::from(ErrorCode::AlreadyAssigned).into());
     }
-    hand_over(tenant, request, id, agent, DecisionRule::Taken, shared)
+    let offered = conversation.desk().is_some_and(|desk| desk.offers.iter().any(|o| o.agent_id == agent));
+    let rule = if offered { DecisionRule::OfferAccepted } else { DecisionRule::Taken };
+    hand_over(tenant, request, id, agent, rule, shared)
 }
 
 /// A supervisor's word counts more than the agent's status: also who is away or does not accept chats can be named.
@@ -97,8 +99,6 @@ fn hand_over(
     if !to.has_room() {
         return reply(ErrorCode::OverCapacity);
     }
-    // Whoever gives a chat to someone who is away means it: the grace time begins with the next connection's end.
-    to.offline_since = None;
     let outcome = thread::done(life.thread_id, Some(agent), 0);
     let why = Why {
         strategy: None,
@@ -108,13 +108,10 @@ fn hand_over(
         cause: Some(request.command_id.uuid()),
     };
     let mut plan = Plan::new(After::Reply(outcome.clone()));
-    let from = life.assignee_id.and_then(|from| tenant.agents.get(&from)).filter(|from| !from.is_frozen());
-    if let Some(from) = from.and_then(|from| from.state()) {
-        let mut from = from.clone();
-        from.conversations.retain(|held| held.conversation_id != id);
-        plan.agent(why.cause, Body::AgentLoad(AgentLoad { state: from }));
+    if let Some(state) = decide::without(tenant, id, life) {
+        plan.agent(why.cause, Body::AgentLoad(AgentLoad { state }));
     }
-    decide::hold(&mut to, id, life, shared.now);
+    decide::hold_by_hand(&mut to, id, life, shared.now);
     plan.agent(why.cause, Body::AgentLoad(AgentLoad { state: to }));
     decide::assign(tenant, &mut plan, (id, conversation), life, agent, &why);
     if let Some(desk) = plan.last_desk() {

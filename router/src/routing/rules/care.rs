@@ -93,7 +93,8 @@ fn lost(agent: &Agent, state: &AgentState, shared: &Shared) -> Option<AgentLostR
 
 /// Takes conversations from an agent and puts them where they waited: before all who came later.
 fn release(tenant: &Tenant, id: AgentId, mut state: AgentState, reason: AgentLostReason) -> Step {
-    let movable = |held: &&Held| !tenant.is_locked(Key::Conversation(held.conversation_id));
+    let stays = |held: &Held| held.given_away && reason == AgentLostReason::Disconnected;
+    let movable = |held: &&Held| !stays(held) && !tenant.is_locked(Key::Conversation(held.conversation_id));
     let moved: Vec<Held> =
         state.conversations.iter().filter(movable).take(CONVERSATIONS_PER_BATCH).cloned().collect();
     if moved.is_empty() {

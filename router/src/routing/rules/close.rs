@@ -13,7 +13,7 @@ use super::{
         slot::Key,
         tenant::Tenant,
     },
-    refused, thread,
+    decide, refused, thread,
 };
 
 pub fn close(
@@ -41,10 +41,7 @@ pub fn close(
         if tenant.is_locked(Key::Agent(assignee)) {
             return Step::Blocked(Key::Agent(assignee));
         }
-        let agent = tenant.agents.get(&assignee).filter(|agent| !agent.is_frozen());
-        if let Some(state) = agent.and_then(|agent| agent.state()).filter(|state| state.holds(id)) {
-            let mut state = state.clone();
-            state.conversations.retain(|held| held.conversation_id != id);
+        if let Some(state) = decide::without(tenant, id, life) {
             plan.agent(cause, Body::AgentLoad(AgentLoad { state }));
         }
     }

@@ -7,19 +7,30 @@ use bus_schema::{
     config::MemberPriority,
     event::Assigned,
     state::{
-        AgentState, AgentStatus, Candidate, Decision, DecisionRule, Held, LifeState, Refusal, Strategy,
-        ThreadStatus,
+        AgentState, AgentStatus, Candidate, Decision, DecisionRule, DeskState, Held, LifeState, Refusal,
+        Strategy, ThreadStatus,
     },
 };
 use uuid::Uuid;
 
 use super::super::{
-    agent::Agent, conversation::Conversation, plan::Plan, queue::AgentKey, slot::QueueId, tenant::Tenant,
+    agent::Agent,
+    conversation::Conversation,
+    plan::Plan,
+    queue::{AgentKey, Queue},
+    slot::QueueId,
+    tenant::Tenant,
 };
 
 /// Who was weighed, nearest to being chosen first: the eligible in order, then members who were passed over. `ahead`
 /// holds the states that earlier decisions of the same batch lead to.
-pub fn candidates(tenant: &Tenant, queue: QueueId, ahead: &Ahead) -> Vec<Candidate> {
+pub fn candidates(
+    tenant: &Tenant,
+    queue: QueueId,
+    desk: Option<&DeskState>,
+    ahead: &Ahead,
+    now: Timestamp,
+) -> Vec<Candidate> {
     let entry = tenant.queues.get(&queue);
     let strategy = tenant.config.automatic(queue);
     let eligible = entry.into_iter().flat_map(|entry| entry.eligible.iter()).take(Decision::CANDIDATES_MAX);
@@ -27,9 +38,10 @@ pub fn candidates(tenant: &Tenant, queue: QueueId, ahead: &Ahead) -> Vec<Candida
         .filter_map(|key| {
             let state = ahead.get(&key.agent).or_else(|| tenant.agents.get(&key.agent)?.state())?;
             let full = (!state.has_room()).then_some(Refusal::AtCapacity);
+            let refused = full.or_else(|| unfit(tenant, desk, key.agent, now));
             Some((
                 AgentKey::new(strategy?, key.priority, state),
-                candidate(Some(state), key.agent, key.priority, full),
+                candidate(Some(state), key.agent, key.priority, refused),
             ))
         })
         .collect();
@@ -50,8 +62,27 @@ pub fn candidates(tenant: &Tenant, queue: QueueId, ahead: &Ahead) -> Vec<Candida
     found
 }
 
+/// Why rules pass an agent over for this one thread.
+pub fn unfit(tenant: &Tenant, desk: Option<&DeskState>, agent: AgentId, now: Timestamp) -> Option<Refusal> {
+    let desk = desk?;
+    if desk.avoid.iter().any(|avoid| avoid.agent_id == agent && now < avoid.until) {
+        return Some(Refusal::PassedOn);
+    }
+    if desk.skills.is_empty() || desk.skills_waived {
+        return None;
+    }
+    let has = tenant.config.agent(agent).map_or(&[][..], |record| &record.skills);
+    let lacks = desk.skills.iter().any(|wanted| !has.contains(wanted));
+    lacks.then_some(Refusal::LacksSkill)
+}
+
 /// States of agents after decisions that are not written yet.
 pub type Ahead = BTreeMap<AgentId, AgentState>;
+
+/// Everyone who serves the queue is full once these decisions are written.
+pub fn nobody_has_room(queue: &Queue, ahead: &Ahead) -> bool {
+    queue.eligible.iter().all(|key| ahead.get(&key.agent).is_some_and(|state| !state.has_room()))
+}
 
 /// Everyone who could be asked: the group's members, or all agents where there is no group.
 pub fn members(tenant: &Tenant, queue: QueueId) -> Box<dyn Iterator<Item = (AgentId, MemberPriority)> + '_> {
@@ -134,7 +165,12 @@ pub fn named(tenant: &Tenant, id: AgentId) -> Vec<Candidate> {
 
 /// Takes a conversation over into an agent's state.
 pub fn hold(to: &mut AgentState, id: ConversationId, life: &LifeState, now: Timestamp) {
-    to.conversations.push(Held { conversation_id: id, thread_id: life.thread_id, since: now });
+    to.conversations.push(Held {
+        conversation_id: id,
+        thread_id: life.thread_id,
+        since: now,
+        given_away: false,
+    });
     // Grows with each assignment even within one millisecond, so that taking turns works.
     let after = |last: Timestamp| last.plus(Duration::from_millis(1));
     to.last_assigned_at = Some(to.last_assigned_at.map_or(now, |last| after(last).max(now)));
@@ -149,15 +185,49 @@ pub fn assign(
     agent: AgentId,
     why: &Why,
 ) {
-    let mut next = life.clone();
-    next.status = ThreadStatus::Active;
-    next.assignee_id = Some(agent);
-    next.participants.retain(|participant| Some(*participant) != life.assignee_id && *participant != agent);
-    next.participants.insert(0, agent);
-    let mut desk = conversation.next_desk(life);
-    let waiting_since = desk.queue.take().map(|entry| entry.since).or(Some(life.started_at));
-    desk.last_agent_id = Some(agent);
+    let next = with_assignee(life, agent);
+    let (desk, waiting_since) = served(conversation, life, agent);
     let group_id = next.group_id;
     plan.life(id, why.author, why.cause, Body::Assigned(Assigned { agent_id: agent, group_id, state: next }));
     plan.decided(id, why.author, why.cause, why.decision(tenant, Some(agent), waiting_since), desk);
+}
+
+/// The thread's state once `agent` has it.
+pub fn with_assignee(life: &LifeState, agent: AgentId) -> LifeState {
+    let mut next = life.clone();
+    (next.status, next.assignee_id) = (ThreadStatus::Active, Some(agent));
+    next.participants.retain(|participant| Some(*participant) != life.assignee_id && *participant != agent);
+    next.participants.insert(0, agent);
+    next
+}
+
+/// The routing state once `agent` has the thread, and since when it waited for them.
+pub fn served(
+    conversation: &Conversation,
+    life: &LifeState,
+    agent: AgentId,
+) -> (DeskState, Option<Timestamp>) {
+    let mut desk = conversation.next_desk(life);
+    let waiting_since = desk.queue.take().map(|entry| entry.since).or(Some(life.started_at));
+    desk.last_agent_id = Some(agent);
+    desk.offers.clear();
+    desk.avoid.clear();
+    (desk, waiting_since)
+}
+
+/// Takes over a conversation into an agent's state by a person's word, also of one who is away.
+pub fn hold_by_hand(to: &mut AgentState, id: ConversationId, life: &LifeState, now: Timestamp) {
+    hold(to, id, life, now);
+    let away = !to.is_connected();
+    if let Some(held) = to.conversations.last_mut() {
+        held.given_away = away;
+    }
+}
+
+/// The state of whoever has the thread now, without it; none if nobody has it, or that cannot be written.
+pub fn without(tenant: &Tenant, id: ConversationId, life: &LifeState) -> Option<AgentState> {
+    let agent = tenant.agents.get(&life.assignee_id?).filter(|agent| !agent.is_frozen())?;
+    let mut state = agent.state().filter(|state| state.holds(id))?.clone();
+    state.conversations.retain(|held| held.conversation_id != id);
+    Some(state)
 }

@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 
 use bus_schema::{
-    AgentId, Author, Body, ErrorCode, GroupId, WidgetId,
+    AgentId, Author, Body, ConversationId, ErrorCode, GroupId, Timestamp, WidgetId,
     command::{Answer, Outcome},
     config::WhenOffline,
     event::{AgentLoad, Closed, Queued},
@@ -15,6 +15,7 @@ use super::{
         config::Automatic,
         plan::{After, Plan, Step},
         queue::{AgentKey, Queue},
+        settings::LOOKED_AT_MAX,
         shared::Shared,
         slot::{Key, QueueId},
         tenant::Tenant,
@@ -25,37 +26,74 @@ use super::{
 
 pub fn drain(tenant: &mut Tenant, queue: QueueId, shared: &Shared) -> Step {
     let Some(entry) = tenant.queues.get(&queue) else { return Step::Nothing };
-    match tenant.config.automatic(queue) {
-        Some(automatic) if !entry.eligible.is_empty() => give(tenant, queue, entry, automatic, shared),
-        _ => announce(tenant, queue, entry),
+    let automatic = tenant.config.automatic(queue).filter(|_| !entry.eligible.is_empty());
+    let Some(automatic) = automatic else {
+        let next = entry.unannounced.first().map(|key| key.conversation);
+        return next.map_or(Step::Nothing, |id| announce(tenant, queue, id, shared.now));
+    };
+    // Nobody overtakes while a write of the head is under way.
+    if entry.served {
+        return Step::Nothing;
+    }
+    let given = give(tenant, queue, entry, automatic, shared);
+    if let Some(until) = given.look_again {
+        tenant.avoided.insert((until, queue));
+    }
+    match (given.plan.changes.is_empty(), given.untold) {
+        (false, _) => Step::Write(given.plan),
+        (true, Some(id)) => announce(tenant, queue, id, shared.now),
+        (true, None) => Step::Nothing,
     }
 }
 
+/// What looking through a queue came to.
+struct Given {
+    plan: Plan,
+    /// The first for whom nobody is right, and whom nobody told yet that they wait.
+    untold: Option<ConversationId>,
+    /// When somebody who was passed over for one of them no longer is.
+    look_again: Option<Timestamp>,
+}
+
 /// The first of the queue and the first of the agents belong together, again and again: nobody overtakes either while
-/// a write of theirs is under way.
-fn give(tenant: &Tenant, id: QueueId, queue: &Queue, automatic: Automatic, shared: &Shared) -> Step {
-    if queue.served {
-        return Step::Nothing;
-    }
+/// a write of theirs is under way. Only a thread that is not for anybody who is free lets others go before it.
+fn give(tenant: &Tenant, id: QueueId, queue: &Queue, automatic: Automatic, shared: &Shared) -> Given {
     let mut ahead = Ahead::new();
     let mut order: Vec<AgentId> = Vec::new();
-    let mut given = Plan::new(After::Again);
-    for waiting in queue.waiting.iter().take(queue.batch()) {
+    let mut plan = Plan::new(After::Again);
+    let (mut untold, mut look_again) = (None, None);
+    let mut left = queue.batch();
+    for waiting in queue.waiting.iter().take(LOOKED_AT_MAX) {
+        if left == 0 {
+            break;
+        }
         let key = waiting.conversation;
         let Some(conversation) = tenant.conversations.get(&key).filter(|c| c.lock.is_free()) else { break };
         let Some(life) = conversation.life() else { break };
-        let Some(best) = best(tenant, (id, queue), &ahead, automatic)
-            .filter(|agent| !tenant.is_locked(Key::Agent(*agent)))
-        else {
-            break;
+        let desk = conversation.desk();
+        let fits = |agent: AgentId| decide::unfit(tenant, desk, agent, shared.now).is_none();
+        let Some(best) = best(tenant, (id, queue), &ahead, automatic, fits) else {
+            let wishes = desk.is_some_and(|desk| !desk.avoid.is_empty() || !desk.skills.is_empty());
+            if !wishes || decide::nobody_has_room(queue, &ahead) {
+                break;
+            }
+            if queue.unannounced.contains(waiting) {
+                untold = untold.or(Some(key));
+            }
+            let ends = desk.into_iter().flat_map(|desk| &desk.avoid).map(|avoid| avoid.until);
+            look_again = ends.filter(|until| *until > shared.now).chain(look_again).min();
+            continue;
         };
+        if tenant.is_locked(Key::Agent(best)) {
+            break;
+        }
         let why = Why {
             strategy: Some(automatic.strategy()),
             rule: match automatic {
                 Automatic::LeastLoaded => DecisionRule::LeastLoaded,
                 Automatic::RoundRobin => DecisionRule::RoundRobin,
             },
-            candidates: decide::candidates(tenant, id, &ahead),
+            candidates: decide::candidates(tenant, id, desk, &ahead, shared.now),
             author: Author::SYSTEM,
             cause: None,
         };
@@ -71,18 +109,18 @@ fn give(tenant: &Tenant, id: QueueId, queue: &Queue, automatic: Automatic, share
             }
         };
         decide::hold(state, key, life, shared.now);
-        decide::assign(tenant, &mut given, (key, conversation), life, best, &why);
+        decide::assign(tenant, &mut plan, (key, conversation), life, best, &why);
+        left -= 1;
     }
-    if given.changes.is_empty() {
-        return Step::Nothing;
+    let mut whole = Plan::new(After::Again);
+    if !plan.changes.is_empty() {
+        whole.serves = Some(id);
+        for state in order.iter().filter_map(|agent| ahead.remove(agent)) {
+            whole.agent(None, Body::AgentLoad(AgentLoad { state }));
+        }
+        whole.changes.append(&mut plan.changes);
     }
-    let mut plan = Plan::new(After::Again);
-    plan.serves = Some(id);
-    for state in order.iter().filter_map(|agent| ahead.remove(agent)) {
-        plan.agent(None, Body::AgentLoad(AgentLoad { state }));
-    }
-    plan.changes.append(&mut given.changes);
-    Step::Write(plan)
+    Given { plan: whole, untold, look_again }
 }
 
 /// Whose turn it is, seen with the decisions of this batch.
@@ -91,21 +129,22 @@ fn best(
     (id, queue): (QueueId, &Queue),
     ahead: &Ahead,
     automatic: Automatic,
+    fits: impl Fn(AgentId) -> bool,
 ) -> Option<AgentId> {
-    let untouched = queue.eligible.iter().find(|key| !ahead.contains_key(&key.agent)).copied();
+    let untouched =
+        queue.eligible.iter().find(|key| !ahead.contains_key(&key.agent) && fits(key.agent)).copied();
     let place = |agent: AgentId| {
         let mut keys = tenant.agents.get(&agent)?.keys.iter();
         keys.find(|(queue, _)| *queue == id).map(|(_, key)| key.priority)
     };
-    let touched = ahead.values().filter(|state| state.has_room());
+    let touched = ahead.values().filter(|state| state.has_room() && fits(state.agent_id));
     let touched =
         touched.filter_map(|state| Some(AgentKey::new(automatic, place(state.agent_id)?, state))).min();
     untouched.into_iter().chain(touched).min().map(|key| key.agent)
 }
 
-/// Tells the next thread that it waits and why, or closes it where it may not wait.
-fn announce(tenant: &Tenant, queue: QueueId, entry: &Queue) -> Step {
-    let Some(id) = entry.unannounced.first().map(|key| key.conversation) else { return Step::Nothing };
+/// Tells a thread that it waits and why, or closes it where it may not wait.
+fn announce(tenant: &Tenant, queue: QueueId, id: ConversationId, now: Timestamp) -> Step {
     let conversation = tenant.conversations.get(&id).filter(|conversation| conversation.lock.is_free());
     let Some(conversation) = conversation else { return Step::Nothing };
     let Some(life) = conversation.life() else { return Step::Nothing };
@@ -114,7 +153,7 @@ fn announce(tenant: &Tenant, queue: QueueId, entry: &Queue) -> Step {
         Some(automatic) => Some(automatic.strategy()),
         None => queue.and_then(|id| tenant.config.group(id)).map(|group| group.strategy),
     };
-    let candidates = decide::candidates(tenant, queue, &Ahead::new());
+    let candidates = decide::candidates(tenant, queue, conversation.desk(), &Ahead::new(), now);
     let reason = reason(strategy, &candidates);
     let why =
         Why { strategy, rule: DecisionRule::NobodyFree, candidates, author: Author::SYSTEM, cause: None };
@@ -142,6 +181,8 @@ fn reason(strategy: Option<Strategy>, candidates: &[Candidate]) -> QueueReason {
         QueueReason::Manual
     } else if candidates.iter().any(|candidate| candidate.refused == Some(Refusal::AtCapacity)) {
         QueueReason::AllBusy
+    } else if candidates.iter().any(|candidate| candidate.refused == Some(Refusal::LacksSkill)) {
+        QueueReason::NoSkilledAgent
     } else {
         QueueReason::NoAgentAccepting
     }

@@ -11,11 +11,11 @@ use bus_schema::{
 use super::{super::tenant::Tenant, decide};
 
 pub fn list(tenant: &Tenant) -> Outcome {
-    let groups = tenant.config.groups().map(|id| (id, status(tenant, id))).collect();
+    let groups = tenant.config.groups().map(|id| (id, status_of_group(tenant, id))).collect();
     Outcome::Accepted { answer: Answer::Groups { groups } }
 }
 
-fn status(tenant: &Tenant, id: GroupId) -> GroupStatus {
+pub fn status_of_group(tenant: &Tenant, id: GroupId) -> GroupStatus {
     let mut status = GroupStatus::Offline;
     for (agent, priority) in decide::members(tenant, Some(id)) {
         let Some(agent) = tenant.agents.get(&agent) else { continue };

@@ -9,12 +9,12 @@ use bus_schema::{
     AgentId, ConversationId, ErrorBody, ErrorCode, GroupId, Timestamp,
     command::{Actor, Answer, Outcome, View},
     limits::{PAGE_DEFAULT, PAGE_MAX},
-    protocol::{AgentView, ConversationView, QueueView, ThreadView},
+    protocol::{ConversationView, QueueView, ThreadView},
     state::{Priority, ThreadStatus},
 };
 
 use super::{
-    super::{agent::Agent, queue::ListKey, slot::QueueId, tenant::Tenant},
+    super::{agent::Agent, conversation::Conversation, queue::ListKey, slot::QueueId, tenant::Tenant},
     refused, thread,
 };
 
@@ -71,11 +71,8 @@ pub fn conversation(tenant: &Tenant, id: ConversationId, at: Timestamp) -> Outco
 }
 
 pub fn agents(tenant: &Tenant) -> Outcome {
-    let view = |(id, agent): (&AgentId, &Agent)| {
-        let state = agent.stored().filter(|state| !state.deleted)?;
-        Some(AgentView { id: *id, status: state.seen_status(), load: state.load(), capacity: state.capacity })
-    };
-    Outcome::Accepted { answer: Answer::Agents { agents: tenant.agents.iter().filter_map(view).collect() } }
+    let agents = tenant.agents.values().filter_map(Agent::view).collect();
+    Outcome::Accepted { answer: Answer::Agents { agents } }
 }
 
 fn sees(tenant: &Tenant, actor: &Actor, group: Option<GroupId>) -> bool {
@@ -125,31 +122,40 @@ fn held_by(tenant: &Tenant, agent: AgentId) -> Own {
 
 fn views(tenant: &Tenant, keys: &[ListKey]) -> Vec<ConversationView> {
     let mut positions: BTreeMap<QueueId, BTreeMap<ConversationId, u32>> = BTreeMap::new();
-    let mut view = |key: &ListKey| {
+    let mut one = |key: &ListKey| {
         let conversation = tenant.conversations.get(&key.conversation)?;
-        let life = conversation.stored_life()?;
-        let queue =
-            conversation.indexed.waits.filter(|_| life.status == ThreadStatus::Queued).and_then(|waits| {
-                let ranks = positions.entry(waits.queue).or_insert_with(|| ranks(tenant, waits.queue));
-                ranks.get(&key.conversation).copied()
-            });
-        Some(ConversationView {
-            id: key.conversation,
-            visitor_id: life.visitor_id,
-            thread: ThreadView {
-                id: life.thread_id,
-                status: life.status,
-                group_id: life.group_id,
-                assignee_id: life.assignee_id,
-                started_at: life.started_at,
-                queue: queue.map(|position| QueueView { position, wait_s: None }),
-                tags: None,
-            },
-            priority: conversation.stored_desk().map_or_else(Priority::default, |desk| desk.priority),
-            participants: life.participants.clone(),
-        })
+        let queue = conversation.indexed.waits.and_then(|waits| {
+            let ranks = positions.entry(waits.queue).or_insert_with(|| ranks(tenant, waits.queue));
+            let position = ranks.get(&key.conversation).copied()?;
+            Some(QueueView { position, wait_s: tenant.wait_s(waits.queue, position) })
+        });
+        view(key.conversation, conversation, queue)
     };
-    keys.iter().filter_map(&mut view).collect()
+    keys.iter().filter_map(&mut one).collect()
+}
+
+/// The open thread as it is stored.
+pub fn view(
+    id: ConversationId,
+    conversation: &Conversation,
+    queue: Option<QueueView>,
+) -> Option<ConversationView> {
+    let life = conversation.stored_life()?;
+    Some(ConversationView {
+        id,
+        visitor_id: life.visitor_id,
+        thread: ThreadView {
+            id: life.thread_id,
+            status: life.status,
+            group_id: life.group_id,
+            assignee_id: life.assignee_id,
+            started_at: life.started_at,
+            queue: queue.filter(|_| life.status == ThreadStatus::Queued),
+            tags: None,
+        },
+        priority: conversation.stored_desk().map_or_else(Priority::default, |desk| desk.priority),
+        participants: life.participants.clone(),
+    })
 }
 
 fn ranks(tenant: &Tenant, queue: QueueId) -> BTreeMap<ConversationId, u32> {

@@ -6,13 +6,18 @@ mod close;
 mod decide;
 mod drain;
 mod groups;
+mod join;
 pub(super) mod lists;
 pub(super) mod mend;
 mod presence;
+mod reopen;
 mod status;
 mod thread;
+mod transfer;
+mod wishes;
 
-pub use decide::members;
+pub use decide::{members, unfit};
+pub use groups::status_of_group;
 pub use thread::with_seq;
 
 use std::time::Duration;
@@ -45,18 +50,18 @@ pub fn answer(tenant: &mut Tenant, request: &CommandRequest, shared: &Shared) ->
         }
         Command::ListAgents => lists::agents(tenant),
         Command::ListGroups => groups::list(tenant),
-        Command::Decline { .. }
-        | Command::Transfer { .. }
-        | Command::Join { .. }
-        | Command::Leave { .. }
-        | Command::Reopen { .. }
-        | Command::SetPriority { .. }
-        | Command::SetSkills { .. } => refused(ErrorCode::InvalidRequest, "the router does not do this yet"),
         Command::Presence { .. }
         | Command::SetStatus { .. }
         | Command::Take { .. }
+        | Command::Decline { .. }
         | Command::Assign { .. }
-        | Command::Close { .. } => return None,
+        | Command::Transfer { .. }
+        | Command::Join { .. }
+        | Command::Leave { .. }
+        | Command::Close { .. }
+        | Command::Reopen { .. }
+        | Command::SetPriority { .. }
+        | Command::SetSkills { .. } => return None,
     })
 }
 
@@ -79,7 +84,32 @@ pub fn command(tenant: &mut Tenant, job: &Job, shared: &mut Shared) -> Step {
         Command::Close { conversation_id, thread_id, reason } => {
             close::close(tenant, request, *conversation_id, *thread_id, *reason)
         }
-        _ => Step::Nothing,
+        Command::Transfer { conversation_id, thread_id, agent_id, group_id, queue } => {
+            let to = transfer::To { agent: *agent_id, group: *group_id, queue: *queue };
+            transfer::transfer(tenant, request, *conversation_id, *thread_id, to, shared)
+        }
+        Command::Join { conversation_id, thread_id } => {
+            join::join(tenant, request, *conversation_id, *thread_id)
+        }
+        Command::Leave { conversation_id, thread_id } => {
+            join::leave(tenant, request, *conversation_id, *thread_id)
+        }
+        Command::Decline { conversation_id, thread_id } => {
+            wishes::decline(tenant, request, *conversation_id, *thread_id)
+        }
+        Command::SetPriority { conversation_id, thread_id, priority } => {
+            wishes::set_priority(tenant, request, *conversation_id, *thread_id, *priority)
+        }
+        Command::SetSkills { conversation_id, thread_id, skills } => {
+            wishes::set_skills(tenant, request, *conversation_id, *thread_id, skills)
+        }
+        Command::Reopen { conversation_id } => reopen::reopen(tenant, request, *conversation_id, shared.now),
+        Command::Admit { .. }
+        | Command::PresenceDigest { .. }
+        | Command::ListConversations { .. }
+        | Command::GetConversation { .. }
+        | Command::ListAgents
+        | Command::ListGroups => Step::Nothing,
     }
 }
 
@@ -100,6 +130,10 @@ pub fn due(tenant: &mut Tenant, dead: &[IncarnationId], shared: &Shared) {
             agent.due = None;
         }
         tenant.chores.add(Chore::Care(agent));
+    }
+    while let Some((at, queue)) = tenant.avoided.first().copied().filter(|(at, _)| *at <= shared.now) {
+        tenant.avoided.remove(&(at, queue));
+        tenant.chores.add(Chore::Drain(queue));
     }
     for edge in dead {
         for id in tenant.named.get(edge).into_iter().flatten() {

@@ -79,6 +79,9 @@ fn change(mut state: AgentState, edge: IncarnationId, presence: Presence, shared
     state.presence.insert(edge, presence);
     if state.is_connected() {
         state.offline_since = None;
+        for held in &mut state.conversations {
+            held.given_away = false;
+        }
         return Body::AgentConnected(AgentConnected { state });
     }
     if was_connected {

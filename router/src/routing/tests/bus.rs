@@ -1,10 +1,13 @@
 //! A model of the log: compare-and-set on each subject, all of a batch or none. It checks what is stored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use bus_schema::{
     AgentId, Body, ConversationId, Event, Subject, ThreadId, Timestamp,
-    state::{AgentState, DecisionRule, LifeState, QueueEntry, ThreadStatus},
+    state::{AgentState, DecisionRule, DeskState, LifeState, Priority, ThreadStatus},
 };
 
 use super::super::{Message, Stored};
@@ -15,7 +18,7 @@ pub struct Bus {
     last: BTreeMap<Subject, u64>,
     agents: BTreeMap<AgentId, AgentState>,
     life: BTreeMap<ConversationId, LifeState>,
-    waits: BTreeMap<ConversationId, QueueEntry>,
+    desks: BTreeMap<ConversationId, DeskState>,
     closed: BTreeSet<ThreadId>,
     /// Where one router decides, nobody is passed over; several can cross.
     pub strict_fifo: bool,
@@ -76,7 +79,7 @@ impl Bus {
         let Some((id, _)) = subject.conversation() else { return };
         if let Some(state) = event.body.life_state() {
             let open = self.life.get(&id).filter(|life| life.status.is_open());
-            let starts = matches!(event.body, Body::Started(_));
+            let starts = matches!(event.body, Body::Started(_) | Body::Reopened(_));
             assert!(open.is_some() != starts, "one-thread at {seq}");
             assert!(open.is_none_or(|life| life.thread_id == state.thread_id), "one-thread at {seq}");
             assert!(!self.closed.contains(&state.thread_id), "closed-is-closed at {seq}");
@@ -84,7 +87,6 @@ impl Bus {
                 assert_eq!(state.status == ThreadStatus::Active, state.assignee_id.is_some(), "at {seq}");
             } else {
                 self.closed.insert(state.thread_id);
-                self.waits.remove(&id);
             }
             let mut state = state.clone();
             if starts {
@@ -100,25 +102,36 @@ impl Bus {
             if self.strict_fifo && by_rule {
                 self.check_fifo(id, seq);
             }
-            match &decided.state.queue {
-                Some(entry) => self.waits.insert(id, entry.clone()),
-                None => self.waits.remove(&id),
-            };
+        }
+        if let Some(state) = event.body.desk_state() {
+            self.desks.insert(id, state.clone());
         }
     }
 
+    /// The routing state of the open thread.
+    pub fn desk(&self, id: ConversationId) -> Option<&DeskState> {
+        let life = self.life.get(&id).filter(|life| life.status.is_open())?;
+        self.desks.get(&id).filter(|desk| desk.thread_id == life.thread_id)
+    }
+
+    /// Nobody is passed over who waits longer, unless not everyone is right for them.
     fn check_fifo(&self, id: ConversationId, seq: u64) {
         let life = &self.life[&id];
-        let rank = |id: &ConversationId, life: &LifeState| {
-            let entry = self.waits.get(id);
+        let rank = |id: ConversationId, life: &LifeState| {
+            let desk = self.desk(id);
+            let priority = Reverse(desk.map_or_else(Priority::default, |desk| desk.priority));
+            let entry = desk.and_then(|desk| desk.queue.as_ref());
             let start = (life.started_at, life.started_seq.unwrap_or(0));
-            entry.map_or(start, |entry| (entry.since, entry.since_seq))
+            let (since, since_seq) = entry.map_or(start, |entry| (entry.since, entry.since_seq));
+            (priority, since, since_seq)
         };
+        let choosy = |desk: &DeskState| !desk.avoid.is_empty() || !desk.skills.is_empty();
         for (other, waiting) in &self.life {
-            let waits = waiting.status == ThreadStatus::Queued && self.waits.contains_key(other);
+            let desk = self.desk(*other).filter(|desk| desk.queue.is_some() && !choosy(desk));
+            let waits = waiting.status == ThreadStatus::Queued && desk.is_some();
             if waits && waiting.group_id == life.group_id {
                 assert!(
-                    rank(other, waiting) > rank(&id, life),
+                    rank(*other, waiting) > rank(id, life),
                     "fifo at {seq}: {other} waits longer than {id}"
                 );
             }

@@ -3,7 +3,9 @@
 mod bus;
 mod commands;
 mod lists;
+mod moves;
 mod presence;
 mod queues;
+mod telling;
 mod walk;
 mod world;

@@ -11,7 +11,7 @@ use bus_schema::{
     claims::Role,
     command::{Actor, Command, CommandRequest, PresenceReport},
     config::{AgentRecord, Record},
-    state::{CloseReason, RoutingStatus, Strategy},
+    state::{CloseReason, Priority, RoutingStatus, Strategy},
 };
 use uuid::Uuid;
 
@@ -73,7 +73,7 @@ impl Node {
             match effect {
                 Effect::Write(write) => self.writes.push(write),
                 Effect::Refresh { subject } => self.refreshes.push(subject),
-                Effect::Reply { .. } => {}
+                Effect::Reply { .. } | Effect::Tell { .. } => {}
             }
         }
     }
@@ -157,7 +157,9 @@ impl Walk {
 
     fn configure_agent(&mut self, n: u128, capacity: u32, deleted: bool) {
         self.revision += 1;
-        let record = AgentRecord { deleted, ..agent_record(agent(n), capacity, self.revision) };
+        // Some can do more than others.
+        let skills = vec!["first".to_owned(); (n % 2) as usize];
+        let record = AgentRecord { deleted, skills, ..agent_record(agent(n), capacity, self.revision) };
         self.told.push(Input::Config(Record::Agent(record)));
     }
 
@@ -260,7 +262,8 @@ impl Walk {
         let n = self.random.one_of(AGENTS);
         let conversation_id = conversation(self.random.one_of(VISITORS));
         let me = Actor::agent(agent(n), Role::Agent);
-        let (actor, command) = match self.random.below(12) {
+        let thread_id = None;
+        let (actor, command) = match self.random.below(18) {
             0..3 => (Actor::SYSTEM, self.presence(n)),
             3..5 => {
                 let accepts = self.random.below(4) > 0;
@@ -270,6 +273,27 @@ impl Walk {
             5..7 => (me, Command::Take { conversation_id, thread_id: None }),
             7 => {
                 (Actor::agent(agent(n), Role::Supervisor), Command::Take { conversation_id, thread_id: None })
+            }
+            12 => {
+                let (agent_id, group_id) = match self.random.below(2) {
+                    0 => (Some(agent(n)), None),
+                    _ => (None, Some(group(self.random.one_of(2)))),
+                };
+                let queue = self.random.below(2) == 0;
+                let by = if self.random.below(2) == 0 { supervisor() } else { me };
+                (by, Command::Transfer { conversation_id, thread_id, agent_id, group_id, queue })
+            }
+            13 => (me, Command::Join { conversation_id, thread_id }),
+            14 => (me, Command::Leave { conversation_id, thread_id }),
+            15 => (supervisor(), Command::Reopen { conversation_id }),
+            16 => {
+                let of = [Priority::Low, Priority::Normal, Priority::High, Priority::Urgent];
+                let priority = of[self.random.below(of.len())];
+                (supervisor(), Command::SetPriority { conversation_id, thread_id, priority })
+            }
+            17 => {
+                let skills = vec!["first".to_owned(); self.random.below(2)];
+                (supervisor(), Command::SetSkills { conversation_id, thread_id, skills })
             }
             8 => (supervisor(), Command::Assign { conversation_id, thread_id: None, agent_id: agent(n) }),
             _ => {

@@ -10,13 +10,13 @@ use bus_schema::{
     config::{AgentRecord, GroupRecord, Member, MemberPriority, Record, WhenOffline},
     event::Started,
     state::{
-        AgentState, CloseReason, Decision, Extra, LifeState, RoutingStatus, StartSource, Strategy,
-        ThreadStatus,
+        AgentState, CloseReason, Decision, DeskState, Extra, LifeState, Priority, RoutingStatus, StartSource,
+        Strategy, ThreadStatus,
     },
 };
 use uuid::Uuid;
 
-use super::super::{Effect, Input, Routing, Settings, Token, WriteFailure, invariants};
+use super::super::{Effect, Input, Routing, Settings, Token, Told, WriteFailure, invariants};
 use super::bus::Bus;
 
 pub const TENANT: TenantId = TenantId::from_uuid(Uuid::from_u128(1));
@@ -121,6 +121,8 @@ pub struct World {
     pub routing: Routing,
     pub now: Timestamp,
     pub replies: BTreeMap<u64, Outcome>,
+    /// What was said and not stored, in order.
+    pub told: Vec<Told>,
     /// Writes wait in the air instead of being stored.
     pub hold_writes: bool,
     pub held: Vec<super::super::Write>,
@@ -138,6 +140,7 @@ impl World {
             routing: Routing::new(settings(0)),
             now: Timestamp::from_millis(1_000_000),
             replies: BTreeMap::new(),
+            told: Vec::new(),
             hold_writes: false,
             held: Vec::new(),
             read: 0,
@@ -203,6 +206,7 @@ impl World {
                 let last = self.bus.last(subject);
                 self.routing.handle(Input::Refreshed { subject, last }, self.now);
             }
+            Effect::Tell { told, .. } => self.told.push(told),
         }
     }
 
@@ -255,6 +259,17 @@ impl World {
     pub fn configure_agent(&mut self, id: AgentId, capacity: u32) {
         self.revision += 1;
         self.record(Record::Agent(agent_record(id, capacity, self.revision)));
+    }
+
+    pub fn change_agent(&mut self, id: AgentId, change: impl FnOnce(&mut AgentRecord)) {
+        self.revision += 1;
+        let Some(Record::Agent(mut record)) = self.records.get(&format!("agent.{TENANT}.{id}")).cloned()
+        else {
+            panic!("no such agent")
+        };
+        change(&mut record);
+        record.revision = self.revision;
+        self.record(Record::Agent(record));
     }
 
     pub fn delete_agent(&mut self, id: AgentId) {
@@ -358,6 +373,42 @@ impl World {
     pub fn assign(&mut self, n: u128, to: AgentId, by: Actor) -> Outcome {
         let command = Command::Assign { conversation_id: conversation(n), thread_id: None, agent_id: to };
         self.command(by, command)
+    }
+
+    pub fn transfer(
+        &mut self,
+        n: u128,
+        to: (Option<AgentId>, Option<GroupId>),
+        queue: bool,
+        by: Actor,
+    ) -> Outcome {
+        let (conversation_id, (agent_id, group_id)) = (conversation(n), to);
+        self.command(by, Command::Transfer { conversation_id, thread_id: None, agent_id, group_id, queue })
+    }
+
+    pub fn join(&mut self, n: u128, by: Actor) -> Outcome {
+        self.command(by, Command::Join { conversation_id: conversation(n), thread_id: None })
+    }
+
+    pub fn leave(&mut self, n: u128, by: Actor) -> Outcome {
+        self.command(by, Command::Leave { conversation_id: conversation(n), thread_id: None })
+    }
+
+    pub fn reopen(&mut self, n: u128, by: Actor) -> Outcome {
+        self.command(by, Command::Reopen { conversation_id: conversation(n) })
+    }
+
+    pub fn set_priority(&mut self, n: u128, priority: Priority, by: Actor) -> Outcome {
+        self.command(by, Command::SetPriority { conversation_id: conversation(n), thread_id: None, priority })
+    }
+
+    pub fn set_skills(&mut self, n: u128, skills: &[&str], by: Actor) -> Outcome {
+        let skills = skills.iter().map(|skill| (*skill).to_owned()).collect();
+        self.command(by, Command::SetSkills { conversation_id: conversation(n), thread_id: None, skills })
+    }
+
+    pub fn desk(&self, n: u128) -> &DeskState {
+        self.bus.desk(conversation(n)).expect("decided on")
     }
 
     pub fn life(&self, n: u128) -> &LifeState {

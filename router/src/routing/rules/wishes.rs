@@ -1,0 +1,106 @@
+//! What a person wants of a thread's routing: how urgent it is, who is able to help, and that an offer is not for them.
+
+use bus_schema::{
+    Body, ConversationId, ErrorBody, ErrorCode, ThreadId,
+    command::{CommandRequest, Outcome},
+    event::{Declined, PrioritySet, SkillsSet},
+    limits::NAME_CHARS_MAX,
+    state::{DeskState, Priority},
+};
+
+use super::{
+    super::{
+        plan::{After, Plan, Step},
+        settings::SKILLS_MAX,
+        tenant::Tenant,
+    },
+    refused, thread,
+};
+
+pub fn set_priority(
+    tenant: &Tenant,
+    request: &CommandRequest,
+    id: ConversationId,
+    thread_id: Option<ThreadId>,
+    priority: Priority,
+) -> Step {
+    if !thread::is_supervisor(&request.actor) {
+        return Step::Reply(refused(ErrorCode::Forbidden, "only supervisors set priorities"));
+    }
+    change(tenant, request, id, thread_id, |mut state| {
+        if std::mem::replace(&mut state.priority, priority) == priority {
+            return Err(Outcome::DONE);
+        }
+        Ok(Body::PrioritySet(PrioritySet { priority, state }))
+    })
+}
+
+pub fn set_skills(
+    tenant: &Tenant,
+    request: &CommandRequest,
+    id: ConversationId,
+    thread_id: Option<ThreadId>,
+    skills: &[String],
+) -> Step {
+    if !thread::is_supervisor(&request.actor) {
+        return Step::Reply(refused(ErrorCode::Forbidden, "only supervisors set wanted skills"));
+    }
+    let bad = |skill: &&String| skill.trim().is_empty() || skill.chars().count() > NAME_CHARS_MAX;
+    if skills.len() > SKILLS_MAX || skills.iter().any(|skill| bad(&skill)) {
+        let message = format!("at most {SKILLS_MAX} skills of 1 to {NAME_CHARS_MAX} characters");
+        return Step::Reply(ErrorBody::field("/skills", message).into());
+    }
+    let mut skills = skills.to_vec();
+    skills.sort_unstable();
+    skills.dedup();
+    change(tenant, request, id, thread_id, |mut state| {
+        if state.skills == skills && !state.skills_waived {
+            return Err(Outcome::DONE);
+        }
+        (state.skills, state.skills_waived) = (skills.clone(), false);
+        Ok(Body::SkillsSet(SkillsSet { skills, state }))
+    })
+}
+
+pub fn decline(
+    tenant: &Tenant,
+    request: &CommandRequest,
+    id: ConversationId,
+    thread_id: Option<ThreadId>,
+) -> Step {
+    let Some(agent_id) = thread::as_agent(&request.actor) else {
+        return Step::Reply(refused(ErrorCode::Forbidden, "only agents decline offers"));
+    };
+    change(tenant, request, id, thread_id, |mut state| {
+        let offers = state.offers.len();
+        state.offers.retain(|offer| offer.agent_id != agent_id);
+        if state.offers.len() == offers {
+            return Err(refused(ErrorCode::Conflict, "nothing is offered to the agent"));
+        }
+        Ok(Body::Declined(Declined { agent_id, state }))
+    })
+}
+
+/// Writes the routing state anew, with the command remembered.
+fn change(
+    tenant: &Tenant,
+    request: &CommandRequest,
+    id: ConversationId,
+    thread_id: Option<ThreadId>,
+    make: impl FnOnce(DeskState) -> Result<Body, Outcome>,
+) -> Step {
+    let (conversation, life) = match thread::open(tenant, request, id, thread_id) {
+        Ok(open) => open,
+        Err(step) => return *step,
+    };
+    let mut state = conversation.next_desk(life);
+    thread::remember(&mut state.commands, request, Outcome::DONE);
+    match make(state) {
+        Err(outcome) => Step::Reply(outcome),
+        Ok(body) => {
+            let mut plan = Plan::new(After::Reply(Outcome::DONE));
+            plan.desk(id, request.actor.author, Some(request.command_id.uuid()), body);
+            Step::Write(plan)
+        }
+    }
+}
