@@ -70,6 +70,17 @@ pub const CUSTOM_FIELDS_MAX: usize = 50;
 pub const CUSTOM_KEY_CHARS_MAX: usize = 64;
 pub const CUSTOM_VALUE_CHARS_MAX: usize = 1000;
 pub const QUICK_REPLIES_MAX: usize = 10;
+/// Elements of a rich message, how deep they nest, and the length of the addresses in them and of pages.
+pub const ELEMENTS_MAX: usize = 20;
+pub const ELEMENT_DEPTH_MAX: usize = 8;
+pub const URL_BYTES_MAX: usize = 2_048;
+/// Fields of a form, and the length of what is filled in.
+pub const FORM_FIELDS_MAX: usize = 50;
+pub const FORM_VALUE_CHARS_MAX: usize = 4_000;
+/// Length of a rating's comment, in characters.
+pub const COMMENT_CHARS_MAX: usize = 2_000;
+/// Threads in one answer to `list_threads`.
+pub const THREADS_MAX: usize = 200;
 /// Bytes of a visitor key before base64url.
 pub const VISITOR_KEY_BYTES: usize = 32;
 /// How long a visitor may edit or delete a message of their own.

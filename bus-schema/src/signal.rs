@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Author, ConversationId, GroupId, IncarnationId,
-    protocol::{AgentView, ConversationView, GroupStatus, VisitorPresence},
+    protocol::{AgentView, ConversationView, GroupStatus, Person, VisitorPresence},
 };
 
 /// Sent on [`crate::subject::ConversationSubjects::signals`]. Readers ignore kinds that they do not know.
@@ -30,6 +30,11 @@ pub enum Signal {
         conversation_id: ConversationId,
         position: u32,
         wait_s: Option<u64>,
+    },
+    /// Somebody's name or picture changed.
+    Person {
+        conversation_id: ConversationId,
+        person: Person,
     },
     #[serde(other)]
     Unknown,

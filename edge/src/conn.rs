@@ -73,6 +73,10 @@ impl Conn {
         self.met.lock().unwrap_or_else(PoisonError::into_inner).insert(author)
     }
 
+    pub fn has_met(&self, author: Uuid) -> bool {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner).contains(&author)
+    }
+
     /// Begins a request, unless `most` are unanswered.
     pub fn begin(self: &Arc<Self>, request_id: &str, action: Action, most: usize) -> (Reply, bool) {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);

@@ -1,9 +1,9 @@
 //! From a live copy to the members' outboxes: the hot path.
 
-use bus_schema::{Audience, Lane, close::CloseCode};
+use bus_schema::{Audience, Event, Lane, close::CloseCode};
 use futures::FutureExt as _;
 use ops::{
-    chat::{Head, Life},
+    chat::{Head, Life, Marked},
     log::StoredMsg,
 };
 
@@ -22,6 +22,9 @@ use crate::{
 
 impl Worker {
     pub(super) fn on_live(&mut self, place: Place, message: &async_nats::Message) {
+        if io::is_signal(message.subject.as_str()) {
+            return self.on_signal(place, &message.payload);
+        }
         let Some(lane) = io::lane_of(message.subject.as_str()) else { return };
         let Some(live) = ops::log::live(message) else { return };
         let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
@@ -64,6 +67,12 @@ impl Worker {
                 }
                 Err(error) => tracing::error!(%error, seq = message.seq, "a state cannot be read"),
             }
+        }
+        if entry.lane == Lane::Mark
+            && let Ok(event) = Event::decode(&message.payload)
+            && let Some(marked) = Marked::of_body(&event.body)
+        {
+            room.has_marked(event.author, marked);
         }
         let name = room.visitor_name.clone();
         let Some(state) = room.feed(place.audience) else { return };

@@ -1,12 +1,14 @@
 //! What a worker waits for: reads and writes of the log, each a future that ends in a [`Done`].
 
+use async_nats::Subscriber;
 use bus_schema::{Audience, ErrorBody, Lane, Shard, Subject, subject::ConversationSubjects};
+use futures::stream;
 use ops::{
     chat::{self, Sent, Tail},
     log::{Log, ReadError, StoredMsg},
 };
 
-use super::{load::Loaded, sends::SendJob};
+use super::{act::Act, load::Loaded, marks, sends::SendJob};
 use crate::feed::{Entry, Wanted};
 
 /// Messages of one repair read.
@@ -23,7 +25,7 @@ pub struct Place {
 pub enum Done {
     Opened {
         place: Place,
-        result: Result<(async_nats::Subscriber, Tail), ErrorBody>,
+        result: Result<(Live, Tail), ErrorBody>,
     },
     Tail {
         place: Place,
@@ -46,6 +48,19 @@ pub enum Done {
         job: Box<SendJob>,
         result: Result<Sent, ErrorBody>,
     },
+    /// Where the leader says that the conversation is, for somebody who does something in it.
+    Looked {
+        act: Box<Act>,
+        result: Result<Tail, ErrorBody>,
+    },
+    /// A mark was stored, or not.
+    Marked {
+        marker: marks::Key,
+        due: marks::Due,
+        result: Result<(), ErrorBody>,
+    },
+    /// A signal was passed on.
+    Told,
     /// The ends of many conversations' lanes, from any replica.
     Checked {
         shard: Shard,
@@ -54,15 +69,22 @@ pub enum Done {
     },
 }
 
+/// What comes to a place: live copies and signals, told apart by their subjects.
+pub type Live = stream::Select<Subscriber, Subscriber>;
+
 /// Subscribes, then asks the leader where the lanes end: everything stored later comes live.
 pub async fn open(log: Log, place: Place) -> Done {
-    let opened = async {
-        let subject = place.home.live(place.audience);
-        let live = log.bus().client.subscribe(subject).await.map_err(|error| {
+    let client = &log.bus().client;
+    let subscribe = async |subject: String| {
+        client.subscribe(subject).await.map_err(|error| {
             tracing::warn!(%error, "cannot subscribe");
             ErrorBody::from(bus_schema::ErrorCode::Unavailable)
-        })?;
-        Ok((live, chat::tail(&log, place.home, place.audience).await?))
+        })
+    };
+    let opened = async {
+        let signals = subscribe(place.home.signals()).await?;
+        let live = subscribe(place.home.live(place.audience)).await?;
+        Ok((stream::select(live, signals), chat::tail(&log, place.home, place.audience).await?))
     };
     Done::Opened { place, result: opened.await }
 }
@@ -95,6 +117,11 @@ pub async fn read(log: Log, place: Place, wanted: Wanted) -> Done {
 pub fn entry(message: StoredMsg) -> Option<Entry<StoredMsg>> {
     let (_, lane) = Subject::parse(&message.subject).ok()?.conversation()?;
     Some(Entry { lane, seq: message.seq, item: message })
+}
+
+/// A signal, where it is one and no live copy.
+pub fn is_signal(subject: &str) -> bool {
+    subject.starts_with("signal.")
 }
 
 /// The lane that a live subject names, without parsing its ids again.

@@ -5,8 +5,10 @@ use bus_schema::{
     close::CloseCode,
     command::View,
     protocol::{CaughtUp, ConversationAvailable, ConversationRemoved, Push, Reset},
+    state::ThreadStatus,
 };
 use futures::FutureExt as _;
+use ops::chat::Marked;
 use serde::Serialize;
 
 use super::{
@@ -180,8 +182,15 @@ impl Worker {
         let core = self.core.clone();
         let Some(room) = self.rooms.get_mut(&place.home) else { return };
         room.visitor_name.clone_from(&content.visitor_name);
+        for mark in &content.conv.marks {
+            room.has_marked(mark.author, Marked { delivered: mark.delivered, read: mark.read });
+        }
+        let queue = room.queue;
         let Some(member) = room.feed(place.audience).and_then(|state| state.member(conn)) else { return };
         let Content { mut conv, authors, visitor_name, missed } = content;
+        if let Some(thread) = conv.thread.as_mut().filter(|thread| thread.status == ThreadStatus::Queued) {
+            thread.queue = queue;
+        }
         let tenant = place.home.tenant;
         let people = core.people(&member.conn, tenant, authors, visitor_name.as_deref());
         match then {
@@ -280,7 +289,7 @@ impl Worker {
     }
 }
 
-fn push<T: Serialize>(action: &'static str, payload: T) -> Outgoing {
+pub(super) fn push<T: Serialize>(action: &'static str, payload: T) -> Outgoing {
     let frame = serde_json::to_vec(&Push::new(action, payload));
     Outgoing::text(frame.expect("pushes hold only strings, numbers and string-keyed maps"))
 }

@@ -3,15 +3,19 @@
 //! Invariant: everything about one conversation happens on one worker, in turn; so a member's snapshot and its pushes
 //! meet at one position, and one write of a conversation is in flight at a time.
 
+mod act;
 mod check;
 mod deliver;
 mod encode;
 mod gate;
+mod hear;
 mod io;
 pub mod load;
+mod marks;
 mod members;
 mod room;
 mod sends;
+mod signals;
 mod sync;
 mod window;
 mod worker;
@@ -31,6 +35,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{conn::Conn, core::Core};
 
+pub use act::{Act, Deed};
 pub use gate::{Ended, Gate};
 pub use io::Place;
 pub use sends::{SendJob, Sender};
@@ -60,6 +65,7 @@ pub enum Ask {
         home: ConversationSubjects,
     },
     Send(Box<SendJob>),
+    Act(Box<Act>),
     /// The connection is gone from everywhere.
     Forget {
         conn: u64,

@@ -1,9 +1,15 @@
 //! One conversation at this edge: its feeds with their members, and its sends.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
-use bus_schema::{Audience, Author, command::View, cursor::Cursor};
-use ops::{chat::Life, log::StoredMsg};
+use bus_schema::{Audience, Author, command::View, cursor::Cursor, protocol::QueueView, state::ThreadStatus};
+use ops::{
+    chat::{Life, Marked},
+    log::StoredMsg,
+};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{Gate, Join, sends::SendJob};
@@ -14,6 +20,10 @@ pub struct Room {
     /// The newest state that was delivered or read.
     pub life: Option<Life>,
     pub visitor_name: Option<String>,
+    /// How far its people have read, as far as it was delivered or read here.
+    pub marks: HashMap<Author, Marked>,
+    /// The open thread's place in its queue, as last told.
+    pub queue: Option<QueueView>,
     feeds: [Option<FeedState>; 2],
     pub sends: VecDeque<Box<SendJob>>,
     /// A write is in flight.
@@ -112,7 +122,16 @@ impl Room {
     pub fn learn(&mut self, life: &Life) {
         if self.life.as_ref().is_none_or(|known| known.seq < life.seq) {
             self.life = Some(life.clone());
+            if life.state.status != ThreadStatus::Queued {
+                self.queue = None;
+            }
         }
+    }
+
+    /// Takes over somebody's marks, which only grow.
+    pub fn has_marked(&mut self, author: Author, marked: Marked) {
+        let known = self.marks.entry(author).or_default();
+        *known = known.max(marked);
     }
 }
 

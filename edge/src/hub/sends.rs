@@ -3,20 +3,25 @@
 use std::time::Duration;
 
 use bus_schema::{
-    AgentId, ErrorBody, ErrorCode, TenantId, Visibility, VisitorId, claims::Role, protocol::SendAnswer,
+    AgentId, Body, ErrorBody, ErrorCode, TenantId, Visibility, VisitorId, claims::Role, protocol::SendAnswer,
     state::LifeState, subject::ConversationSubjects,
 };
 use futures::FutureExt as _;
-use ops::chat::{self, Draft, Sent};
+use ops::{
+    chat::{self, Draft, Life, Referred, Right, Sent},
+    log::Log,
+};
 use tokio::time::Instant;
 
 use super::{io::Done, worker::Worker};
-use crate::{conn::Reply, directory::Index};
+use crate::{clock, conn::Reply, core::Core, directory::Index};
 
 /// Sends that wait on one worker; more are refused.
 const QUEUED_MAX: usize = 4_096;
 /// A send that could not begin within this time is refused.
 const WAIT_MAX: Duration = Duration::from_secs(2);
+/// Where what is said stands in a request.
+const DATA: &str = "/payload/event/data";
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// A send with who asked for it.
@@ -37,17 +42,36 @@ pub enum Sender {
 
 impl Sender {
     /// Whether the sender may say this in a conversation in this state. Visitors are bound to their own by its id.
-    pub fn may_send(self, index: &Index, state: &LifeState, visibility: Visibility) -> Result<(), ErrorBody> {
-        if let Sender::Visitor(_) = self {
+    fn may_send(self, index: &Index, state: &LifeState, draft: &Draft) -> Result<(), ErrorBody> {
+        // Supervisors delete whatever anybody said.
+        if matches!(draft.body, Body::MessageDeleted(_)) && self.right() == Right::Supervisor {
             return Ok(());
         }
-        if self.takes_part(state) {
+        match self.may_take_part(index, state) {
+            Err(refused)
+                if refused.code == ErrorCode::NotParticipant && draft.visibility == Visibility::Agents =>
+            {
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether the sender takes part: visitors do in their own, staff as assignee or joined.
+    pub fn may_take_part(self, index: &Index, state: &LifeState) -> Result<(), ErrorBody> {
+        if matches!(self, Sender::Visitor(_)) || self.takes_part(state) {
             return Ok(());
         }
         self.may_see(index, state)?;
-        match visibility {
-            Visibility::Agents => Ok(()),
-            Visibility::All => Err(ErrorCode::NotParticipant.into()),
+        Err(ErrorCode::NotParticipant.into())
+    }
+
+    /// What the sender may do to what was said.
+    const fn right(self) -> Right {
+        match self {
+            Sender::Visitor(_) => Right::Visitor,
+            Sender::Staff { role: Role::Agent, .. } => Right::Agent,
+            Sender::Staff { role: Role::Supervisor | Role::Admin, .. } => Right::Supervisor,
         }
     }
 
@@ -108,9 +132,8 @@ impl Worker {
             self.window.begin();
             let (log, core) = (self.log(home), self.core.clone());
             let write = async move {
-                let (sender, visibility) = (job.sender, job.draft.visibility);
-                let may = |state: &LifeState| sender.may_send(&core.directory.now(), state, visibility);
-                let result = chat::send(&log, &job.draft, known, may).await;
+                let mut job = job;
+                let result = stored(&core, &log, &mut job, known).await;
                 Done::Sent { job, result }
             };
             self.work.push(write.boxed());
@@ -129,6 +152,7 @@ impl Worker {
         }
         if result.is_ok() {
             self.core.measures.published.increment(1);
+            self.signals.ended(home, job.draft.author);
         }
         job.reply.with(result.map(|sent| SendAnswer {
             event_id: sent.event_id,
@@ -136,6 +160,11 @@ impl Worker {
             duplicate: sent.duplicate,
         }));
         self.pump(home);
+        self.unblock();
+    }
+
+    /// Lets the rooms write that waited for the window.
+    pub(super) fn unblock(&mut self) {
         while self.window.has_room() {
             let Some(next) = self.blocked.pop_front() else { break };
             if let Some(room) = self.rooms.get_mut(&next) {
@@ -146,6 +175,37 @@ impl Worker {
     }
 }
 
-fn busy() -> ErrorBody {
+/// Stores a send, once what it refers to was found.
+async fn stored(core: &Core, log: &Log, job: &mut SendJob, known: Option<Life>) -> Result<Sent, ErrorBody> {
+    let SendJob { draft, sender, .. } = job;
+    let sender = *sender;
+    let refers = matches!(draft.body, Body::MessageEdited(_) | Body::MessageDeleted(_) | Body::FormFilled(_));
+    if !refers {
+        let may = |state: &LifeState| sender.may_send(&core.directory.now(), state, draft);
+        return chat::send(log, draft, known, may).await;
+    }
+    let life = chat::life(log, draft.home).await?.ok_or(ErrorCode::NotFound)?;
+    sender.may_see(&core.directory.now(), &life.state)?;
+    let referred = chat::refer(log, draft, &life, sender.right(), clock::now(), DATA).await?;
+    let mut while_open = false;
+    match referred {
+        Some(Referred::Stored { seq }) => {
+            return Ok(Sent { event_id: draft.event_id(), seq, duplicate: true, life });
+        }
+        Some(Referred::To { thread, while_open: open }) => (draft.thread, while_open) = (thread, open),
+        None => {}
+    }
+    let may = |state: &LifeState| {
+        sender.may_send(&core.directory.now(), state, draft)?;
+        let same = draft.thread.is_none_or(|thread| thread == state.thread_id);
+        if while_open && !(same && state.status.is_open()) {
+            return Err(ErrorCode::ThreadClosed.into());
+        }
+        Ok(())
+    };
+    chat::send(log, draft, Some(life), may).await
+}
+
+pub(super) fn busy() -> ErrorBody {
     ErrorBody::new(ErrorCode::Unavailable, "more is being sent than can be stored in time").after(RETRY_AFTER)
 }

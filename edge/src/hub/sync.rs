@@ -40,11 +40,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn on_opened(
-        &mut self,
-        place: Place,
-        result: Result<(async_nats::Subscriber, Tail), ErrorBody>,
-    ) {
+    pub(super) fn on_opened(&mut self, place: Place, result: Result<(io::Live, Tail), ErrorBody>) {
         let Some(room) = self.rooms.get_mut(&place.home) else { return };
         let (live, tail) = match result {
             Ok(opened) => opened,

@@ -24,10 +24,12 @@ use tokio::{
 use super::{
     Ask,
     io::{Done, Place},
+    marks::Marks,
     room::Room,
+    signals::Signals,
     window::Window,
 };
-use crate::core::Core;
+use crate::{conn::Reply, core::Core};
 
 const TICK: Duration = Duration::from_millis(500);
 /// A longer silence of the loop means that the process stood still.
@@ -57,6 +59,8 @@ pub struct Worker {
     pub(super) whereabouts: HashMap<u64, Vec<Place>>,
     /// Of the configuration by which members were let in.
     configured: u64,
+    pub(super) signals: Signals,
+    pub(super) marks: Marks<Reply>,
     asks: mpsc::Receiver<Ask>,
 }
 
@@ -75,6 +79,8 @@ impl Worker {
             loads: 0,
             whereabouts: HashMap::new(),
             configured: 0,
+            signals: Signals::default(),
+            marks: Marks::default(),
             asks,
         }
     }
@@ -113,6 +119,7 @@ impl Worker {
                         self.recheck_all();
                     }
                     self.on_tick(now);
+                    self.on_pace(now);
                 }
             }
         }
@@ -135,6 +142,7 @@ impl Worker {
             Ask::Leave { home, audience, conn, view } => self.on_leave(Place { home, audience }, conn, view),
             Ask::Recheck { home } => self.on_recheck(home),
             Ask::Send(job) => self.on_send(job),
+            Ask::Act(act) => self.on_act(act),
             Ask::Forget { conn } => self.on_forget(conn),
         }
     }
@@ -146,6 +154,9 @@ impl Worker {
             Done::Read { place, result } => self.on_read(place, result),
             Done::Loaded { place, conn, load, loaded } => self.on_loaded(place, conn, load, *loaded),
             Done::Sent { job, result } => self.on_sent(job, result),
+            Done::Looked { act, result } => self.on_looked(*act, result),
+            Done::Marked { marker, due, result } => self.on_marked(marker, due, result),
+            Done::Told => {}
             Done::Checked { shard, places, result } => self.on_checked(shard, &places, result),
         }
     }

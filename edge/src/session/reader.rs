@@ -18,7 +18,7 @@ use super::{
     Who, actions,
     bad_frames::BadFrames,
     login::{self, Session},
-    request, send,
+    request,
 };
 use crate::{
     app::App,
@@ -222,8 +222,7 @@ impl Reader {
             (Some(_), Action::Login) => {
                 reply.fail(ErrorBody::new(bus_schema::ErrorCode::Conflict, "already logged in"));
             }
-            (Some(session), Action::SendEvent) => send::send_event(session, reply, asked.payload).await,
-            (Some(session), _) => actions::begin(session, action, reply, asked.payload),
+            (Some(session), _) => actions::begin(session, action, reply, asked.payload).await,
         }
         None
     }

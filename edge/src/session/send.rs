@@ -63,13 +63,10 @@ pub fn said(app: &App, who: Who, event: &SendBody, at: &str) -> Result<Body, Err
     let kind = Kind::parse(&event.kind).ok_or_else(|| ErrorBody::field(&kind_at, "there is no such kind"))?;
     let staff = matches!(who, Who::Staff { .. });
     match kind {
-        Kind::Message | Kind::FormFilled => {}
+        Kind::Message | Kind::File | Kind::FormFilled | Kind::MessageEdited | Kind::MessageDeleted => {}
         Kind::RichMessage | Kind::Form if staff => {}
         Kind::RichMessage | Kind::Form => {
             return Err(ErrorBody::field(&kind_at, "only agents send this kind"));
-        }
-        Kind::File | Kind::MessageEdited | Kind::MessageDeleted => {
-            return Err(ErrorBody::field(&kind_at, "this kind is not supported yet"));
         }
         _ => return Err(ErrorBody::field(&kind_at, "this kind is not sent by people")),
     }
@@ -80,5 +77,24 @@ pub fn said(app: &App, who: Who, event: &SendBody, at: &str) -> Result<Body, Err
         usize::MAX => 0,
         bytes => bytes,
     });
-    chat::content(kind, &event.data, limit, &format!("{at}/data"))
+    let data = format!("{at}/data");
+    let body = chat::content(kind, &event.data, limit, &data)?;
+    match &body {
+        // Nothing was ever uploaded.
+        Body::File(_) => {
+            Err(ErrorBody::field(format!("{data}/attachment_id"), "there is no such attachment"))
+        }
+        Body::MessageDeleted(delete) if delete.purge => {
+            Err(ErrorBody::field(format!("{data}/purge"), "removing the bytes is not supported yet"))
+        }
+        _ => Ok(body),
+    }
+}
+
+/// Checks what a thread begins with: something said anew.
+pub fn first_said(app: &App, who: Who, event: &SendBody, at: &str) -> Result<Body, ErrorBody> {
+    match said(app, who, event, at)? {
+        body @ (Body::Message(_) | Body::File(_)) => Ok(body),
+        _ => Err(ErrorBody::field(format!("{at}/kind"), "a thread begins with a message or a file")),
+    }
 }

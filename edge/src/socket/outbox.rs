@@ -71,7 +71,7 @@ impl<T> AsRef<[u8]> for Kept<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
     Queued,
-    /// The client is too slow: the connection is being closed.
+    /// The client is too slow: the connection is being closed, or what may be lost was lost.
     Overflow,
     /// It was closed before.
     Closed,
@@ -122,6 +122,26 @@ impl Outbox {
         if let Outgoing::Close(code) = &frame {
             queue.closed = Some(*code);
         }
+        let was_empty = queue.frames.is_empty();
+        queue.frames.push(frame);
+        drop(queue);
+        if was_empty {
+            self.ready.notify_one();
+        }
+        Pushed::Queued
+    }
+
+    /// Queues what may be lost: a queue that is half full takes none of it, so that it is the first to go.
+    pub fn offer(&self, frame: Outgoing) -> Pushed {
+        let mut queue = self.lock();
+        if queue.ended {
+            return Pushed::Closed;
+        }
+        let cost = frame.cost();
+        if (queue.bytes + queue.taken).saturating_add(cost) > self.bytes_max / 2 {
+            return Pushed::Overflow;
+        }
+        queue.bytes += cost;
         let was_empty = queue.frames.is_empty();
         queue.frames.push(frame);
         drop(queue);
@@ -248,6 +268,17 @@ mod tests {
         outbox.replay((0..10).map(|_| Outgoing::text(vec![b'x'; 400])));
         assert_eq!(outbox.push(Outgoing::text("live")), Pushed::Queued);
         assert_eq!(drain(&outbox).len(), 11);
+    }
+
+    #[test]
+    fn signals_are_the_first_to_go_and_close_nothing() {
+        let outbox = Outbox::new(1_000);
+        let text = || Outgoing::text(vec![b'x'; 300]);
+        assert_eq!(outbox.offer(text()), Pushed::Queued);
+        assert_eq!(outbox.offer(text()), Pushed::Overflow);
+        assert_eq!(outbox.push(text()), Pushed::Queued);
+        assert_eq!(outbox.closed(), None);
+        assert_eq!(drain(&outbox).len(), 2);
     }
 
     #[tokio::test]

@@ -184,7 +184,6 @@ async fn wrong_requests_on_a_socket_get_the_documented_error_and_change_nothing(
         ("fly", json!({}), "invalid_request", "/action"),
         ("refresh_token", json!({ "token": other["token"] }), "forbidden", ""),
         ("refresh_token", json!({ "token": "x" }), "unauthenticated", ""),
-        ("typing", json!({ "conversation_id": own, "on": true }), "invalid_request", "/action"),
     ];
     for (action, payload, code, pointer) in cases {
         let answer = visitor.request(action, payload.clone()).await;

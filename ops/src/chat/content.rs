@@ -9,6 +9,8 @@ use bus_schema::{
 };
 use serde_json::value::RawValue;
 
+use super::{form, rich};
+
 /// Longest text in bytes; 0 = no bound of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextLimit(pub usize);
@@ -62,8 +64,16 @@ fn check(body: &Body, limit: TextLimit, at: &str) -> Result<(), ErrorBody> {
             Ok(())
         }
         Body::MessageEdited(edit) => text(&edit.text, limit, at),
-        Body::RichMessage(rich) => name(&rich.template, &format!("{at}/template")),
-        Body::Form(form) => name(&form.template_id, &format!("{at}/template_id")),
+        Body::RichMessage(message) => {
+            name(&message.template, &format!("{at}/template"))?;
+            let most = if limit.0 == 0 { usize::MAX } else { limit.0 };
+            rich::elements(&message.elements, most, &format!("{at}/elements"))
+        }
+        Body::Form(form) => {
+            name(&form.template_id, &format!("{at}/template_id"))?;
+            form::fields(&form.fields, &format!("{at}/fields"))
+        }
+        Body::FormFilled(filled) => form::values(&filled.values, &format!("{at}/values")),
         _ => Ok(()),
     }
 }
@@ -91,7 +101,7 @@ fn name(text: &str, pointer: &str) -> Result<(), ErrorBody> {
 }
 
 /// A JSON pointer's token.
-fn escaped(key: &str) -> String {
+pub(super) fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 

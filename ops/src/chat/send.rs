@@ -55,7 +55,7 @@ impl Draft {
         self.body.kind().ok_or_else(|| ErrorCode::Internal.into())
     }
 
-    fn lane(&self) -> Result<Lane, ErrorBody> {
+    pub(super) fn lane(&self) -> Result<Lane, ErrorBody> {
         match self.kind()?.lane(self.visibility) {
             Some(lane @ (Lane::Msg | Lane::Note)) => Ok(lane),
             Some(Lane::Life | Lane::Mark | Lane::Desk) | None => Err(ErrorCode::Internal.into()),

@@ -198,7 +198,8 @@ impl<'a> Gathered<'a> {
             true => self.said.iter().filter(|(seq, author)| *seq > read && *author != viewer).count(),
             false => 0,
         };
-        let mark = |(author, (delivered, read))| MarkView { author, delivered, read };
+        // What is read was delivered.
+        let mark = |(author, (delivered, read))| MarkView { author, delivered: delivered.max(read), read };
         Snapshot {
             events: self.events.into(),
             has_more: self.is_cut || life.state.previous_thread_id.is_some(),

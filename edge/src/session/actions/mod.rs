@@ -1,30 +1,59 @@
 //! Everything but sending: one arm an action, one file a family.
 //!
-//! Invariant: who may not use an action learns only that. Each request is a task of its own, bounded by the
-//! connection's requests in flight.
+//! Invariant: who may not use an action learns only that; the connection's requests in flight bound the tasks.
 
 mod account;
 mod history;
+mod marks;
+mod signals;
 mod thread;
 
 use std::sync::Arc;
 
-use bus_schema::{ErrorBody, ErrorCode, protocol::Action};
+use bus_schema::{ConversationId, ErrorBody, ErrorCode, protocol::Action};
+use ops::chat::MarkKind;
 use serde_json::value::RawValue;
 
-use super::login::Session;
-use crate::{conn::Reply, desk};
+use super::{login::Session, send};
+use crate::{
+    conn::Reply,
+    desk,
+    hub::{Act, Ask, Deed},
+};
 
 pub use history::page_of;
 
-/// Begins to carry out a request.
-pub fn begin(session: &Arc<Session>, action: Action, reply: Reply, payload: Option<&RawValue>) {
+/// Begins to carry out a request. What a conversation takes in turn is handed on in the order it came; everything
+/// else is a task of its own.
+pub async fn begin(session: &Arc<Session>, action: Action, reply: Reply, payload: Option<&RawValue>) {
     if !action.who().allows(session.who.role()) {
         return reply.fail(ErrorCode::Forbidden.into());
     }
-    let (session, payload) = (session.clone(), payload.map(ToOwned::to_owned));
-    let tasks = session.app.tasks.clone();
-    tasks.spawn(async move { carry_out(&session, action, reply, payload.as_deref()).await });
+    match action {
+        Action::SendEvent => send::send_event(session, reply, payload).await,
+        Action::Typing => signals::typing(session, reply, payload).await,
+        Action::Preview => signals::preview(session, reply, payload).await,
+        Action::MarkDelivered => marks::mark(session, reply, MarkKind::Delivered, payload).await,
+        Action::MarkRead => marks::mark(session, reply, MarkKind::Read, payload).await,
+        _ => {
+            let (session, payload) = (session.clone(), payload.map(ToOwned::to_owned));
+            let tasks = session.app.tasks.clone();
+            tasks.spawn(async move { carry_out(&session, action, reply, payload.as_deref()).await });
+        }
+    }
+}
+
+/// Hands something on to the conversation's worker, which answers.
+async fn act(session: &Session, reply: Reply, conversation: ConversationId, deed: Deed) {
+    let who = session.who;
+    let home = match who.home(&session.app, conversation) {
+        Ok(home) => home,
+        Err(error) => return reply.fail(error),
+    };
+    let (audience, author, sender) = (who.audience(), who.author(), who.sender());
+    let act = Act { reply, home, audience, author, sender, deed };
+    // A hub that is gone drops it, and its reply says so.
+    let _ = session.app.hub.ask(home, Ask::Act(Box::new(act))).await;
 }
 
 async fn carry_out(session: &Arc<Session>, action: Action, reply: Reply, payload: Option<&RawValue>) {

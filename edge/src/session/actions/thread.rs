@@ -41,7 +41,7 @@ async fn started(
     let initial = match &wanted.initial_event {
         None => None,
         Some(event) => {
-            let body = send::said(&session.app, session.who, event, "/payload/initial_event")?;
+            let body = send::first_said(&session.app, session.who, event, "/payload/initial_event")?;
             Some(Initial { client_id: Some(event.client_id.clone()), body })
         }
     };
