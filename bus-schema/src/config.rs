@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, AgentId, GroupId, Shard, TenantId, WidgetId, claims::Role, state::Strategy};
+use crate::{AccountId, AgentId, GroupId, Shard, TagId, TenantId, WidgetId, claims::Role, state::Strategy};
 
 /// A member's place within a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
@@ -138,6 +138,19 @@ pub struct AgentRecord {
     pub deleted: bool,
 }
 
+/// A label that staff put on threads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagRecord {
+    pub tag_id: TagId,
+    pub tenant_id: TenantId,
+    pub name: String,
+    #[serde(default)]
+    pub color: Option<String>,
+    pub revision: u64,
+    #[serde(default)]
+    pub deleted: bool,
+}
+
 /// A record of the `config` bucket with its key.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
@@ -145,6 +158,7 @@ pub enum Record {
     Widget(WidgetRecord),
     Group(GroupRecord),
     Agent(AgentRecord),
+    Tag(TagRecord),
 }
 
 /// A key or value of the `config` bucket that this build cannot read.
@@ -161,13 +175,15 @@ pub enum BadRecord {
 }
 
 impl Record {
-    /// `tenant.<tenant>`, `widget.<tenant>.<widget>`, `group.<tenant>.<group>`, `agent.<tenant>.<agent>`.
+    /// `tenant.<tenant>`, `widget.<tenant>.<widget>`, `group.<tenant>.<group>`, `agent.<tenant>.<agent>`,
+    /// `tag.<tenant>.<tag>`.
     pub fn key(&self) -> String {
         match self {
             Record::Tenant(r) => format!("tenant.{}", r.tenant_id),
             Record::Widget(r) => format!("widget.{}.{}", r.tenant_id, r.widget_id),
             Record::Group(r) => format!("group.{}.{}", r.tenant_id, r.group_id),
             Record::Agent(r) => format!("agent.{}.{}", r.tenant_id, r.agent_id),
+            Record::Tag(r) => format!("tag.{}.{}", r.tenant_id, r.tag_id),
         }
     }
 
@@ -177,6 +193,7 @@ impl Record {
             Record::Widget(r) => r.tenant_id,
             Record::Group(r) => r.tenant_id,
             Record::Agent(r) => r.tenant_id,
+            Record::Tag(r) => r.tenant_id,
         }
     }
 
@@ -186,6 +203,7 @@ impl Record {
             Record::Widget(r) => r.revision,
             Record::Group(r) => r.revision,
             Record::Agent(r) => r.revision,
+            Record::Tag(r) => r.revision,
         }
     }
 
@@ -195,6 +213,7 @@ impl Record {
             Record::Widget(r) => serde_json::to_vec(r),
             Record::Group(r) => serde_json::to_vec(r),
             Record::Agent(r) => serde_json::to_vec(r),
+            Record::Tag(r) => serde_json::to_vec(r),
         };
         json.expect("a record holds only strings, numbers and string-keyed maps")
     }
@@ -205,6 +224,7 @@ impl Record {
             Some("widget") => serde_json::from_slice(value).map(Record::Widget),
             Some("group") => serde_json::from_slice(value).map(Record::Group),
             Some("agent") => serde_json::from_slice(value).map(Record::Agent),
+            Some("tag") => serde_json::from_slice(value).map(Record::Tag),
             _ => return Err(BadRecord::Key { key: key.to_owned() }),
         };
         record.map_err(|source| BadRecord::Value { key: key.to_owned(), source })

@@ -13,6 +13,7 @@ use std::{
 use bus_schema::{
     ErrorBody, ErrorCode, Timestamp,
     protocol::{Action, ErrorPayload, Push, Response},
+    state::Page,
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -41,6 +42,8 @@ pub struct Conn {
     replayed: AtomicUsize,
     left: AtomicBool,
     met: Mutex<HashSet<Uuid>>,
+    /// Where on the site a visitor is.
+    page: Mutex<Option<Page>>,
     measures: Arc<Measures>,
 }
 
@@ -55,6 +58,7 @@ impl Conn {
             replayed: AtomicUsize::new(0),
             left: AtomicBool::new(false),
             met: Mutex::default(),
+            page: Mutex::default(),
             measures,
         })
     }
@@ -71,6 +75,10 @@ impl Conn {
     /// Whether this author is new to the connection, who is not any more.
     pub fn meets(&self, author: Uuid) -> bool {
         self.met.lock().unwrap_or_else(PoisonError::into_inner).insert(author)
+    }
+
+    pub fn set_page(&self, page: Page) {
+        *self.page.lock().unwrap_or_else(PoisonError::into_inner) = Some(page);
     }
 
     pub fn has_met(&self, author: Uuid) -> bool {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bus_schema::{
     Audience, Author, AuthorType, ConversationId, Epoch, IncarnationId, Lane, Shard, TenantId,
-    cursor::Cursor, limits::Limits, protocol::Person, subject::ConversationSubjects,
+    cursor::Cursor, limits::Limits, protocol::Person, signal::Signal, subject::ConversationSubjects,
 };
 use ops::{log::Log, nats::Bus};
 
@@ -41,6 +41,17 @@ impl Core {
     pub fn home(&self, tenant: TenantId, conversation: ConversationId) -> Option<ConversationSubjects> {
         let shard = self.directory.now().tenant(tenant)?.shard;
         self.shards.contains_key(&shard).then_some(ConversationSubjects { shard, tenant, conversation })
+    }
+
+    /// Tells a conversation's people something that is not stored; while the bus is away, nobody.
+    pub async fn signal(&self, home: ConversationSubjects, signal: &Signal) {
+        if !self.bus.is_connected() {
+            return;
+        }
+        let payload = serde_json::to_vec(signal).expect("a signal holds only strings, numbers and flags");
+        if let Err(error) = self.bus.client.publish(home.signals(), payload.into()).await {
+            tracing::debug!(%error, "a signal is lost");
+        }
     }
 
     /// A position as a client holds it.

@@ -11,13 +11,13 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use ops::kv::Kv;
 use persister::db::{
     Id,
-    schema::config::{agents, group_members, groups, tenants, widgets},
+    schema::config::{agents, group_members, groups, tags, tenants, widgets},
 };
 
 use super::publish::{plain, put_newer, told};
 use crate::{
     app::App,
-    db::{AgentRow, By, GroupRow, MemberRow, TenantRow, WidgetRow},
+    db::{AgentRow, By, GroupRow, MemberRow, TagRow, TenantRow, WidgetRow},
     http::Problem,
 };
 
@@ -62,6 +62,7 @@ const fn is_deleted(record: &Record) -> bool {
         Record::Widget(r) => r.deleted,
         Record::Group(r) => r.deleted,
         Record::Agent(r) => r.deleted,
+        Record::Tag(r) => r.deleted,
     }
 }
 
@@ -72,6 +73,7 @@ fn gone_at(record: &Record, revision: u64) -> Record {
         Record::Widget(r) => (&mut r.revision, &mut r.deleted),
         Record::Group(r) => (&mut r.revision, &mut r.deleted),
         Record::Agent(r) => (&mut r.revision, &mut r.deleted),
+        Record::Tag(r) => (&mut r.revision, &mut r.deleted),
     };
     (*own, *deleted) = (revision, true);
     record
@@ -121,6 +123,10 @@ async fn lift_rows(connection: &mut AsyncPgConnection, tenant: TenantId, next: i
         .set(groups::revision.eq(next))
         .execute(connection)
         .await?;
+    diesel::update(tags::table.filter(tags::tenant_id.eq(Id(tenant))))
+        .set(tags::revision.eq(next))
+        .execute(connection)
+        .await?;
     diesel::update(widgets::table.filter(widgets::tenant_id.eq(Id(tenant))))
         .set(widgets::revision.eq(next))
         .execute(connection)
@@ -154,6 +160,7 @@ async fn records_in(connection: &mut AsyncPgConnection) -> Result<BTreeMap<Strin
     let agents: Vec<AgentRow> = agents::table.select(AgentRow::as_select()).load(connection).await?;
     let widgets: Vec<WidgetRow> = widgets::table.select(WidgetRow::as_select()).load(connection).await?;
     let groups: Vec<GroupRow> = groups::table.select(GroupRow::as_select()).load(connection).await?;
+    let labels: Vec<TagRow> = tags::table.select(TagRow::as_select()).load(connection).await?;
     let members: Vec<MemberRow> = group_members::table
         .order((group_members::created_at, group_members::agent_id))
         .select(MemberRow::as_select())
@@ -169,6 +176,7 @@ async fn records_in(connection: &mut AsyncPgConnection) -> Result<BTreeMap<Strin
         by_group.entry((member.tenant_id, member.group_id)).or_default().push(member);
     }
     let mut records: Vec<Record> = tenants.iter().map(|row| Record::Tenant(row.record())).collect();
+    records.extend(labels.iter().map(|row| Record::Tag(row.record())));
     for row in &agents {
         records.push(Record::Agent(row.record()?));
     }

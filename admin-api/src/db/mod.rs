@@ -4,7 +4,9 @@ mod change;
 mod rows;
 
 pub use change::{By, Change, members_of, named};
-pub use rows::{AccountRow, AgentRow, GroupRow, MemberRow, SessionRow, TenantRow, WidgetRow, meaning, word};
+pub use rows::{
+    AccountRow, AgentRow, GroupRow, MemberRow, SessionRow, TagRow, TenantRow, WidgetRow, meaning, word,
+};
 
 use bus_schema::{FieldError, Timestamp};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};

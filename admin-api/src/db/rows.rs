@@ -4,8 +4,8 @@
 //! guess.
 
 use bus_schema::{
-    AccountId, AgentId, GroupId, SessionId, Shard, TenantId, WidgetId,
-    config::{AgentRecord, GroupRecord, IdentityKey, Member, TenantRecord, WidgetRecord},
+    AccountId, AgentId, GroupId, SessionId, Shard, TagId, TenantId, WidgetId,
+    config::{AgentRecord, GroupRecord, IdentityKey, Member, TagRecord, TenantRecord, WidgetRecord},
 };
 use diesel::prelude::*;
 use persister::db::{At, Id, schema::config::*};
@@ -144,6 +144,30 @@ impl GroupRow {
             revision: revision(self.revision),
             deleted: self.deleted_at.is_some(),
         })
+    }
+}
+
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = tags)]
+pub struct TagRow {
+    pub tenant_id: Id<TenantId>,
+    pub id: Id<TagId>,
+    pub name: String,
+    pub color: Option<String>,
+    pub revision: i64,
+    pub deleted_at: Option<At>,
+}
+
+impl TagRow {
+    pub fn record(&self) -> TagRecord {
+        TagRecord {
+            tag_id: self.id.0,
+            tenant_id: self.tenant_id.0,
+            name: self.name.clone(),
+            color: self.color.clone(),
+            revision: revision(self.revision),
+            deleted: self.deleted_at.is_some(),
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use bus_schema::{
-    AgentId, Author, AuthorType, GroupId, TenantId, WidgetId,
-    config::{AgentRecord, GroupRecord, Record, TenantRecord, WidgetRecord},
+    AgentId, Author, AuthorType, GroupId, TagId, TenantId, WidgetId,
+    config::{AgentRecord, GroupRecord, Record, TagRecord, TenantRecord, WidgetRecord},
     protocol::Person,
 };
 use tokio::sync::watch;
@@ -53,6 +53,7 @@ pub struct Index {
     by_key: HashMap<String, WidgetId>,
     groups: HashMap<GroupId, GroupRecord>,
     agents: HashMap<(TenantId, AgentId), AgentRecord>,
+    tags: HashMap<(TenantId, TagId), TagRecord>,
     deleted_agents: HashSet<(TenantId, AgentId)>,
     /// Every origin that some widget or console lists.
     origins: HashSet<String>,
@@ -75,13 +76,16 @@ impl Index {
                 Record::Group(group) if !group.deleted => {
                     index.groups.insert(group.group_id, group);
                 }
+                Record::Tag(tag) if !tag.deleted => {
+                    index.tags.insert((tag.tenant_id, tag.tag_id), tag);
+                }
                 Record::Agent(agent) if !agent.deleted => {
                     index.agents.insert((agent.tenant_id, agent.agent_id), agent);
                 }
                 Record::Agent(agent) => {
                     index.deleted_agents.insert((agent.tenant_id, agent.agent_id));
                 }
-                Record::Tenant(_) | Record::Widget(_) | Record::Group(_) => {}
+                Record::Tenant(_) | Record::Widget(_) | Record::Group(_) | Record::Tag(_) => {}
             }
         }
         index
@@ -104,6 +108,10 @@ impl Index {
 
     pub fn group(&self, tenant: TenantId, id: GroupId) -> Option<&GroupRecord> {
         self.groups.get(&id).filter(|group| group.tenant_id == tenant)
+    }
+
+    pub fn tag(&self, tenant: TenantId, id: TagId) -> Option<&TagRecord> {
+        self.tags.get(&(tenant, id))
     }
 
     pub fn groups_of_tenant(&self, tenant: TenantId) -> impl Iterator<Item = &GroupRecord> {

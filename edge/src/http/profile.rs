@@ -19,7 +19,7 @@ pub fn of_update(
     at: &str,
 ) -> Result<ProfileChange, ErrorBody> {
     let UpdateVisitor { name, email, custom } = update;
-    checked(ProfileChange { name, email, custom, external_id: None, widget_id }, at)
+    checked(ProfileChange { name, email, custom, external_id: None, widget_id, page: None }, at)
 }
 
 /// Of a widget's session.
@@ -30,6 +30,7 @@ pub fn of_session(session: &WidgetSession, widget_id: WidgetId) -> Result<Profil
         custom: session.custom.clone(),
         external_id: session.external_id.clone(),
         widget_id: Some(widget_id),
+        page: None,
     };
     checked(change, "")
 }

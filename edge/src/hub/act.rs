@@ -112,7 +112,7 @@ impl Worker {
             Deed::Signal(kind, signal) => {
                 reply.ok(&Answered {});
                 if let Some(signal) = self.signals.offer(Key { home, author, kind }, signal, Instant::now()) {
-                    self.pass_on(home, &signal);
+                    self.pass_on(home, signal);
                 }
             }
             // What lies before the thread is covered by whoever reads the thread.
@@ -132,26 +132,19 @@ impl Worker {
         }
     }
 
-    /// Passes a signal on, unless the bus is away: nobody waits for it.
-    pub(super) fn pass_on(&mut self, home: ConversationSubjects, signal: &Signal) {
-        if !self.core.bus.is_connected() {
-            return;
-        }
-        let Ok(payload) = serde_json::to_vec(signal) else { return };
-        let client = self.core.bus.client.clone();
-        let publish = async move {
-            if let Err(error) = client.publish(home.signals(), payload.into()).await {
-                tracing::debug!(%error, "a signal is lost");
-            }
+    pub(super) fn pass_on(&mut self, home: ConversationSubjects, signal: Signal) {
+        let core = self.core.clone();
+        let told = async move {
+            core.signal(home, &signal).await;
             Done::Told
         };
-        self.work.push(publish.boxed());
+        self.work.push(told.boxed());
     }
 
     /// Signals that were held, marks that waited.
     pub(super) fn on_pace(&mut self, now: Instant) {
         for (home, signal) in self.signals.due(now) {
-            self.pass_on(home, &signal);
+            self.pass_on(home, signal);
         }
         for marker in self.marks.due(now) {
             self.write_mark(marker);

@@ -116,7 +116,7 @@ pub fn conv(place: &Place, life: &Life, snapshot: Snapshot, record: Record, onli
             assignee_id: state.assignee_id,
             started_at: state.started_at,
             queue: None,
-            tags: (place.audience == Audience::Staff).then(Vec::new),
+            tags: (place.audience == Audience::Staff).then(|| snapshot.tags.into_iter().collect()),
         }),
         events: Some(snapshot.events),
         has_more: snapshot.has_more,

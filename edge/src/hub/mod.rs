@@ -38,7 +38,7 @@ use crate::{conn::Conn, core::Core};
 pub use act::{Act, Deed};
 pub use gate::{Ended, Gate};
 pub use io::Place;
-pub use sends::{SendJob, Sender};
+pub use sends::{SendJob, Sender, Stored};
 
 /// Requests that wait for one worker.
 const ASKS_MAX: usize = 4_096;

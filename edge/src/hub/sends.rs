@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use bus_schema::{
-    AgentId, Body, ErrorBody, ErrorCode, TenantId, Visibility, VisitorId, claims::Role, protocol::SendAnswer,
-    state::LifeState, subject::ConversationSubjects,
+    AgentId, Body, ErrorBody, ErrorCode, TenantId, Visibility, VisitorId,
+    claims::Role,
+    protocol::{Done as Answered, SendAnswer},
+    state::LifeState,
+    subject::ConversationSubjects,
 };
 use futures::FutureExt as _;
 use ops::{
@@ -31,6 +34,16 @@ pub struct SendJob {
     pub draft: Draft,
     pub sender: Sender,
     pub at: Instant,
+    pub answer: Stored,
+}
+
+/// What the answer to a stored send says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// Where it is.
+    Event,
+    /// That it is done.
+    Done,
 }
 
 /// Who sends, and what that allows.
@@ -154,11 +167,13 @@ impl Worker {
             self.core.measures.published.increment(1);
             self.signals.ended(home, job.draft.author);
         }
-        job.reply.with(result.map(|sent| SendAnswer {
-            event_id: sent.event_id,
-            seq: sent.seq,
-            duplicate: sent.duplicate,
-        }));
+        match (result, job.answer) {
+            (Ok(Sent { event_id, seq, duplicate, .. }), Stored::Event) => {
+                job.reply.ok(&SendAnswer { event_id, seq, duplicate });
+            }
+            (Ok(_), Stored::Done) => job.reply.ok(&Answered {}),
+            (Err(error), _) => job.reply.fail(error),
+        }
         self.pump(home);
         self.unblock();
     }

@@ -15,7 +15,7 @@ use super::{Who, login::Session, request};
 use crate::{
     app::App,
     conn::Reply,
-    hub::{Ask, SendJob},
+    hub::{Ask, SendJob, Stored},
     limits::or_unbounded,
 };
 
@@ -29,7 +29,8 @@ pub async fn send_event(session: &Arc<Session>, reply: Reply, payload: Option<&R
         return reply.fail(error);
     }
     let home = draft.home;
-    let job = SendJob { reply, draft, sender: session.who.sender(), at: Instant::now() };
+    let job =
+        SendJob { reply, draft, sender: session.who.sender(), at: Instant::now(), answer: Stored::Event };
     // A hub that is gone drops the job, and its reply says so.
     let _ = session.app.hub.ask(home, Ask::Send(Box::new(job))).await;
 }

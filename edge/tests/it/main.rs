@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod after;
 mod agents;
 mod bad_input;
 mod client;
@@ -14,6 +15,7 @@ mod marks;
 mod origins;
 mod races;
 mod resume;
+mod said;
 mod signals;
 mod slow;
 mod standing;

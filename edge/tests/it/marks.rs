@@ -1,7 +1,9 @@
 //! How far people have read: marks only grow, are coalesced, and the last one is always stored.
 
+use std::ops::ControlFlow;
+
 use bus_schema::{Event, Lane, claims::Role};
-use ops::chat::{EventsPast, Marked, slice};
+use ops::chat::{Marked, Span, slice};
 use serde_json::{Value, json};
 
 use crate::{
@@ -15,10 +17,11 @@ async fn stored(world: &World, id: &Value) -> Vec<(String, u64, u64)> {
     let subject = world.home(conversation(id)).lane(Lane::Mark).to_string();
     let end = world.log.end().await.unwrap().last;
     let mut found = Vec::new();
-    slice(&world.log, &subject, 1, end, EventsPast::Drop, |message| {
+    slice(&world.log, &subject, Span::new(1, end), |message| {
         let event = Event::decode(&message.payload).unwrap();
         let marked = Marked::of_body(&event.body).unwrap();
         found.push((event.author.kind.name().to_owned(), marked.delivered, marked.read));
+        ControlFlow::Continue(())
     })
     .await
     .unwrap();

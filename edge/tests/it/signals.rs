@@ -130,6 +130,22 @@ async fn the_place_in_the_queue_is_told_to_the_visitor_and_kept_for_the_next_loo
 }
 
 #[tokio::test]
+async fn a_new_name_is_told_to_whoever_has_met_the_visitor() {
+    let Scene { world: _world, edge: _edge, id: _id, mut visitor, mut staff, .. } = Scene::new().await;
+    let change = json!({ "name": "Ada", "email": "ada@example.com", "custom": { "plan": "pro" } });
+    let answer = visitor.request("update_visitor", change).await;
+    assert_eq!(
+        (&answer["payload"]["name"], &answer["payload"]["email"]),
+        (&json!("Ada"), &json!("ada@example.com"))
+    );
+    let push = staff.push("person").await;
+    assert_eq!((&push["person"]["type"], &push["person"]["name"]), (&json!("visitor"), &json!("Ada")));
+    assert!(!push.to_string().contains("example.com"));
+    let wrong = visitor.request("update_visitor", json!({ "email": "x" })).await;
+    assert_eq!(wrong["payload"]["error"]["errors"][0]["pointer"], "/payload/email");
+}
+
+#[tokio::test]
 async fn signals_of_one_edge_are_heard_at_another() {
     let Scene { world, edge: _edge, id, mut visitor, .. } = Scene::new().await;
     let far = world.edge().await;

@@ -3,12 +3,14 @@
 //! Invariant: what refers to nothing, or to what one may not touch, is refused before anything is written; a repeat
 //! of what is stored is found, not refused.
 
+use std::ops::ControlFlow;
+
 use bus_schema::{
     Author, Body, ErrorBody, ErrorCode, Event, EventId, Lane, ThreadId, Timestamp, event::Kind,
     limits::VISITOR_EDIT_WITHIN_MS,
 };
 
-use super::{Draft, EventsPast, Head, Life, form, slice, unreadable};
+use super::{Draft, Head, Life, Span, form, slice, unreadable};
 use crate::log::{Log, StoredMsg};
 
 /// What somebody may do to what was said.
@@ -144,8 +146,8 @@ async fn look(log: &Log, draft: &Draft, lane: Lane, target: EventId, from: u64) 
     let mut found = Found::default();
     let Some(end) = log.last(&subject).await.map_err(|error| unreadable(&error))? else { return Ok(found) };
     let own = draft.event_id();
-    slice(log, &subject, from, end.seq, EventsPast::Drop, |message| {
-        let Ok(head) = Head::decode(&message.payload) else { return };
+    slice(log, &subject, Span::new(from, end.seq), |message| {
+        let Ok(head) = Head::decode(&message.payload) else { return ControlFlow::Continue(()) };
         if head.id == own {
             found.own.get_or_insert(message.seq);
         } else if head.id == target {
@@ -154,6 +156,7 @@ async fn look(log: &Log, draft: &Draft, lane: Lane, target: EventId, from: u64) 
             found.deleted |= Event::decode(&message.payload)
                 .is_ok_and(|event| matches!(event.body, Body::MessageDeleted(d) if d.target_id == target));
         }
+        ControlFlow::Continue(())
     })
     .await
     .map_err(|error| unreadable(&error))?;

@@ -28,7 +28,7 @@ fn tree(value: &Value, key: &str, text_max: usize, depth: usize, at: &str) -> Re
     }
     match value {
         Value::String(_) | Value::Null if leads_somewhere(key) => match value.as_str() {
-            Some(link) => url(link, at),
+            Some(link) => web_address(link, at),
             None => Ok(()),
         },
         Value::String(text) if text.len() > text_max => {
@@ -55,7 +55,7 @@ fn leads_somewhere(key: &str) -> bool {
 }
 
 /// A link to a web page: no script, no data, no file.
-pub(super) fn url(link: &str, at: &str) -> Result<(), ErrorBody> {
+pub fn web_address(link: &str, at: &str) -> Result<(), ErrorBody> {
     let rest = ["https://", "http://"].into_iter().find_map(|scheme| {
         let (begin, rest) = link.split_at_checked(scheme.len())?;
         begin.eq_ignore_ascii_case(scheme).then_some(rest)

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bus_schema::{
-    Audience, Author, ErrorBody, Lane, Subject,
+    Audience, Author, ErrorBody, Lane, Subject, TagId,
     event::Kind,
     limits::{PAGE_MAX, SNAPSHOT_EVENTS_MAX},
     protocol::MarkView,
@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub has_more: bool,
     pub unread: u64,
     pub marks: Vec<MarkView>,
+    /// For an audience that reads notes.
+    pub tags: BTreeSet<TagId>,
     /// Who wrote the events.
     pub authors: BTreeSet<Author>,
 }
@@ -121,7 +123,11 @@ pub async fn snapshot(log: &Log, sight: &Sight<'_>) -> Result<Snapshot, ErrorBod
         }
         below = first;
     }
-    Ok(gathered.finish())
+    let tags = match audience {
+        Audience::Staff => super::tags::tags_until(log, home, life, position[Lane::Note.index()]).await?,
+        Audience::All => BTreeSet::new(),
+    };
+    Ok(gathered.finish(tags))
 }
 
 /// What was read so far, from the newest to the oldest.
@@ -191,7 +197,7 @@ impl<'a> Gathered<'a> {
         self.is_cut && (self.read >= READ_MAX || everyone())
     }
 
-    fn finish(self) -> Snapshot {
+    fn finish(self, tags: BTreeSet<TagId>) -> Snapshot {
         let Sight { life, viewer, .. } = *self.sight;
         let read = self.marks.get(&viewer).map_or(0, |(_, read)| *read);
         let unread = match members(life).any(|member| member == viewer) {
@@ -199,13 +205,18 @@ impl<'a> Gathered<'a> {
             false => 0,
         };
         // What is read was delivered.
-        let mark = |(author, (delivered, read))| MarkView { author, delivered: delivered.max(read), read };
+        let mark = |(author, (delivered, read)): (Author, (u64, u64))| MarkView {
+            author,
+            delivered: delivered.max(read),
+            read,
+        };
         Snapshot {
             events: self.events.into(),
             has_more: self.is_cut || life.state.previous_thread_id.is_some(),
             unread: unread as u64,
             marks: self.marks.into_iter().map(mark).collect(),
             authors: self.authors,
+            tags,
         }
     }
 }

@@ -6,7 +6,7 @@ use bus_schema::{
     Author, Body, Epoch, ErrorBody, ErrorCode, Event, EventId, IncarnationId, Shard, Subject, TenantId,
     Visibility, VisitorId, WidgetId,
     event::{VisitorSeen, VisitorUpdated},
-    state::VisitorRecord,
+    state::{Page, VisitorRecord},
 };
 
 use super::{
@@ -32,6 +32,7 @@ pub struct ProfileChange {
     /// A label, unless proved.
     pub external_id: Option<String>,
     pub widget_id: Option<WidgetId>,
+    pub page: Option<Page>,
 }
 
 /// The record as the leader has it, empty where none was written.
@@ -90,6 +91,9 @@ impl ProfileChange {
         if let Some(custom) = &self.custom {
             after.custom.clone_from(custom);
         }
+        if self.page.is_some() {
+            after.page.clone_from(&self.page);
+        }
         if after.widget_id.is_none() {
             after.widget_id = self.widget_id;
         }
@@ -111,7 +115,7 @@ impl ProfileChange {
         }
         let visitor = after.visitor_id;
         let subject = subject(shard, tenant, visitor);
-        let body = if before.seq == 0 {
+        let body = if before.seq == 0 || after.page != before.record.page {
             Body::VisitorSeen(VisitorSeen {
                 widget_id: after.widget_id,
                 external_id: after.external_id.clone(),

@@ -86,6 +86,8 @@ impl Config {
                 Changed::Agent(id)
             }
             Record::Group(new) => self.apply_group(new),
+            // Threads are routed without regard to their tags.
+            Record::Tag(_) => Changed::Nothing,
         }
     }
 

@@ -3,7 +3,7 @@
 use bus_schema::{
     ErrorBody, ErrorCode, FieldError,
     limits::{PAGE_DEFAULT, PAGE_MAX},
-    protocol::{EventPage, ListEvents},
+    protocol::{EventPage, ListEvents, ListThreads, ThreadList},
 };
 use ops::chat::{self, PageRequest};
 use serde_json::value::RawValue;
@@ -16,6 +16,17 @@ use crate::{
 pub async fn list_events(session: &Session, payload: Option<&RawValue>) -> Result<EventPage, ErrorBody> {
     let wanted: ListEvents = request::payload(payload)?;
     page_of(session.who, &session.app, wanted, "/payload").await
+}
+
+pub async fn list_threads(session: &Session, payload: Option<&RawValue>) -> Result<ThreadList, ErrorBody> {
+    let ListThreads { conversation_id } = request::payload(payload)?;
+    let home = session.who.home(&session.app, conversation_id)?;
+    let core = &session.app.core;
+    let log = core.log(home.shard).ok_or(ErrorCode::Unavailable)?;
+    let life = chat::life(log, home).await?.ok_or(ErrorCode::NotFound)?;
+    session.who.sender().may_see(&core.directory.now(), &life.state)?;
+    let found = chat::threads(log, home).await?;
+    Ok(ThreadList { threads: found.list.into(), has_more: found.has_more })
 }
 
 /// A page of events for whoever may see them.

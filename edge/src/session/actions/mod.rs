@@ -3,14 +3,17 @@
 //! Invariant: who may not use an action learns only that; the connection's requests in flight bound the tasks.
 
 mod account;
+mod files;
 mod history;
 mod marks;
 mod signals;
+mod tags;
 mod thread;
+mod visitor;
 
 use std::sync::Arc;
 
-use bus_schema::{ConversationId, ErrorBody, ErrorCode, protocol::Action};
+use bus_schema::{ConversationId, ErrorCode, protocol::Action};
 use ops::chat::MarkKind;
 use serde_json::value::RawValue;
 
@@ -61,6 +64,13 @@ async fn carry_out(session: &Arc<Session>, action: Action, reply: Reply, payload
         Action::StartThread => thread::start(session, reply, payload).await,
         Action::CloseThread => reply.with(thread::close(session, payload).await),
         Action::ListEvents => reply.with(history::list_events(session, payload).await),
+        Action::ListThreads => reply.with(history::list_threads(session, payload).await),
+        Action::Rate => reply.with(visitor::rate(session, payload).await),
+        Action::UpdateVisitor => reply.with(visitor::update(session, payload).await),
+        Action::SetPage => reply.with(visitor::set_page(session, payload).await),
+        Action::Tag => tags::tag(session, reply, true, payload).await,
+        Action::Untag => tags::tag(session, reply, false, payload).await,
+        Action::GetAttachment => reply.with(files::get_attachment(payload)),
         Action::RefreshToken => account::refresh_token(session, reply, payload),
         Action::Logout => account::logout(session, reply, payload),
         Action::SetStatus
@@ -76,6 +86,13 @@ async fn carry_out(session: &Arc<Session>, action: Action, reply: Reply, payload
         | Action::Transfer
         | Action::ListAgents
         | Action::ListVisitors => desk::carry_out(session, action, reply, payload).await,
-        _ => reply.fail(ErrorBody::field("/action", "this action is not supported yet")),
+        // The reader and `begin` keep these to themselves.
+        Action::Login
+        | Action::Ping
+        | Action::SendEvent
+        | Action::Typing
+        | Action::Preview
+        | Action::MarkDelivered
+        | Action::MarkRead => reply.fail(ErrorCode::Internal.into()),
     }
 }
