@@ -4,8 +4,8 @@ use std::{ops::Deref, sync::Arc};
 
 use axum::extract::FromRef;
 use ops::{
-    service::misconfigured,
-    settings::{self, Invalid, Settings, Source, names, table::PREFIX},
+    peer::Proxies,
+    settings::{Settings, names},
 };
 use persister::db::Pool;
 use tokio::sync::Notify;
@@ -14,7 +14,7 @@ use crate::{
     auth::{Budgets, Passwords, Tokens},
     bus::Link,
     db::{By, Change},
-    http::{Origins, Problem, Proxies},
+    http::{Origins, Problem},
 };
 
 /// Cheap to clone.
@@ -38,21 +38,22 @@ pub struct Shared {
 }
 
 impl App {
-    pub fn new(settings: &Settings, pool: Pool, tokens: Tokens, bus: Link) -> Result<Self, Invalid> {
+    pub fn new(settings: &Settings, pool: Pool, tokens: Tokens, bus: Link) -> Self {
         let bytes = |name| settings.limit(name).and_then(|limit| usize::try_from(limit).ok());
-        Ok(Self(Arc::new(Shared {
+        Self(Arc::new(Shared {
             pool,
             tokens,
             passwords: Passwords::new(),
             budgets: Budgets::from_settings(settings),
             origins: Origins::from_settings(settings),
-            proxies: proxies(settings)?,
+            proxies: Proxies::parse(settings.list(names::TRUSTED_PROXIES))
+                .expect("the settings were validated as networks"),
             bus,
             wake: Arc::new(Notify::new()),
             registration_open: settings.text(names::REGISTRATION) == "open",
             body_max: bytes(names::LIMIT_MESSAGE_BYTES).unwrap_or(BODY_CEILING),
             text_max: bytes(names::LIMIT_TEXT_BYTES).unwrap_or(BODY_CEILING),
-        })))
+        }))
     }
 
     pub async fn change(&self, by: By) -> Result<Change, Problem> {
@@ -75,16 +76,4 @@ impl FromRef<App> for Proxies {
     fn from_ref(app: &App) -> Self {
         app.proxies.clone()
     }
-}
-
-fn proxies(settings: &Settings) -> Result<Proxies, Invalid> {
-    let listed = settings.list(names::TRUSTED_PROXIES);
-    Proxies::parse(listed).map_err(|error| {
-        misconfigured(settings::Problem {
-            variable: format!("{PREFIX}{}", names::TRUSTED_PROXIES),
-            shown: Some(listed.join(",")),
-            source: Source::Environment,
-            fix: error.to_string(),
-        })
-    })
 }

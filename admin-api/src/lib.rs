@@ -57,7 +57,7 @@ pub async fn run(context: Context) -> anyhow::Result<()> {
     migrations::verify(&mut *pool.get().await?).await?;
     let listener = serve::listen(&context).await?;
     let link = Link::start(&context, tokens.clone());
-    let app = App::new(settings, pool.clone(), tokens, link)?;
+    let app = App::new(settings, pool.clone(), tokens, link);
     app.origins.refresh(&pool).await?;
     context.spawn("watch Postgres", health::watch_postgres(context.clone(), pool));
     context.spawn("publish changes", bus::publisher(context.clone(), app.clone()));

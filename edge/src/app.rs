@@ -6,8 +6,8 @@ use ops::auth::{KeySet, SigningKey};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    agents::Agents, conn::Conn, connections::Connections, core::Core, hub::Hub, limits::or_unbounded,
-    session::Who, standing::Revoked,
+    admission::Admission, agents::Agents, conn::Conn, connections::Connections, core::Core, hub::Hub,
+    limits::or_unbounded, session::Who, standing::Revoked,
 };
 
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub struct App {
     pub tasks: TaskTracker,
     pub connections: Connections,
     pub revoked: Revoked,
+    pub admission: Admission,
     pub health: ops::health::Health,
 }
 

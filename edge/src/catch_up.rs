@@ -10,12 +10,10 @@ use tokio::{
     time::timeout,
 };
 
-/// Logins that read the log at once; each reads a few conversations at a time.
-const TURNS: usize = 64;
+use crate::admission::Overloaded;
+
 /// A login that has not begun by then is sent away.
 const TURN_WAIT: Duration = Duration::from_secs(5);
-/// Who was sent away comes back within this time, each at its own moment.
-const COME_BACK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 /// Replayed bytes on their way to all clients, in units.
 const ROOM_UNITS: usize = 64 * 1024;
 const UNIT_BYTES: usize = 1024;
@@ -41,20 +39,14 @@ pub struct Room {
     permit: OwnedSemaphorePermit,
 }
 
-/// Too many others catch up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Overloaded {
-    pub after: Duration,
-}
-
-impl Default for CatchUps {
-    fn default() -> Self {
-        Self::new(TURNS, ROOM_UNITS)
-    }
-}
-
 impl CatchUps {
-    fn new(turns: usize, room_units: usize) -> Self {
+    /// `logins` that read the log at once, each a few conversations at a time; none: no bound.
+    pub fn new(logins: Option<u64>) -> Self {
+        let turns = logins.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+        Self::with(turns.min(Semaphore::MAX_PERMITS), ROOM_UNITS)
+    }
+
+    fn with(turns: usize, room_units: usize) -> Self {
         Self { turns: Arc::new(Semaphore::new(turns)), room: Arc::new(Semaphore::new(room_units)) }
     }
 
@@ -62,10 +54,7 @@ impl CatchUps {
     pub async fn turn(&self) -> Result<Turn, Overloaded> {
         match timeout(TURN_WAIT, self.turns.clone().acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Turn { _permit: permit }),
-            Ok(Err(_)) | Err(_) => {
-                let (least, most) = COME_BACK;
-                Err(Overloaded { after: rand::random_range(least..most) })
-            }
+            Ok(Err(_)) | Err(_) => Err(Overloaded::soon()),
         }
     }
 
@@ -95,17 +84,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_turn_comes_in_time_or_says_when_to_come_back() {
-        let all = CatchUps::new(1, 0);
+        let all = CatchUps::with(1, 0);
         let first = all.turn().await.unwrap();
         let late = all.turn().await.unwrap_err();
-        assert!(late.after >= COME_BACK.0 && late.after < COME_BACK.1);
+        assert!(late.after >= Duration::from_secs(1));
         drop(first);
         assert!(all.turn().await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn room_is_bounded_and_what_is_not_used_is_for_others() {
-        let all = CatchUps::new(0, 10);
+        let all = CatchUps::with(0, 10);
         let mut first = all.room(10 * UNIT_BYTES).await.unwrap();
         assert!(all.room(1).await.is_none());
         first.shrink(3 * UNIT_BYTES + 1);

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod agents;
 mod app;
 mod catch_up;
@@ -29,7 +30,6 @@ mod watch;
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
-use axum::serve::ListenerExt as _;
 use bus_schema::{IncarnationId, stream};
 use ops::{
     auth::{self, SigningKey},
@@ -41,6 +41,7 @@ use ops::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admission::Admission,
     agents::{Agents, Presence},
     app::App,
     connections::Connections,
@@ -61,6 +62,7 @@ pub async fn run(ctx: Context) -> anyhow::Result<()> {
     let (app, sessions) = Box::pin(build(&ctx, &stop)).await?;
     watch::start(&ctx, &app);
     standing::start(&ctx, &app, sessions);
+    Admission::start(&ctx, &app);
     serve(&ctx, app).await
 }
 
@@ -84,7 +86,7 @@ async fn build(ctx: &Context, stop: &CancellationToken) -> anyhow::Result<(Arc<A
         directory: Directory::default(),
         seal: CursorSeal::new(&signing.derive(CURSOR_PURPOSE)),
         limits: limits::limits(settings),
-        catch_ups: catch_up::CatchUps::default(),
+        catch_ups: catch_up::CatchUps::new(settings.limit(names::LIMIT_LOGINS_AT_ONCE)),
         measures: Arc::new(Measures::new()),
         incarnation: IncarnationId::from_uuid(uuid::Uuid::now_v7()),
     });
@@ -101,6 +103,7 @@ async fn build(ctx: &Context, stop: &CancellationToken) -> anyhow::Result<(Arc<A
         ended.run_until_cancelled(reporting.run()).await;
         Ok(())
     });
+    let admission = Admission::new(settings, &core.measures);
     let app = Arc::new(App {
         agents: Agents::new(core.clone(), hub.clone(), presence),
         core,
@@ -113,6 +116,7 @@ async fn build(ctx: &Context, stop: &CancellationToken) -> anyhow::Result<(Arc<A
         tasks: ctx.tasks.clone(),
         connections: Connections::default(),
         revoked,
+        admission,
         health: ctx.health.clone(),
     });
     Ok((app, sessions))
@@ -126,39 +130,20 @@ fn open_origins(ctx: &Context) -> Vec<String> {
 /// Listens until the shutdown, then sends the clients elsewhere.
 async fn serve(ctx: &Context, app: Arc<App>) -> anyhow::Result<()> {
     let addr = ctx.settings.addr(names::LISTEN);
-    let listener = listen(addr).map_err(|error| {
+    let listener = http::listen(addr).map_err(|error| {
         Unavailable::new(
             format!("cannot listen on {addr}: {error}"),
             format!("free the port, or set CHATBUS_{}", names::LISTEN),
         )
     })?;
     tracing::info!(addr = %listener.local_addr()?, "public listener is up");
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "small frames may be late");
-        }
-    });
-    let shutdown = ctx.shutdown.clone();
     let routes = http::router(app.clone(), http::web::router(&ctx.settings));
-    let serving =
-        axum::serve(listener, routes).with_graceful_shutdown(async move { shutdown.cancelled().await });
     let grace = ctx.settings.millis(names::GRACE_MS);
+    let serving = http::serve(listener, routes, app.clone(), grace / 2);
     let leaving = async {
         ctx.shutdown.cancelled().await;
         drain::drain(&app, grace).await;
     };
-    let (served, ()) = tokio::join!(serving, leaving);
-    served.context("serve HTTP")
-}
-
-/// A listener with room for a storm of connections.
-fn listen(addr: std::net::SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
-    const BACKLOG: u32 = 8_192;
-    let socket = match addr {
-        std::net::SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-        std::net::SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(addr)?;
-    socket.listen(BACKLOG)
+    tokio::join!(serving, leaving);
+    Ok(())
 }

@@ -25,6 +25,7 @@ const REPAIRS: &str = "chatbus_edge_repairs_total";
 const RESUMES: &str = "chatbus_edge_resumes_total";
 const REPLAYED: &str = "chatbus_edge_replayed_events_total";
 const ROOMS: &str = "chatbus_edge_subscribed_conversations";
+const LIMITED: &str = "chatbus_edge_refused_total";
 const WRITES: &str = "chatbus_edge_socket_writes_total";
 
 pub const TABLE: &[Metric] = &[
@@ -45,6 +46,7 @@ pub const TABLE: &[Metric] = &[
     counter_of(RESUMES, "Resumed conversations, by outcome."),
     counter_of(REPLAYED, "Missed events sent to clients that resumed."),
     gauge_of(ROOMS, "Conversation audiences with a local reader."),
+    counter_of(LIMITED, "What was refused because there is too much of it, by limit."),
     counter_of(WRITES, "Writes to sockets; frames that wait together share one."),
 ];
 
@@ -58,6 +60,34 @@ pub enum Refused {
     Timeout,
 }
 
+macro_rules! limits {
+    ($($variant:ident $name:literal;)*) => {
+        /// Which limit refused something.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Limit { $($variant,)* }
+
+        impl Limit {
+            const NAMES: &'static [&'static str] = &[$($name,)*];
+        }
+    };
+}
+
+limits! {
+    Connections "connections";
+    AddressConnections "connections_per_address";
+    AddressSessions "sessions_per_address";
+    WidgetSessions "sessions_per_widget";
+    AddressLogins "logins_per_address";
+    WaitingLogins "waiting_logins";
+    AddressWaitingLogins "waiting_logins_per_address";
+    LoginQueue "login_queue";
+    TenantEvents "tenant_events";
+    TenantBytes "tenant_bytes";
+    TenantStarts "tenant_starts";
+    ReserveMarks "reserve_marks";
+    ReserveEvents "reserve_events";
+}
+
 /// Handles of all of them.
 #[derive(Debug)]
 pub struct Measures {
@@ -68,6 +98,7 @@ pub struct Measures {
     closed: BTreeMap<u16, Counter>,
     closed_other: Counter,
     refused: [Counter; 5],
+    limited: Vec<Counter>,
     pub lifetime: Histogram,
     pub frames_in: Counter,
     pub frames_out: Counter,
@@ -103,6 +134,7 @@ impl Measures {
                 .collect(),
             closed_other: counter!(CLOSED, "code" => "by_client"),
             refused: ["origin", "auth", "capacity", "protocol", "timeout"].map(refused),
+            limited: Limit::NAMES.iter().map(|name| counter!(LIMITED, "limit" => *name)).collect(),
             lifetime: histogram!(LIFETIME),
             frames_in: counter!(FRAMES, "direction" => "in"),
             frames_out: counter!(FRAMES, "direction" => "out"),
@@ -143,6 +175,10 @@ impl Measures {
     pub fn closed(&self, code: Option<CloseCode>) {
         let counter = code.and_then(|code| self.closed.get(&code.number()));
         counter.unwrap_or(&self.closed_other).increment(1);
+    }
+
+    pub fn limited(&self, limit: Limit) {
+        self.limited[limit as usize].increment(1);
     }
 
     pub fn refused(&self, reason: Refused) {

@@ -17,6 +17,7 @@ pub mod log;
 pub mod metrics;
 pub mod nats;
 pub mod nats_users;
+pub mod peer;
 pub mod provision;
 mod secret_file;
 pub mod service;

@@ -26,7 +26,7 @@ pub struct Budgets(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     /// None: switched off.
-    addresses: Option<DefaultKeyedRateLimiter<Peer>>,
+    addresses: Option<DefaultKeyedRateLimiter<ops::peer::Peer>>,
     accounts: DefaultKeyedRateLimiter<[u8; 16]>,
     all: DefaultDirectRateLimiter,
     clock: DefaultClock,
@@ -50,7 +50,7 @@ impl Budgets {
         let Inner { addresses, accounts, all, clock } = &*self.0;
         let now = || clock.now();
         if let Some(addresses) = addresses {
-            addresses.check_key(&peer).map_err(|until| limited(until.wait_time_from(now())))?;
+            addresses.check_key(&peer.0).map_err(|until| limited(until.wait_time_from(now())))?;
         }
         accounts.check_key(&key(email)).map_err(|until| limited(until.wait_time_from(now())))?;
         all.check().map_err(|until| limited(until.wait_time_from(now())))
@@ -92,7 +92,7 @@ mod tests {
             Settings::from_pairs(Service::AdminApi, &[(names::LIMIT_LOGINS_PER_MINUTE_PER_ADDRESS, limit)])
                 .unwrap()
         };
-        let peer = |last| Peer(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)));
+        let peer = |last| Peer(ops::peer::Peer::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))));
         let budgets = Budgets::from_settings(&settings("15"));
         for _ in 0..10 {
             budgets.take(peer(1), "a@example.com").unwrap();

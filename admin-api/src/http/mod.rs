@@ -20,6 +20,6 @@ pub use idempotency::remembered;
 pub use origins::{Origins, cors};
 pub use page::{List, Page, PageQuery, Position};
 pub use params::{Ids, PathId, Query};
-pub use peer::{Peer, Proxies};
+pub use peer::Peer;
 pub use problem::Problem;
 pub use request_id::RequestId;

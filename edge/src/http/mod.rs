@@ -4,6 +4,7 @@ mod conversations;
 mod cors;
 mod problem;
 pub mod profile;
+mod serve;
 mod upgrade;
 pub mod web;
 mod widget;
@@ -26,6 +27,7 @@ use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, tim
 use crate::app::App;
 
 pub use problem::Problem;
+pub use serve::{listen, serve};
 
 /// A session's body is small; nothing here takes more.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -49,8 +51,9 @@ pub fn router(app: Arc<App>, web: Router<Arc<App>>) -> Router {
         .route("/healthz", get(healthz))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
-        .layer(middleware::from_fn(problem::request_id))
         .layer(CatchPanicLayer::new())
+        .layer(middleware::from_fn(problem::problems))
+        .layer(middleware::from_fn(problem::request_id))
         .with_state(app)
 }
 

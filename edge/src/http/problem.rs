@@ -3,6 +3,7 @@
 //! Invariant: every error of the edge's HTTP has `code`, `errors` and `request_id`.
 
 use axum::{
+    body::to_bytes,
     extract::Request,
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
@@ -14,6 +15,10 @@ use uuid::Uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
+/// When whoever is one too many may come again.
+const BARE_RETRY_AFTER_S: u32 = 5;
+/// What an error that was not written as a problem says, in bytes.
+const DETAIL_MAX: usize = 1_024;
 
 tokio::task_local! {
     /// The id of the request that is being answered.
@@ -53,8 +58,10 @@ impl From<ErrorCode> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+const KIND: &str = "application/problem+json";
+
+impl Problem {
+    fn body(&self, request_id: &str) -> String {
         let Self { error, status } = self;
         let body = json!({
             "type": format!("urn:chatbus:error:{}", error.code),
@@ -63,11 +70,32 @@ impl IntoResponse for Problem {
             "detail": error.message,
             "code": error.code,
             "errors": error.errors,
-            "request_id": CURRENT.try_with(Clone::clone).unwrap_or_default(),
+            "request_id": request_id,
         });
-        let mut response = (status, body.to_string()).into_response();
-        let kind = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        body.to_string()
+    }
+}
+
+/// A whole response for a connection on which no request is read.
+pub fn bare(code: ErrorCode) -> String {
+    let problem = Problem::from(code);
+    let (status, id) = (problem.status, Uuid::now_v7().to_string());
+    let body = problem.body(&id);
+    format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: {KIND}\r\ncontent-length: {}\r\nx-request-id: {id}\r\n\
+         retry-after: {BARE_RETRY_AFTER_S}\r\nconnection: close\r\n\r\n{body}",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or_default(),
+        body.len(),
+    )
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = CURRENT.try_with(|id| self.body(id)).unwrap_or_else(|_| self.body(""));
+        let Self { error, status } = self;
+        let mut response = (status, body).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(KIND));
         if error.after_ms > 0 {
             response.headers_mut().insert(header::RETRY_AFTER, error.after_ms.div_ceil(1000).into());
         }
@@ -90,4 +118,36 @@ pub async fn request_id(request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, header);
     }
     response
+}
+
+/// Makes a problem of every error that is none yet: what a layer or an extractor refused, or a handler that was cut off.
+pub async fn problems(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == KIND);
+    if is_problem || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let code = code_of(status);
+    let said = to_bytes(body, DETAIL_MAX).await.ok().and_then(|text| String::from_utf8(text.into()).ok());
+    let detail = said.filter(|text| !text.is_empty() && status.is_client_error());
+    let error = ErrorBody::new(code, detail.unwrap_or_else(|| code.meaning().to_owned()));
+    let mut problem = Problem::with_status(error, status).into_response();
+    // Such as Allow and Retry-After; what described the old body goes.
+    for (name, value) in &parts.headers {
+        if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
+            problem.headers_mut().append(name, value.clone());
+        }
+    }
+    problem
+}
+
+fn code_of(status: StatusCode) -> ErrorCode {
+    let same = ErrorCode::ALL.iter().find(|code| code.status() == status.as_u16());
+    match same {
+        Some(code) => *code,
+        None if status.is_client_error() => ErrorCode::InvalidRequest,
+        None => ErrorCode::Internal,
+    }
 }

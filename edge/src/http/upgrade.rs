@@ -37,6 +37,13 @@ pub async fn upgrade(State(app): State<Arc<App>>, mut request: Request) -> Respo
         let error = ErrorBody::new(ErrorCode::InvalidRequest, "this is a WebSocket: send an upgrade request");
         return Problem::with_status(error, StatusCode::UPGRADE_REQUIRED).into_response();
     }
+    let door = match app.admission.door(&request) {
+        Ok(door) => door,
+        Err(overloaded) => {
+            let error = ErrorBody::from(ErrorCode::RateLimited).after(overloaded.after);
+            return Problem::from(error).into_response();
+        }
+    };
     let Ok((response, upgraded)) = begin(&mut request) else {
         app.core.measures.refused(Refused::Protocol);
         let error = ErrorBody::new(ErrorCode::InvalidRequest, "not a WebSocket handshake of version 13");
@@ -45,7 +52,7 @@ pub async fn upgrade(State(app): State<Arc<App>>, mut request: Request) -> Respo
     let served = app.clone();
     app.tasks.spawn(async move {
         match socket::halves(upgraded).await {
-            Ok(halves) => session::serve(served, Opening { halves, origin }).await,
+            Ok(halves) => session::serve(served, Opening { halves, origin, door }).await,
             Err(error) => tracing::debug!(%error, "an upgrade was not finished"),
         }
     });

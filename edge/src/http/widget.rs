@@ -28,6 +28,7 @@ use serde_json::value::to_raw_value;
 
 use super::{Problem, conversations::conversation, profile, start_of};
 use crate::{
+    admission::{Caller, Want},
     app::App,
     clock,
     directory::Origin,
@@ -44,11 +45,14 @@ const VISITOR_KEY: GeneralPurpose = GeneralPurpose::new(
 /// `POST /v1/widget/session`.
 pub async fn session(
     State(app): State<Arc<App>>,
+    caller: Caller,
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Json<WidgetSessionAnswer>, Problem> {
+    app.admission.sessions_of_address.take(caller.peer)?;
     let wanted: WidgetSession = body(&bytes, "").map_err(Problem::malformed)?;
     let (tenant, widget, identity_required) = widget_of(&app, &wanted.widget_key, &headers)?;
+    app.admission.sessions_of_widget.take(widget)?;
     let key = visitor_key(&wanted.visitor_key)?;
     if wanted.identity_token.is_some() {
         let error = ErrorBody::field("/identity_token", "identity tokens are not supported yet");
@@ -65,6 +69,7 @@ pub async fn session(
     let log = app.core.log(start.home.shard).ok_or(ErrorCode::Unavailable)?;
     let record = match initial {
         Some(initial) => {
+            app.admission.store(start.home.shard, tenant, Want::Start { bytes: bytes.len() })?;
             let start = chat::Start { profile: change, initial: Some(initial), ..start.clone() };
             chat::start(log, &start).await?.record
         }
@@ -155,6 +160,7 @@ async fn told(
     if !says {
         return Ok(record);
     }
+    app.admission.store(home.shard, tenant, Want::Event { bytes: 0 })?;
     let epoch = app.core.epoch(home.shard).ok_or(ErrorCode::Unavailable)?;
     chat::update_visitor(log, tenant, visitor, change, epoch, app.core.incarnation).await
 }

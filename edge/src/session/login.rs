@@ -9,8 +9,7 @@ use bus_schema::{
     cursor::Cursor,
     limits::{COMMAND_WAIT_MS, LOGIN_CONVERSATIONS_MAX, RESUME_MAX},
     protocol::{
-        Closing, Conv, ConversationRemoved, Login, LoginAnswer, PROTOCOL, Person, Profile, ResetReason,
-        Resume,
+        Conv, ConversationRemoved, Login, LoginAnswer, PROTOCOL, Person, Profile, ResetReason, Resume,
     },
     state::{AgentState, AgentStatus, RoutingStatus},
     subject::ConversationSubjects,
@@ -27,11 +26,11 @@ use super::{
 use crate::{
     agents::Hold,
     app::App,
-    catch_up::Overloaded,
     conn::{Conn, Reply},
     connections::Owner,
     directory::Origin,
     hub::{Gate, Joined, Position},
+    metrics::Limit,
     standing,
 };
 
@@ -93,10 +92,11 @@ pub async fn login(
     app.connections.claim(conn, owner);
     let turn = match app.core.catch_ups.turn().await {
         Ok(turn) => turn,
-        Err(Overloaded { after }) => {
-            let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-            reply.fail(ErrorBody::new(ErrorCode::Unavailable, "too many others log in now").after(after));
-            conn.push("closing", Closing { reason: "overloaded".to_owned(), reconnect: true, after_ms });
+        Err(overloaded) => {
+            app.core.measures.limited(Limit::LoginQueue);
+            let error = ErrorBody::new(ErrorCode::Unavailable, "too many others log in now");
+            reply.fail(error.after(overloaded.after));
+            overloaded.send_away(conn);
             return Err(CloseCode::Overloaded);
         }
     };

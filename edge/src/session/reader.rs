@@ -6,12 +6,13 @@
 use std::{sync::Arc, time::Duration};
 
 use bus_schema::{
-    ErrorBody,
+    ErrorBody, ErrorCode,
     close::CloseCode,
     limits::{LOGIN_WITHIN_MS, PING_INTERVAL_MS},
     protocol::{Action, Hello, PROTOCOL},
 };
 use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead, after_handshake_split};
+use ops::peer::Peer;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -21,6 +22,7 @@ use super::{
     request,
 };
 use crate::{
+    admission::{Door, Pass},
     app::App,
     clock,
     conn::Conn,
@@ -40,11 +42,12 @@ const FAR: Duration = Duration::from_secs(24 * 3_600);
 pub struct Opening {
     pub halves: Halves,
     pub origin: Origin,
+    pub door: Door,
 }
 
 /// Serves one connection from `hello` to its end.
 pub async fn serve(app: Arc<App>, opening: Opening) {
-    let Opening { halves, origin } = opening;
+    let Opening { halves, origin, door } = opening;
     let conn = app.open_connection();
     let began = Instant::now();
     app.tasks.spawn(socket::write(conn.clone(), halves.write, app.core.measures.clone()));
@@ -63,10 +66,13 @@ pub async fn serve(app: Arc<App>, opening: Opening) {
     if app.shutdown.is_cancelled() {
         conn.outbox.close(CloseCode::Shutdown);
     }
+    let waits = app.admission.waits(door.peer).map_err(|overloaded| overloaded.send_away(&conn)).ok();
     let mut reader = Reader {
         app: app.clone(),
         conn: conn.clone(),
         origin,
+        peer: door.peer,
+        waits,
         session: None,
         bad: BadFrames::default(),
         login_by: Instant::now() + Duration::from_millis(LOGIN_WITHIN_MS),
@@ -124,6 +130,9 @@ struct Reader {
     app: Arc<App>,
     conn: Arc<Conn>,
     origin: Origin,
+    peer: Peer,
+    /// Until it is logged in.
+    waits: Option<Pass<Peer>>,
     session: Option<Arc<Session>>,
     bad: BadFrames,
     login_by: Instant,
@@ -210,17 +219,17 @@ impl Reader {
         let most = or_unbounded(self.app.core.limits.requests_in_flight);
         let (reply, within) = self.conn.begin(&asked.request_id, action, most);
         if !within {
-            let error = bus_schema::ErrorCode::RateLimited;
+            let error = ErrorCode::RateLimited;
             reply.fail(ErrorBody::new(error, format!("more than {most} requests are not answered yet")));
             return None;
         }
         match (&self.session, action) {
             (None, Action::Ping) => reply.ok(&serde_json::json!({})),
             (None, Action::Login) => return self.on_login(reply, asked.payload).await,
-            (None, _) => reply.fail(ErrorBody::new(bus_schema::ErrorCode::Unauthenticated, "log in first")),
+            (None, _) => reply.fail(ErrorBody::new(ErrorCode::Unauthenticated, "log in first")),
             (Some(_), Action::Ping) => reply.ok(&serde_json::json!({})),
             (Some(_), Action::Login) => {
-                reply.fail(ErrorBody::new(bus_schema::ErrorCode::Conflict, "already logged in"));
+                reply.fail(ErrorBody::new(ErrorCode::Conflict, "already logged in"));
             }
             (Some(session), _) => actions::begin(session, action, reply, asked.payload).await,
         }
@@ -232,8 +241,16 @@ impl Reader {
         reply: crate::conn::Reply,
         payload: Option<&serde_json::value::RawValue>,
     ) -> Option<CloseCode> {
+        if let Err(overloaded) = self.app.admission.login(self.peer) {
+            reply.fail(ErrorBody::from(ErrorCode::RateLimited).after(overloaded.after));
+            overloaded.send_away(&self.conn);
+            return None;
+        }
         match login::login(&self.app, &self.conn, &self.origin, reply, payload).await {
             Ok(session) => {
+                if session.is_some() {
+                    self.waits = None;
+                }
                 self.session = session;
                 None
             }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{Who, login::Session, request};
 use crate::{
+    admission::Want,
     app::App,
     conn::Reply,
     hub::{Ask, SendJob, Stored},
@@ -25,7 +26,8 @@ pub async fn send_event(session: &Arc<Session>, reply: Reply, payload: Option<&R
         Ok(draft) => draft,
         Err(error) => return reply.fail(error),
     };
-    if let Err(error) = within_rate(session) {
+    let bytes = payload.map_or(0, |payload| payload.get().len());
+    if let Err(error) = may_store(session, Want::Event { bytes }) {
         return reply.fail(error);
     }
     let home = draft.home;
@@ -35,11 +37,25 @@ pub async fn send_event(session: &Arc<Session>, reply: Reply, payload: Option<&R
     let _ = session.app.hub.ask(home, Ask::Send(Box::new(job))).await;
 }
 
-/// Counts an event that the connection wants to have stored.
+/// Counts a small event that the connection wants to have stored.
 pub fn within_rate(session: &Session) -> Result<(), ErrorBody> {
-    let Some(Err(not_until)) = session.events.as_ref().map(|limiter| limiter.check()) else { return Ok(()) };
-    let now = governor::clock::Clock::now(&governor::clock::DefaultClock::default());
-    Err(ErrorBody::from(ErrorCode::RateLimited).after(not_until.wait_time_from(now)))
+    may_store(session, Want::Event { bytes: 0 })
+}
+
+/// Whether the connection may have this stored now, and the tenant, and whether there is room for it.
+pub fn may_store(session: &Session, what: Want) -> Result<(), ErrorBody> {
+    if let Some(Err(not_until)) = session.events.as_ref().map(|limiter| limiter.check()) {
+        let now = governor::clock::Clock::now(&governor::clock::DefaultClock::default());
+        return Err(ErrorBody::from(ErrorCode::RateLimited).after(not_until.wait_time_from(now)));
+    }
+    has_room(session, what)
+}
+
+/// Whether there is room in the log, and in what the tenant may store in a second.
+pub fn has_room(session: &Session, what: Want) -> Result<(), ErrorBody> {
+    let tenant = session.who.tenant();
+    let shard = session.app.core.directory.now().tenant(tenant).map(|tenant| tenant.shard);
+    session.app.admission.store(shard.ok_or(ErrorCode::NotFound)?, tenant, what)
 }
 
 fn draft(session: &Session, payload: Option<&RawValue>) -> Result<Draft, ErrorBody> {

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use fastwebsockets::{WebSocketError, upgrade::UpgradeFut};
-use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -20,7 +20,7 @@ pub struct Halves {
 
 pub async fn halves(upgrade: UpgradeFut) -> Result<Halves, WebSocketError> {
     let upgraded = upgrade.await?.into_inner().into_inner();
-    Ok(match downcast::<TokioIo<TcpStream>>(upgraded) {
+    Ok(match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => {
             let (read, write) = parts.io.into_inner().into_split();
             // Dropped when empty: kept alive it costs 8 KiB for each connection.

@@ -4,6 +4,8 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
+use crate::peer::Proxies;
+
 /// What a setting's text must look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -23,6 +25,8 @@ pub enum Kind {
     List,
     /// Whole numbers of 16 bits separated by commas.
     Ints,
+    /// Networks (CIDR) separated by commas; may be empty.
+    Networks,
     /// The path of a file or directory.
     Path,
 }
@@ -85,6 +89,11 @@ impl Kind {
             },
             Self::Bool => Value::Bool(text.parse().map_err(|_| self.hint())?),
             Self::List => Value::List(split(text)),
+            Self::Networks => {
+                let items = split(text);
+                Proxies::parse(&items).map_err(|_| self.hint())?;
+                Value::List(items)
+            }
             Self::Ints => {
                 let items = split(text);
                 if items.is_empty() || items.iter().any(|item| item.parse::<u16>().is_err()) {
@@ -118,6 +127,7 @@ impl Kind {
             Self::Bool => "true or false".to_owned(),
             Self::List => "words separated by commas".to_owned(),
             Self::Ints => "whole numbers from 0 to 65535, separated by commas".to_owned(),
+            Self::Networks => "networks such as 10.0.0.0/8, separated by commas".to_owned(),
             Self::Path => "a path".to_owned(),
         }
     }
@@ -160,6 +170,9 @@ mod tests {
             (Kind::Ints, "0, 1", true),
             (Kind::Ints, "", false),
             (Kind::Ints, "70000", false),
+            (Kind::Networks, "", true),
+            (Kind::Networks, "10.0.0.0/8, fd00::/8", true),
+            (Kind::Networks, "10.0.0.0/33", false),
             (Kind::OneOf(&["a"]), "b", false),
         ];
         for (kind, text, right) in cases {

@@ -184,6 +184,7 @@ impl Story {
             conversation_id: self.conversation,
             thread_id: self.thread,
             since: Timestamp::from_millis(1_795_222_923_004),
+            given_away: Default::default(),
         };
         let state = AgentState {
             agent_id: self.agent,

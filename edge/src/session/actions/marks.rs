@@ -7,13 +7,15 @@ use ops::chat::MarkKind;
 use serde_json::value::RawValue;
 
 use crate::{
+    admission::Want,
     conn::Reply,
     hub::Deed,
-    session::{Session, request},
+    session::{Session, request, send},
 };
 
 pub async fn mark(session: &Arc<Session>, reply: Reply, kind: MarkKind, payload: Option<&RawValue>) {
-    match request::payload(payload) {
+    let mark = request::payload(payload).and_then(|mark| send::has_room(session, Want::Mark).map(|()| mark));
+    match mark {
         Ok(Mark { conversation_id, up_to_seq }) => {
             let deed = Deed::Mark { kind, up_to: up_to_seq };
             super::act(session, reply, conversation_id, deed).await;

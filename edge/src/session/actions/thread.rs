@@ -13,6 +13,7 @@ use ops::chat::{self, Initial};
 use serde_json::value::RawValue;
 
 use crate::{
+    admission::Want,
     conn::Reply,
     http::{self, profile},
     session::{Who, login::Session, request, send},
@@ -47,7 +48,8 @@ async fn started(
     };
     let change = profile::of_update(wanted.visitor.unwrap_or_default(), Some(widget), "/payload/visitor")?;
     let start = http::start_of(&session.app, tenant, visitor, widget, wanted.group_id, "/payload/group_id")?;
-    send::within_rate(session)?;
+    let bytes = payload.map_or(0, |payload| payload.get().len());
+    send::may_store(session, Want::Start { bytes })?;
     let start = chat::Start { profile: change, initial, source: StartSource::Widget, ..start };
     let home = start.home;
     let log = session.app.core.log(home.shard).ok_or(ErrorCode::Unavailable)?;

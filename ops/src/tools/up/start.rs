@@ -161,6 +161,7 @@ impl System {
             if std::env::var_os("CHATBUS_LOG_FORMAT").is_none() {
                 env.push((format!("CHATBUS_{}", names::LOG_FORMAT), "human".to_owned()));
             }
+            env.extend(one_machine(instance.service));
             let kind = Kind::Service { program: program(instance.service.name())?, env };
             let running = self.keep(&self.services, Kept { name, kind, log, slot });
             started.push((instance, running));
@@ -304,4 +305,21 @@ fn program(name: &str) -> anyhow::Result<PathBuf> {
     }
     let what = format!("{} is not there", path.display());
     Err(Unavailable::new(what, "build all binaries: cargo build --workspace --bins").into())
+}
+
+/// Limits that make no sense where every client has the address of this machine, and load tools speak for one tenant.
+/// What the environment says of them counts.
+fn one_machine(service: Service) -> Vec<(String, String)> {
+    const OFF: [&str; 8] = [
+        names::LIMIT_CONNECTIONS_PER_ADDRESS,
+        names::LIMIT_SESSIONS_PER_MINUTE_PER_ADDRESS,
+        names::LIMIT_SESSIONS_PER_MINUTE_PER_WIDGET,
+        names::LIMIT_SOCKET_LOGINS_PER_MINUTE_PER_ADDRESS,
+        names::LIMIT_WAITING_LOGINS_PER_ADDRESS,
+        names::LIMIT_EVENTS_PER_SECOND_PER_TENANT,
+        names::LIMIT_BYTES_PER_SECOND_PER_TENANT,
+        names::LIMIT_STARTS_PER_SECOND_PER_TENANT,
+    ];
+    let names = OFF.iter().map(|name| format!("CHATBUS_{name}")).filter(|_| service == Service::Edge);
+    names.filter(|name| std::env::var_os(name).is_none()).map(|name| (name, "0".to_owned())).collect()
 }
