@@ -58,7 +58,7 @@ impl Marked {
     /// Whether another mark of this kind would say nothing new.
     pub const fn covers(self, kind: MarkKind, up_to: u64) -> bool {
         match kind {
-            MarkKind::Delivered => up_to <= self.delivered,
+            MarkKind::Delivered => up_to <= self.delivered || up_to <= self.read,
             MarkKind::Read => up_to <= self.read,
         }
     }
