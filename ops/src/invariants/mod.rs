@@ -14,7 +14,7 @@ use std::{
 use bus_schema::{
     ConversationId, Event, EventId, GroupId, Subject, Timestamp,
     config::{GroupRecord, MemberPriority},
-    state::AgentStatus,
+    state::{AgentStatus, Strategy},
 };
 
 /// One message of the log.
@@ -137,6 +137,10 @@ fn no_idle_queue(
 ) {
     for (conversation, thread) in threads.open() {
         let Some(group) = thread.waiting_in().and_then(|id| groups.get(&id)) else { continue };
+        // There it waits for somebody to take it.
+        if matches!(group.strategy, Strategy::Manual | Strategy::Broadcast) {
+            continue;
+        }
         let free = group
             .members
             .iter()
