@@ -131,9 +131,10 @@ impl Conversation {
 
     /// Keeps what the leader says of a closed thread, as long as it is still the last.
     pub fn recalled(&mut self, last: Option<&Stored>) {
-        let event =
-            last.filter(|stored| stored.seq == self.life_seq).and_then(|stored| stored.event.as_ref());
+        let event = last.and_then(|stored| stored.event.as_ref());
         self.recall = match event.map(|event| &event.body) {
+            // It was read before what is known by now: the next look at it finds that.
+            Some(_) if last.is_some_and(|stored| stored.seq != self.life_seq) => Recall::Unasked,
             Some(Body::Closed(closed)) => {
                 Recall::Found(Box::new(Closing { state: closed.state.clone(), reason: closed.reason }))
             }

@@ -85,7 +85,19 @@ impl About<'_> {
             Ok(state) => return self.hand_over(state, life.group_id),
             Err(code) => code,
         };
-        if queue { self.wait(life.group_id) } else { Step::Reply(ErrorBody::from(unavailable).into()) }
+        if !queue {
+            return Step::Reply(ErrorBody::from(unavailable).into());
+        }
+        if life.assignee_id.is_none() {
+            // It waits already, and keeps its place.
+            return Step::Reply(thread::done(life.thread_id, None, self.conversation.life_seq));
+        }
+        let group =
+            life.group_id.and_then(|id| Some((tenant.config.group(id)?, status_of_group(tenant, id))));
+        match group.and_then(|(group, status)| self.turned_away(group, status)) {
+            Some(code) => Step::Reply(ErrorBody::from(code).into()),
+            None => self.wait(life.group_id),
+        }
     }
 
     /// The agent's state to write over, if they can take it now.

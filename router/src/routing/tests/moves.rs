@@ -136,6 +136,27 @@ fn who_passed_it_on_has_it_again_rather_than_nobody() {
 }
 
 #[test]
+fn a_thread_that_waits_keeps_its_place_when_an_agent_it_is_meant_for_is_away() {
+    let mut world = two_groups();
+    for n in 2..=4 {
+        world.start_in(n, Some(group(2)));
+    }
+    world.start_in(5, Some(group(2)));
+    world.stop_accepting(agent(1));
+    let since = world.desk(4).queue.as_ref().unwrap().since;
+    assert_eq!(code(&world.transfer(4, (Some(agent(1)), None), true, supervisor())), None);
+    assert_eq!(world.desk(4).queue.as_ref().unwrap().since, since);
+    world.change_group(2, |record| record.queue_max = Some(2));
+    let away = (Some(agent(1)), None);
+    assert_eq!(
+        code(&world.transfer(2, away, true, supervisor())),
+        Some(ErrorCode::QueueFull),
+        "nor may it wait where nobody more may"
+    );
+    world.check();
+}
+
+#[test]
 fn a_manual_group_is_asked_by_waiting_there() {
     let mut world = two_groups();
     world.change_group(2, |record| record.strategy = Strategy::Manual);
