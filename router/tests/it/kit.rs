@@ -25,7 +25,10 @@ use ops::{
     testing::{NatsServer, Process, wait_for},
 };
 use router::service::{Options, Turns, route};
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    task::JoinHandle,
+};
 use uuid::Uuid;
 
 /// No wait for a condition is longer.
@@ -298,6 +301,23 @@ impl Kit {
         assert!(said.is_empty(), "{said:#?}");
         report
     }
+}
+
+pub fn free_port() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// A page of a process's operations listener; empty while it does not answer.
+pub async fn fetch(ops: SocketAddr, path: &str) -> String {
+    let get = async {
+        let mut stream = tokio::net::TcpStream::connect(ops).await?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: ops\r\n\r\n").as_bytes()).await?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await?;
+        Ok::<_, std::io::Error>(page)
+    };
+    get.await.unwrap_or_default()
 }
 
 pub async fn connect(url: String, name: &str) -> Bus {

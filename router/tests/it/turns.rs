@@ -99,11 +99,6 @@ async fn a_killed_router_goes_on_where_the_log_ends() {
     assert_eq!(router.exit_code(Duration::from_secs(15)).await, 0);
 }
 
-fn free_port() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_active_routers_without_a_lease_serve_the_longest_waiting_first() {
     let mut kit = Kit::new().await;
