@@ -27,3 +27,4 @@ pub mod telemetry;
 pub mod testing;
 #[cfg(feature = "tools")]
 pub mod tools;
+pub mod wire;

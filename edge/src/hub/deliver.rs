@@ -1,15 +1,17 @@
 //! From a live copy to the members' outboxes: the hot path.
 
 use bus_schema::{Audience, Event, Lane, close::CloseCode};
+use bytes::Bytes;
 use futures::FutureExt as _;
 use ops::{
     chat::{Head, Life, Marked},
-    log::StoredMsg,
+    log::LiveCopy,
+    wire,
 };
 
 use super::{
     Then, encode,
-    io::{self, Place},
+    io::{self, Place, Shown},
     room::{FeedState, Mode},
     worker::Worker,
 };
@@ -21,22 +23,25 @@ use crate::{
 };
 
 impl Worker {
-    pub(super) fn on_live(&mut self, place: Place, message: &async_nats::Message) {
-        if io::is_signal(message.subject.as_str()) {
-            return self.on_signal(place, &message.payload);
+    pub(super) fn on_live(&mut self, message: &wire::Message<'_>) {
+        // One that ended meanwhile: copies may still be on their way.
+        let Some(place) = self.subscriptions.place(message.sid) else { return };
+        if io::is_signal(message.subject) {
+            return self.on_signal(place, message.payload);
         }
-        let Some(lane) = io::lane_of(message.subject.as_str()) else { return };
-        let Some(live) = ops::log::live(message) else { return };
+        let Some(lane) = io::lane_of(message.subject) else { return };
+        let Some(copy) = LiveCopy::of(message.headers) else { return };
         let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
         let Some(feed) = state.and_then(|state| state.feed.as_mut()) else { return };
-        let entry = Entry { lane, seq: live.stored.seq, item: live.stored };
+        let item = Shown { at: copy.at, payload: Bytes::copy_from_slice(message.payload) };
+        let entry = Entry { lane, seq: copy.seq, item };
         let mut actions = Vec::new();
-        feed.on_live(Copy { entry, previous: live.previous, fence: live.fence }, &mut actions);
+        feed.on_live(Copy { entry, previous: copy.previous, fence: copy.fence }, &mut actions);
         self.act(place, actions);
     }
 
     /// Does what a feed decided.
-    pub(super) fn act(&mut self, place: Place, actions: Vec<Action<StoredMsg>>) {
+    pub(super) fn act(&mut self, place: Place, actions: Vec<Action<Shown>>) {
         for action in actions {
             match action {
                 Action::Deliver { entry, late, position } => self.deliver(place, &entry, late, position),
@@ -49,23 +54,17 @@ impl Worker {
         }
     }
 
-    fn deliver(
-        &mut self,
-        place: Place,
-        entry: &Entry<StoredMsg>,
-        late: bool,
-        position: [u64; Lane::ALL.len()],
-    ) {
+    fn deliver(&mut self, place: Place, entry: &Entry<Shown>, late: bool, position: [u64; Lane::ALL.len()]) {
         let Some(room) = self.rooms.get_mut(&place.home) else { return };
         let message = &entry.item;
         let mut life = None;
         if entry.lane == Lane::Life {
-            match Life::decode(message.seq, &message.payload) {
+            match Life::decode(entry.seq, &message.payload) {
                 Ok(read) => {
                     room.learn(&read);
                     life = Some(read);
                 }
-                Err(error) => tracing::error!(%error, seq = message.seq, "a state cannot be read"),
+                Err(error) => tracing::error!(%error, seq = entry.seq, "a state cannot be read"),
             }
         }
         if entry.lane == Lane::Mark
@@ -76,7 +75,15 @@ impl Worker {
         }
         let name = room.visitor_name.clone();
         let Some(state) = room.feed(place.audience) else { return };
-        let delivery = Delivery { core: &self.core, place, message, late, position, name: name.as_deref() };
+        let delivery = Delivery {
+            core: &self.core,
+            place,
+            seq: entry.seq,
+            message,
+            late,
+            position,
+            name: name.as_deref(),
+        };
         delivery.to_members(state);
         if let Some(life) = life {
             match place.audience {
@@ -109,7 +116,8 @@ impl Worker {
 struct Delivery<'a> {
     core: &'a Core,
     place: Place,
-    message: &'a StoredMsg,
+    seq: u64,
+    message: &'a Shown,
     late: bool,
     /// After this message; the feed itself may be ahead, with more to be delivered.
     position: [u64; Lane::ALL.len()],
@@ -119,10 +127,10 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     fn to_members(&self, state: &mut FeedState) {
         let Place { home, audience } = self.place;
-        let StoredMsg { seq, at, payload, .. } = self.message;
+        let Shown { at, payload } = self.message;
         let measures = &self.core.measures;
         let author = Head::decode(payload).ok().map(|head| head.author);
-        let shared = encode::shared(home, *seq, *at, payload, self.late);
+        let shared = encode::shared(home, self.seq, *at, payload, self.late);
         for member in &mut state.members {
             if matches!(member.mode, Mode::Dormant) || member.ended {
                 continue;

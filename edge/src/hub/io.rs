@@ -1,8 +1,7 @@
 //! What a worker waits for: reads and writes of the log, each a future that ends in a [`Done`].
 
-use async_nats::Subscriber;
-use bus_schema::{Audience, ErrorBody, Lane, Shard, Subject, subject::ConversationSubjects};
-use futures::stream;
+use bus_schema::{Audience, ErrorBody, Lane, Shard, Subject, Timestamp, subject::ConversationSubjects};
+use bytes::Bytes;
 use ops::{
     chat::{self, Sent, Tail},
     log::{Log, ReadError, StoredMsg},
@@ -25,7 +24,7 @@ pub struct Place {
 pub enum Done {
     Opened {
         place: Place,
-        result: Result<(Live, Tail), ErrorBody>,
+        result: Result<Tail, ErrorBody>,
     },
     Tail {
         place: Place,
@@ -35,7 +34,7 @@ pub enum Done {
     },
     Read {
         place: Place,
-        result: Result<(Vec<Entry<StoredMsg>>, bool), ReadError>,
+        result: Result<(Vec<Entry<Shown>>, bool), ReadError>,
     },
     Loaded {
         place: Place,
@@ -69,24 +68,10 @@ pub enum Done {
     },
 }
 
-/// What comes to a place: live copies and signals, told apart by their subjects.
-pub type Live = stream::Select<Subscriber, Subscriber>;
-
-/// Subscribes, then asks the leader where the lanes end: everything stored later comes live.
+/// Asks the leader where the lanes end, on the connection that the subscription was made on: everything stored later
+/// comes live.
 pub async fn open(log: Log, place: Place) -> Done {
-    let client = &log.bus().client;
-    let subscribe = async |subject: String| {
-        client.subscribe(subject).await.map_err(|error| {
-            tracing::warn!(%error, "cannot subscribe");
-            ErrorBody::from(bus_schema::ErrorCode::Unavailable)
-        })
-    };
-    let opened = async {
-        let signals = subscribe(place.home.signals()).await?;
-        let live = subscribe(place.home.live(place.audience)).await?;
-        Ok((stream::select(live, signals), chat::tail(&log, place.home, place.audience).await?))
-    };
-    Done::Opened { place, result: opened.await }
+    Done::Opened { place, result: chat::tail(&log, place.home, place.audience).await }
 }
 
 /// Where the lanes end, asked because somebody waits for it.
@@ -108,9 +93,21 @@ pub async fn read(log: Log, place: Place, wanted: Wanted) -> Done {
     };
     let result = found.map(|found| {
         let ended = found.len() < READ_PAGE;
-        (found.into_iter().filter_map(entry).collect(), ended)
+        (found.into_iter().filter_map(entry).map(shown).collect(), ended)
     });
     Done::Read { place, result }
+}
+
+/// What readers are shown of a stored message.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    pub at: Timestamp,
+    pub payload: Bytes,
+}
+
+fn shown(entry: Entry<StoredMsg>) -> Entry<Shown> {
+    let StoredMsg { at, payload, .. } = entry.item;
+    Entry { lane: entry.lane, seq: entry.seq, item: Shown { at, payload } }
 }
 
 /// A message with its lane.

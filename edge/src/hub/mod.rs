@@ -16,6 +16,7 @@ mod members;
 mod room;
 mod sends;
 mod signals;
+mod subscriptions;
 mod sync;
 mod window;
 mod worker;

@@ -6,13 +6,10 @@ use std::{
 };
 
 use bus_schema::{Audience, Author, command::View, cursor::Cursor, protocol::QueueView, state::ThreadStatus};
-use ops::{
-    chat::{Life, Marked},
-    log::StoredMsg,
-};
-use tokio::{sync::oneshot, time::Instant};
+use ops::chat::{Life, Marked};
+use tokio::time::Instant;
 
-use super::{Gate, Join, sends::SendJob};
+use super::{Gate, Join, io::Shown, sends::SendJob};
 use crate::{conn::Conn, feed::Feed, socket::Outgoing};
 
 #[derive(Debug, Default)]
@@ -36,7 +33,7 @@ pub struct Room {
 #[derive(Debug)]
 pub struct FeedState {
     /// None while the subscription and the first look at the log are under way.
-    pub feed: Option<Feed<StoredMsg>>,
+    pub feed: Option<Feed<Shown>>,
     pub members: Vec<Member>,
     /// Served once everything up to `barrier` is delivered.
     pub waiters: Vec<Waiter>,
@@ -51,8 +48,8 @@ pub struct FeedState {
     pub next_waiters: Vec<Waiter>,
     /// When the tail is compared next.
     pub check_at: Instant,
-    /// Ends the subscription when dropped.
-    pub subscription: Option<oneshot::Sender<()>>,
+    /// The number of its subscription.
+    pub sid: u64,
 }
 
 /// What waits for everything up to now to be delivered.
@@ -136,7 +133,7 @@ impl Room {
 }
 
 impl FeedState {
-    pub fn opening(first: Waiter, now: Instant) -> Self {
+    pub fn opening(first: Waiter, sid: u64, now: Instant) -> Self {
         Self {
             feed: None,
             members: Vec::new(),
@@ -147,7 +144,7 @@ impl FeedState {
             queued: false,
             next_waiters: Vec::new(),
             check_at: now,
-            subscription: None,
+            sid,
         }
     }
 

@@ -12,7 +12,8 @@ use bus_schema::{
 use futures::FutureExt as _;
 use ops::{
     chat::{self, Draft, Life, Referred, Right, Sent},
-    log::Log,
+    log::{Log, WriteError},
+    wire::Lost,
 };
 use tokio::time::Instant;
 
@@ -44,6 +45,15 @@ pub enum Stored {
     Event,
     /// That it is done.
     Done,
+}
+
+/// A send whose first write is on its way.
+#[derive(Debug)]
+pub struct Writing {
+    job: Box<SendJob>,
+    /// What it was written under.
+    life: Life,
+    began: Instant,
 }
 
 /// Who sends, and what that allows.
@@ -123,7 +133,7 @@ impl Worker {
 
     fn pump(&mut self, home: ConversationSubjects) {
         loop {
-            let has_room = self.window.has_room();
+            let has_room = self.window.has_room() && self.wire.is_open();
             let Some(room) = self.rooms.get_mut(&home) else { return };
             if room.sending || room.sends.is_empty() {
                 break;
@@ -143,15 +153,57 @@ impl Worker {
             room.sending = true;
             let known = room.life.clone();
             self.window.begin();
-            let (log, core) = (self.log(home), self.core.clone());
-            let write = async move {
-                let mut job = job;
-                let result = stored(&core, &log, &mut job, known).await;
-                Done::Sent { job, result }
-            };
-            self.work.push(write.boxed());
+            self.write(home, job, known);
         }
         self.tidy(home);
+    }
+
+    /// Writes at once what needs no reading before; everything else is a future.
+    fn write(&mut self, home: ConversationSubjects, job: Box<SendJob>, known: Option<Life>) {
+        let Some(life) = known.filter(|_| !refers(&job.draft.body)) else {
+            return self.send_after(home, job, None, None);
+        };
+        let index = self.core.directory.now();
+        let may = |state: &LifeState| job.sender.may_send(&index, state, &job.draft);
+        let Some(write) = chat::first_write(&job.draft, &life, may) else {
+            return self.send_after(home, job, Some(life), None);
+        };
+        let key = self.next_write;
+        self.next_write += 1;
+        match self.log(home).begin(&self.wire, key, &write) {
+            Ok(()) => {
+                self.writing.insert(key, Writing { job, life, began: Instant::now() });
+            }
+            Err(error) => self.send_after(home, job, Some(life), Some(error)),
+        }
+    }
+
+    fn send_after(
+        &self,
+        home: ConversationSubjects,
+        mut job: Box<SendJob>,
+        known: Option<Life>,
+        failed: Option<WriteError>,
+    ) {
+        let (log, core) = (self.log(home), self.core.clone());
+        let write = async move {
+            let result = stored(&core, &log, &mut job, known, failed).await;
+            Done::Sent { job, result }
+        };
+        self.work.push(write.boxed());
+    }
+
+    /// The answer to a first write.
+    pub(super) fn on_written(&mut self, key: u64, answer: Result<&[u8], Lost>) {
+        let Some(Writing { job, life, began }) = self.writing.remove(&key) else { return };
+        let home = job.draft.home;
+        match self.log(home).outcome(began, answer) {
+            Ok(written) => {
+                let (event_id, seq, duplicate) = (job.draft.event_id(), written.seq, written.duplicate);
+                self.on_sent(job, Ok(Sent { event_id, seq, duplicate, life }));
+            }
+            Err(error) => self.send_after(home, job, Some(life), Some(error)),
+        }
     }
 
     pub(super) fn on_sent(&mut self, job: Box<SendJob>, result: Result<Sent, ErrorBody>) {
@@ -178,9 +230,9 @@ impl Worker {
         self.unblock();
     }
 
-    /// Lets the rooms write that waited for the window.
+    /// Lets rooms go on that wait for the window.
     pub(super) fn unblock(&mut self) {
-        while self.window.has_room() {
+        while self.window.has_room() && self.wire.is_open() {
             let Some(next) = self.blocked.pop_front() else { break };
             if let Some(room) = self.rooms.get_mut(&next) {
                 room.blocked = false;
@@ -190,14 +242,24 @@ impl Worker {
     }
 }
 
-/// Stores a send, once what it refers to was found.
-async fn stored(core: &Core, log: &Log, job: &mut SendJob, known: Option<Life>) -> Result<Sent, ErrorBody> {
+/// Whether it says something about what was said before, which is looked up first.
+const fn refers(body: &Body) -> bool {
+    matches!(body, Body::MessageEdited(_) | Body::MessageDeleted(_) | Body::FormFilled(_))
+}
+
+/// Stores a send, once what it refers to was found. `failed`: its first write, made under what is `known`.
+async fn stored(
+    core: &Core,
+    log: &Log,
+    job: &mut SendJob,
+    known: Option<Life>,
+    failed: Option<WriteError>,
+) -> Result<Sent, ErrorBody> {
     let SendJob { draft, sender, .. } = job;
     let sender = *sender;
-    let refers = matches!(draft.body, Body::MessageEdited(_) | Body::MessageDeleted(_) | Body::FormFilled(_));
-    if !refers {
+    if !refers(&draft.body) {
         let may = |state: &LifeState| sender.may_send(&core.directory.now(), state, draft);
-        return chat::send(log, draft, known, may).await;
+        return chat::send_after(log, draft, known, failed, may).await;
     }
     let life = chat::life(log, draft.home).await?.ok_or(ErrorCode::NotFound)?;
     sender.may_see(&core.directory.now(), &life.state)?;

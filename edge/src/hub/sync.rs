@@ -1,16 +1,13 @@
 //! Opening a feed, and bringing it up to what the leader has.
 
 use bus_schema::ErrorBody;
-use futures::{FutureExt as _, StreamExt as _};
-use ops::{
-    chat::Tail,
-    log::{ReadError, StoredMsg},
-};
-use tokio::{sync::oneshot, time::Instant};
+use futures::FutureExt as _;
+use ops::{chat::Tail, log::ReadError};
+use tokio::time::Instant;
 
 use super::{
     check::{RETRY, next_check},
-    io::{self, Place},
+    io::{self, Place, Shown},
     room::{FeedState, Waiter},
     worker::Worker,
 };
@@ -33,19 +30,23 @@ impl Worker {
                 self.work.push(io::tail(log, place).boxed());
             }
             slot @ None => {
-                *slot = Some(FeedState::opening(waiter, Instant::now()));
+                let sid = self.subscriptions.begin(place, &self.wire);
+                *slot = Some(FeedState::opening(waiter, sid, Instant::now()));
                 self.core.measures.rooms.increment(1.0);
                 self.work.push(io::open(log, place).boxed());
             }
         }
     }
 
-    pub(super) fn on_opened(&mut self, place: Place, result: Result<(io::Live, Tail), ErrorBody>) {
+    pub(super) fn on_opened(&mut self, place: Place, result: Result<Tail, ErrorBody>) {
         let Some(room) = self.rooms.get_mut(&place.home) else { return };
-        let (live, tail) = match result {
-            Ok(opened) => opened,
+        let tail = match result {
+            Ok(tail) => tail,
             Err(error) => {
                 let state = room.feed_mut(place.audience).take();
+                if let Some(state) = &state {
+                    self.subscriptions.end(state.sid, &self.wire);
+                }
                 self.core.measures.rooms.decrement(1.0);
                 for waiter in state.into_iter().flat_map(|state| state.waiters) {
                     self.refuse(place, waiter, &error);
@@ -58,8 +59,6 @@ impl Worker {
             room.learn(life);
         }
         let Some(state) = room.feed(place.audience) else { return };
-        let (cancel, cancelled) = oneshot::channel::<()>();
-        state.subscription = Some(cancel);
         state.feed = Some(Feed::at(place.audience, tail.end()));
         state.barrier = Some(tail.end());
         state.check_at = next_check(Instant::now());
@@ -69,8 +68,6 @@ impl Worker {
             feed.unverify();
             state.check_at = Instant::now();
         }
-        let copies = live.map(move |message| (place, message)).take_until(cancelled.map(|_| ()));
-        self.live.push(Box::pin(copies));
         self.settle(place);
     }
 
@@ -111,7 +108,7 @@ impl Worker {
         self.look_on();
     }
 
-    pub(super) fn on_read(&mut self, place: Place, result: Result<(Vec<Entry<StoredMsg>>, bool), ReadError>) {
+    pub(super) fn on_read(&mut self, place: Place, result: Result<(Vec<Entry<Shown>>, bool), ReadError>) {
         let Some(state) = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience)) else {
             return;
         };

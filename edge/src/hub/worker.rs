@@ -1,21 +1,20 @@
-//! One worker: a loop over requests, live copies, and ended reads and writes.
+//! One worker: a loop over requests, what comes over its connection, and ended reads and writes.
 //!
-//! Invariant: nothing here waits; what takes time is a future in `work` or a subscription in `live`.
+//! Invariant: nothing here waits; what takes time is a future in `work` or an answer that comes over the wire. Its
+//! connection is its own, so a read of the leader is answered after the subscription that it follows.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    pin::Pin,
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
-use bus_schema::{Audience, subject::ConversationSubjects};
-use futures::{
-    FutureExt as _, Stream, StreamExt as _,
-    future::BoxFuture,
-    stream::{FuturesUnordered, SelectAll},
+use bus_schema::{Audience, Shard, subject::ConversationSubjects};
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use ops::{
+    log::Log,
+    wire::{Driver, Incoming, Wire},
 };
-use ops::log::Log;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval},
@@ -26,7 +25,9 @@ use super::{
     io::{Done, Place},
     marks::Marks,
     room::Room,
+    sends::Writing,
     signals::Signals,
+    subscriptions::Subscriptions,
     window::Window,
 };
 use crate::{conn::Reply, core::Core};
@@ -34,16 +35,17 @@ use crate::{conn::Reply, core::Core};
 const TICK: Duration = Duration::from_millis(500);
 /// A longer silence of the loop means that the process stood still.
 const PAUSED: Duration = Duration::from_secs(2);
-/// Live copies taken before others have their turn.
-const LIVE_BUDGET: usize = 64;
-
-/// Live copies of one feed; ends when the feed is dropped.
-pub type Live = Pin<Box<dyn Stream<Item = (Place, async_nats::Message)> + Send>>;
+/// Requests taken before others have their turn.
+const ASK_BUDGET: usize = 64;
 
 pub struct Worker {
     pub(super) core: Arc<Core>,
     pub(super) rooms: HashMap<ConversationSubjects, Room>,
-    pub(super) live: SelectAll<Live>,
+    pub(super) wire: Wire,
+    pub(super) subscriptions: Subscriptions,
+    /// First writes of sends that wait for their answer.
+    pub(super) writing: HashMap<u64, Writing>,
+    pub(super) next_write: u64,
     pub(super) work: FuturesUnordered<BoxFuture<'static, Done>>,
     pub(super) window: Window,
     /// Rooms whose sends wait for the window.
@@ -62,14 +64,23 @@ pub struct Worker {
     pub(super) signals: Signals,
     pub(super) marks: Marks<Reply>,
     asks: mpsc::Receiver<Ask>,
+    /// The logs, over this worker's connection.
+    logs: BTreeMap<Shard, Log>,
+    driver: Option<Driver>,
 }
 
 impl Worker {
     pub fn new(core: Arc<Core>, asks: mpsc::Receiver<Ask>) -> Self {
+        let driver = Driver::new(&core.bus);
+        let wire = driver.wire();
+        let logs = core.shards.iter().map(|(shard, (log, _))| (*shard, log.over(wire.clone()))).collect();
         Self {
             core,
             rooms: HashMap::new(),
-            live: SelectAll::new(),
+            wire,
+            subscriptions: Subscriptions::new(),
+            writing: HashMap::new(),
+            next_write: 0,
             work: FuturesUnordered::new(),
             window: Window::new(Instant::now()),
             blocked: VecDeque::new(),
@@ -82,32 +93,26 @@ impl Worker {
             signals: Signals::default(),
             marks: Marks::default(),
             asks,
+            logs,
+            driver: Some(driver),
         }
     }
 
     pub async fn run(mut self) {
+        let Some(mut driver) = self.driver.take() else { return };
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut bus = self.core.bus.state.clone();
-        let mut generation = bus.borrow().generation;
         let mut last_tick = Instant::now();
+        let mut asked = Vec::with_capacity(ASK_BUDGET);
         loop {
             tokio::select! {
-                Some((place, message)) = self.live.next() => self.on_live_batch(place, message),
+                () = driver.ready() => self.on_wire(&mut driver),
                 Some(done) = self.work.next() => self.on_done(done),
-                ask = self.asks.recv() => match ask {
-                    Some(ask) => self.on_ask(ask),
-                    None => return,
-                },
-                changed = bus.changed() => {
-                    let now = bus.borrow_and_update().generation;
-                    if changed.is_err() {
+                count = self.asks.recv_many(&mut asked, ASK_BUDGET) => {
+                    if count == 0 {
                         return;
                     }
-                    if now != generation {
-                        generation = now;
-                        self.doubt_all();
-                    }
+                    asked.drain(..).for_each(|ask| self.on_ask(ask));
                 }
                 now = tick.tick() => {
                     if now.saturating_duration_since(last_tick) > PAUSED {
@@ -118,6 +123,7 @@ impl Worker {
                     if std::mem::replace(&mut self.configured, configured) != configured {
                         self.recheck_all();
                     }
+                    driver.tick(now);
                     self.on_tick(now);
                     self.on_pace(now);
                 }
@@ -125,14 +131,18 @@ impl Worker {
         }
     }
 
-    fn on_live_batch(&mut self, place: Place, message: async_nats::Message) {
-        self.on_live(place, &message);
-        for _ in 1..LIVE_BUDGET {
-            match self.live.next().now_or_never() {
-                Some(Some((place, message))) => self.on_live(place, &message),
-                Some(None) | None => break,
+    fn on_wire(&mut self, driver: &mut Driver) {
+        while let Some(incoming) = driver.take() {
+            match incoming {
+                Incoming::Message(message) => self.on_live(&message),
+                Incoming::Answer { key, result } => self.on_written(key, result),
+                Incoming::Connected => {
+                    self.subscriptions.again(driver);
+                    self.doubt_all();
+                }
             }
         }
+        self.unblock();
     }
 
     fn on_ask(&mut self, ask: Ask) {
@@ -163,7 +173,7 @@ impl Worker {
 
     /// The log of a home; every home that reaches a worker was made by `Core::home`.
     pub(super) fn log(&self, home: ConversationSubjects) -> Log {
-        self.core.log(home.shard).expect("homes are made for shards that are served").clone()
+        self.logs.get(&home.shard).expect("homes are made for shards that are served").clone()
     }
 
     /// Forgets a feed without readers, and a room without anything.
@@ -172,8 +182,8 @@ impl Worker {
         for audience in [Audience::All, Audience::Staff] {
             let slot = room.feed_mut(audience);
             // One that is being opened is tidied when that ended.
-            if slot.as_ref().is_some_and(|state| state.feed.is_some() && state.is_unused()) {
-                *slot = None;
+            if let Some(state) = slot.take_if(|state| state.feed.is_some() && state.is_unused()) {
+                self.subscriptions.end(state.sid, &self.wire);
                 self.core.measures.rooms.decrement(1.0);
             }
         }

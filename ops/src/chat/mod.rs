@@ -36,7 +36,7 @@ pub use past::AboveHorizon;
 pub use rate::{Rating, rate};
 pub use refer::{Referred, Right, refer};
 pub use rich::web_address;
-pub use send::{Draft, Sent, send};
+pub use send::{Draft, Sent, first_write, send, send_after};
 pub use slice::{Span, slice};
 pub use snapshot::{Sight, Snapshot, Tail, snapshot, tail};
 pub use start::{Initial, Start, Started, start};

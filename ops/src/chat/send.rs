@@ -87,9 +87,17 @@ impl Draft {
         }
     }
 
-    fn payload(&self, thread: ThreadId) -> Vec<u8> {
+    /// The write under the `life` of this sequence, in which `thread` is open.
+    fn write(&self, lane: Lane, thread: ThreadId, life: u64) -> Write {
+        let id = self.event_id();
+        Write::new(self.home.lane(lane).to_string(), self.payload(id, thread))
+            .msg_id(id.to_string())
+            .expect(Expect::LastOn { subject: self.home.lane(Lane::Life).to_string(), seq: life })
+    }
+
+    fn payload(&self, id: EventId, thread: ThreadId) -> Vec<u8> {
         let event = Event {
-            id: self.event_id(),
+            id,
             cause: self.cause,
             tenant_id: self.home.tenant,
             conversation_id: Some(self.home.conversation),
@@ -103,6 +111,18 @@ impl Draft {
     }
 }
 
+/// The write that stores a draft under the last `life` that the caller saw; none where the log has to be asked first.
+pub fn first_write(
+    draft: &Draft,
+    known: &Life,
+    authorise: impl Fn(&LifeState) -> Result<(), ErrorBody>,
+) -> Option<Write> {
+    let lane = draft.lane().ok().filter(|_| !draft.retry)?;
+    authorise(&known.state).ok()?;
+    let thread = draft.thread_in(&known.state).ok()?;
+    Some(draft.write(lane, thread, known.seq))
+}
+
 /// Stores a draft. `known` is the last `life` the caller saw, if any; `authorise` is asked again whenever it changes.
 pub async fn send(
     log: &Log,
@@ -110,17 +130,47 @@ pub async fn send(
     known: Option<Life>,
     authorise: impl Fn(&LifeState) -> Result<(), ErrorBody> + Send,
 ) -> Result<Sent, ErrorBody> {
+    send_after(log, draft, known, None, authorise).await
+}
+
+/// The same where a write of the caller's, made by [`first_write`], has `failed` already.
+pub async fn send_after(
+    log: &Log,
+    draft: &Draft,
+    known: Option<Life>,
+    failed: Option<WriteError>,
+    authorise: impl Fn(&LifeState) -> Result<(), ErrorBody> + Send,
+) -> Result<Sent, ErrorBody> {
     let (id, lane) = (draft.event_id(), draft.lane()?);
-    let subject = draft.home.lane(lane).to_string();
-    let life_subject = draft.home.lane(Lane::Life).to_string();
     let mut fresh = known.is_none();
     let mut current = match known {
         Some(known) => known,
         None => existing(log, draft.home).await?,
     };
     let mut must_look = draft.retry;
-    let (mut tries, mut unknown) = (0, 0);
+    let (mut failed, mut tries, mut unknown) = (failed, 0, 0);
     loop {
+        if let Some(error) = failed.take() {
+            tries += 1;
+            if tries > TRIES_MAX {
+                return Err(unwritable(&error));
+            }
+            match error {
+                WriteError::Mismatch => {}
+                WriteError::InFlight | WriteError::DuplicateInFlight => pause(tries).await,
+                WriteError::Unknown if unknown < UNKNOWN_MAX => {
+                    unknown += 1;
+                    pause(tries).await;
+                }
+                WriteError::Unknown | WriteError::Full | WriteError::Refused { .. } | WriteError::Invalid => {
+                    return Err(unwritable(&error));
+                }
+            }
+            if !error.is_contention() {
+                current = existing(log, draft.home).await?;
+                (fresh, must_look) = (true, true);
+            }
+        }
         if must_look {
             if let Some(seq) = find(log, draft.home, lane, current.started_seq(), id).await? {
                 return Ok(Sent { event_id: id, seq, duplicate: true, life: current });
@@ -139,35 +189,12 @@ pub async fn send(
             }
             Err(refused) => return Err(refused),
         };
-        let write = Write::new(subject.clone(), draft.payload(thread))
-            .msg_id(id.to_string())
-            .expect(Expect::LastOn { subject: life_subject.clone(), seq: current.seq });
-        let error = match log.publish(write).await {
+        match log.publish(draft.write(lane, thread, current.seq)).await {
             Ok(stored) => {
                 let (seq, duplicate) = (stored.seq, stored.duplicate);
                 return Ok(Sent { event_id: id, seq, duplicate, life: current });
             }
-            Err(error) => error,
-        };
-        tries += 1;
-        if tries > TRIES_MAX {
-            return Err(unwritable(&error));
-        }
-        match error {
-            WriteError::Mismatch => {
-                current = existing(log, draft.home).await?;
-                (fresh, must_look) = (true, true);
-            }
-            WriteError::InFlight | WriteError::DuplicateInFlight => pause(tries).await,
-            WriteError::Unknown if unknown < UNKNOWN_MAX => {
-                unknown += 1;
-                pause(tries).await;
-                current = existing(log, draft.home).await?;
-                (fresh, must_look) = (true, true);
-            }
-            WriteError::Unknown | WriteError::Full | WriteError::Refused { .. } | WriteError::Invalid => {
-                return Err(unwritable(&error));
-            }
+            Err(error) => failed = Some(error),
         }
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::sleep;
 
 use super::{Log, READ_WAIT, ReadError, StoredMsg, ack::ApiError};
+use crate::wire::{HeaderBlock, Lost};
 
 const NO_MESSAGE_FOUND: u64 = 10037;
 /// The stream has no leader at the moment, or the server asked has not heard of the new one.
@@ -157,7 +158,18 @@ impl Log {
     }
 
     async fn try_get(&self, subject: &str, payload: Bytes) -> Result<Option<StoredMsg>, ReadError> {
-        let bytes = ask(&self.shared.bus.client, subject, payload).await?;
+        let bytes = match &self.wire {
+            None => ask(&self.shared.bus.client, subject, payload).await?,
+            Some(wire) => {
+                let answer = wire.request(subject, &HeaderBlock::default(), &payload, READ_WAIT).await;
+                answer.map_err(|lost| match lost {
+                    Lost::TimedOut => ReadError::TimedOut,
+                    Lost::Disconnected | Lost::NoResponders | Lost::Busy | Lost::Invalid => {
+                        ReadError::Unavailable
+                    }
+                })?
+            }
+        };
         let answer: Answer<'_> = serde_json::from_slice(&bytes).map_err(|_| ReadError::Malformed)?;
         match (answer.message, answer.error) {
             (Some(raw), None) => raw.read().map(Some).ok_or(ReadError::Malformed),

@@ -18,7 +18,7 @@ pub(crate) use ack::parse as parse_ack;
 pub use horizon::raise_horizon;
 pub use leader::StreamEnd;
 pub(crate) use leader::stream_end;
-pub use live::{LiveMsg, into_live, live};
+pub use live::{LiveCopy, LiveMsg, into_live, live};
 pub use read::{Piece, ReadError};
 pub use stored::StoredMsg;
 pub use tail::{DeliverFrom, Tail, TailError};
@@ -29,7 +29,7 @@ use std::{sync::Arc, time::Duration};
 use bus_schema::{Shard, stream};
 use tokio::sync::Semaphore;
 
-use crate::nats::Bus;
+use crate::{nats::Bus, wire::Wire};
 use gather::Gather;
 use horizon::Horizon;
 use write::Measures;
@@ -47,6 +47,8 @@ pub const READ_MAX: usize = 1_024;
 #[derive(Debug, Clone)]
 pub struct Log {
     shared: Arc<Shared>,
+    /// Writes of one message and reads of the leader go this way, if there is one.
+    wire: Option<Wire>,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,12 @@ impl Log {
             stream,
             bus,
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), wire: None }
+    }
+
+    /// The same log, with writes of one message and reads of the leader over `wire`: in order with its subscriptions.
+    pub fn over(&self, wire: Wire) -> Self {
+        Self { shared: self.shared.clone(), wire: Some(wire) }
     }
 
     pub fn shard(&self) -> Shard {

@@ -12,9 +12,12 @@ use metrics::{Counter, Histogram, counter, histogram};
 use tokio::time::Instant;
 
 use super::{ACK_WAIT, Log, ack};
-use crate::metrics::{Metric, counter as counter_of, histogram as histogram_of};
+use crate::{
+    metrics::{Metric, counter as counter_of, histogram as histogram_of},
+    wire::{HeaderBlock, Lost, Wire},
+};
 
-/// async-nats knows no name for this one.
+pub(super) const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
 pub(super) const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 
 /// A message to be written.
@@ -84,6 +87,16 @@ impl WriteError {
     }
 }
 
+impl From<Lost> for WriteError {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Invalid => Self::Invalid,
+            // No responders: the stream has no leader right now, or is not there at all.
+            Lost::TimedOut | Lost::Disconnected | Lost::NoResponders | Lost::Busy => Self::Unknown,
+        }
+    }
+}
+
 impl Write {
     pub fn new(subject: impl Into<String>, payload: impl Into<Bytes>) -> Self {
         Self { subject: subject.into(), payload: payload.into(), msg_id: None, expect: None }
@@ -97,6 +110,22 @@ impl Write {
     pub fn expect(mut self, expect: Expect) -> Self {
         self.expect = Some(expect);
         self
+    }
+
+    fn header_block(&self) -> HeaderBlock {
+        let mut headers = HeaderBlock::default();
+        if let Some(id) = &self.msg_id {
+            headers.add("Nats-Msg-Id", id);
+        }
+        match &self.expect {
+            None => {}
+            Some(Expect::LastOnSubject(seq)) => headers.add_number(EXPECTED_SEQUENCE, *seq),
+            Some(Expect::LastOn { subject, seq }) => {
+                headers.add_number(EXPECTED_SEQUENCE, *seq);
+                headers.add(EXPECTED_SUBJECT, subject);
+            }
+        }
+        headers
     }
 
     /// The subject, headers and payload to send.
@@ -123,8 +152,27 @@ impl Log {
     /// Stores one message. Dropping the future does not take back what was sent.
     pub async fn publish(&self, write: Write) -> Result<Stored, WriteError> {
         let _permit = self.shared.in_flight.acquire().await.expect("the semaphore is never closed");
-        let (subject, headers, payload) = write.into_parts();
-        self.send(subject, headers, payload).await
+        let Some(wire) = &self.wire else {
+            let (subject, headers, payload) = write.into_parts();
+            return self.send(subject, headers, payload).await;
+        };
+        let began = Instant::now();
+        let answer = wire.request(&write.subject, &write.header_block(), &write.payload, ACK_WAIT).await;
+        self.outcome(began, answer.as_deref().map_err(|lost| *lost))
+    }
+
+    /// Begins to store one message for the owner of `wire`, who gets the answer under `key` and reads it with
+    /// `outcome`. Outside of this process's bound: the owner has its own.
+    pub fn begin(&self, wire: &Wire, key: u64, write: &Write) -> Result<(), WriteError> {
+        wire.ask(key, &write.subject, &write.header_block(), &write.payload, ACK_WAIT)
+            .map_err(WriteError::from)
+    }
+
+    /// Reads the answer to a write.
+    pub fn outcome(&self, began: Instant, answer: Result<&[u8], Lost>) -> Result<Stored, WriteError> {
+        let outcome = answer.map_err(WriteError::from).and_then(ack::parse);
+        self.shared.measures.record(began, outcome.as_ref().err());
+        outcome
     }
 
     /// Sends and waits for the answer; the caller holds a permit.

@@ -142,14 +142,16 @@ async fn attempt(options: &Options) -> Result<Result<Bus, String>, ConnectError>
     // The client bounds each server's handshake; this bounds the list.
     let connected = timeout(CONNECT_TIMEOUT * 2, connect.connect(servers)).await;
     Ok(match connected {
-        Ok(Ok(client)) => Ok(Bus { client, state, inbox: Arc::from(inbox) }),
+        Ok(Ok(client)) => {
+            Ok(Bus { client, state, inbox: Arc::from(inbox), options: Arc::new(options.clone()) })
+        }
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("timed out".to_owned()),
     })
 }
 
 /// Grows to `RETRY_LAST` with half of it random, so that a restarted server is not met by all at once.
-fn pause_before(tries: usize) -> Duration {
+pub(crate) fn pause_before(tries: usize) -> Duration {
     if tries <= 1 {
         return Duration::ZERO;
     }

@@ -9,7 +9,9 @@ mod durability;
 mod state;
 mod version;
 
+pub(crate) use connect::pause_before;
 pub use connect::{ConnectError, Options, connect, connect_with};
+pub(crate) use credentials::Identity;
 pub use durability::{Durability, DurabilityError, check as check_durability};
 pub use state::{Bus, BusState};
 pub use version::{FLOOR, Version};

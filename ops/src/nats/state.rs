@@ -11,6 +11,7 @@ use async_nats::{Client, Event};
 use metrics::{Counter, Gauge, counter, gauge};
 use tokio::sync::watch;
 
+use super::Options;
 use crate::metrics::{Metric, counter as counter_of, gauge as gauge_of};
 
 /// A connection, and what it says about itself; cheap to clone.
@@ -20,6 +21,8 @@ pub struct Bus {
     pub state: watch::Receiver<BusState>,
     /// The prefix of this process's inboxes.
     pub inbox: Arc<str>,
+    /// How it was made, for whoever needs a connection of its own.
+    pub options: Arc<Options>,
 }
 
 /// The connection now.

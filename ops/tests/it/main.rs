@@ -18,3 +18,4 @@ mod rig_postgres;
 mod servers;
 mod up;
 mod users;
+mod wire;
