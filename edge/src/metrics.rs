@@ -81,6 +81,8 @@ limits! {
     WaitingLogins "waiting_logins";
     AddressWaitingLogins "waiting_logins_per_address";
     LoginQueue "login_queue";
+    RequestsInFlight "requests_in_flight";
+    ConnectionEvents "events_per_connection";
     TenantEvents "tenant_events";
     TenantBytes "tenant_bytes";
     TenantStarts "tenant_starts";

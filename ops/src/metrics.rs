@@ -101,6 +101,13 @@ pub fn install(service: Service) -> Result<Metrics, BuildError> {
     Ok(installed.clone())
 }
 
+/// What this thread counts until the guard is dropped, apart from all others: for tests, which share a process.
+#[cfg(feature = "testing")]
+pub fn apart() -> Result<(PrometheusHandle, metrics::LocalRecorderGuard<'static>), BuildError> {
+    let recorder = Box::leak(Box::new(builder()?.build_recorder()));
+    Ok((recorder.handle(), metrics::set_default_local_recorder(recorder)))
+}
+
 fn builder() -> Result<PrometheusBuilder, BuildError> {
     let suffix = |text: &str| Matcher::Suffix(text.to_owned());
     PrometheusBuilder::new()

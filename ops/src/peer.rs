@@ -1,7 +1,7 @@
 //! Whose network address a request comes from, through proxies that are trusted and no others.
 //!
-//! Invariant: an address that a client writes into a header itself is never believed, and there is always an address:
-//! no limit is kept under an empty key that strangers would share.
+//! Invariant: an address that a client writes into a header itself is never believed, and a proxy's own address is
+//! nobody's: no limit is kept under a key that strangers would share.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -42,8 +42,9 @@ impl Proxies {
         self.0.iter().any(|(network, bits)| within(*network, *bits, address))
     }
 
-    /// The nearest address that is no trusted proxy's. `X-Forwarded-For` counts before `Forwarded`.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Peer {
+    /// The nearest address that is no trusted proxy's. `X-Forwarded-For` counts before `Forwarded`. None: the proxies
+    /// name nobody.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Option<Peer> {
         let x_forwarded_for = headers.contains_key(X_FORWARDED_FOR);
         let (name, hop): (_, fn(&str) -> Option<IpAddr>) =
             if x_forwarded_for { (X_FORWARDED_FOR, address) } else { (FORWARDED, forwarded_for) };
@@ -57,7 +58,7 @@ impl Proxies {
             let Some(address) = hop(text) else { break };
             client = address.to_canonical();
         }
-        Peer::new(client)
+        (!self.trusts(client)).then(|| Peer::new(client))
     }
 }
 
@@ -110,7 +111,8 @@ mod tests {
         let proxies = Proxies::parse(&["10.0.0.0/8".into(), "fd00::/8".into()]).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(header.0, header.1.parse().unwrap());
-        proxies.client(peer.parse().unwrap(), &headers).0.to_string()
+        let client = proxies.client(peer.parse().unwrap(), &headers);
+        client.map_or_else(|| "nobody".to_owned(), |peer| peer.0.to_string())
     }
 
     #[test]
@@ -121,8 +123,9 @@ mod tests {
             ("10.1.1.1", "198.51.100.7:4711", "198.51.100.7"),
             ("10.1.1.1", "6.6.6.6, 198.51.100.7, 10.2.2.2", "198.51.100.7"),
             ("::ffff:10.1.1.1", "198.51.100.7", "198.51.100.7"),
-            ("10.1.1.1", "nonsense", "10.1.1.1"),
-            ("10.1.1.1", "", "10.1.1.1"),
+            ("10.1.1.1", "10.2.2.2", "nobody"),
+            ("10.1.1.1", "nonsense", "nobody"),
+            ("10.1.1.1", "", "nobody"),
             ("fd00:0:0:1::1", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
         ] {
             assert_eq!(client(peer, ("x-forwarded-for", named)), expected, "{peer} {named}");
@@ -130,8 +133,8 @@ mod tests {
         for (named, expected) in [
             ("for=198.51.100.7;proto=https", "198.51.100.7"),
             ("for=6.6.6.6, For=\"[2001:db8:1:2::9]:4711\"", "2001:db8:1:2::"),
-            ("for=_hidden", "10.1.1.1"),
-            ("proto=https", "10.1.1.1"),
+            ("for=_hidden", "nobody"),
+            ("proto=https", "nobody"),
         ] {
             assert_eq!(client("10.1.1.1", ("forwarded", named)), expected, "{named}");
         }

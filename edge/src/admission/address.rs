@@ -21,14 +21,15 @@ pub struct Via {
 /// Whose request it is, as limits count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    pub peer: Peer,
+    /// None: a trusted proxy does not say, and no limit of an address holds.
+    pub peer: Option<Peer>,
     pub through_proxy: bool,
 }
 
 /// What a socket holds of the way it came by; it counts until the socket is gone.
 #[derive(Debug)]
 pub struct Door {
-    pub peer: Peer,
+    pub peer: Option<Peer>,
     _via: Via,
     _forwarded: Option<Pass<Peer>>,
 }

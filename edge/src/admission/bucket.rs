@@ -33,9 +33,9 @@ impl Rate {
         Self { per_second: self.per_second / parts, burst: (self.burst / parts).max(1.0) }
     }
 
-    /// The time in which an empty bucket is full again.
+    /// The time in which the deepest debt is paid and the bucket full again.
     fn refill(self) -> Duration {
-        Duration::try_from_secs_f64(self.burst / self.per_second).unwrap_or(Duration::MAX)
+        Duration::try_from_secs_f64(2.0 * self.burst / self.per_second).unwrap_or(Duration::MAX)
     }
 }
 
@@ -51,14 +51,14 @@ impl Bucket {
     }
 
     /// Takes `cost`, or says when it will be there. What costs more than a full bucket takes a full one, and leaves a
-    /// debt.
+    /// debt of at most another.
     pub fn take(&mut self, cost: f64, rate: Rate, now: Instant) -> Result<(), Duration> {
         let since = now.saturating_duration_since(self.at).as_secs_f64();
         self.level = (self.level + since * rate.per_second).min(rate.burst);
         self.at = now;
         let missing = cost.min(rate.burst) - self.level;
         if missing <= 0.0 {
-            self.level -= cost;
+            self.level = (self.level - cost).max(-rate.burst);
             return Ok(());
         }
         Err(Duration::try_from_secs_f64(missing / rate.per_second).unwrap_or(Duration::MAX))
@@ -132,7 +132,14 @@ mod tests {
         let start = Instant::now();
         let mut bucket = Bucket::full(RATE, start);
         bucket.take(50.0, RATE, start).unwrap();
-        assert_eq!(bucket.take(1.0, RATE, start), Err(Duration::from_millis(3_100)));
+        assert_eq!(bucket.take(1.0, RATE, start), Err(Duration::from_millis(2_100)));
+        let mut buckets = Buckets::new(start);
+        buckets.take(1, 50.0, RATE, start).unwrap();
+        for key in 2..100 {
+            let later = start + Duration::from_millis(key * 20);
+            buckets.take(key, 1.0, RATE, later).unwrap();
+        }
+        assert!(buckets.take(1, 1.0, RATE, start + Duration::from_millis(2_000)).is_err(), "not forgotten");
     }
 
     #[test]
@@ -145,7 +152,7 @@ mod tests {
         assert!(buckets.take(1, 1.0, RATE, start).is_err());
         buckets.take(2, 1.0, RATE, start).unwrap();
         // One turn of the generations: still known, and refilled by no more than time.
-        let soon = start + Duration::from_secs(2);
+        let soon = start + Duration::from_secs(4);
         for _ in 0..20 {
             buckets.take(1, 1.0, RATE, soon).unwrap();
         }

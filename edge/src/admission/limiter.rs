@@ -30,6 +30,11 @@ impl<K: Hash + Eq + Copy> Limiter<K> {
         self.take_share(key, 1.0, 1)
     }
 
+    /// Who is not known shares no limit with other strangers.
+    pub fn take_known(&self, key: Option<K>) -> Result<(), ErrorBody> {
+        key.map_or(Ok(()), |key| self.take(key))
+    }
+
     /// Takes `cost` where this process has one of `parts` equal parts of the rate.
     pub fn take_share(&self, key: K, cost: f64, parts: u32) -> Result<(), ErrorBody> {
         let Some(rate) = self.rate else { return Ok(()) };

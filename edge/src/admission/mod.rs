@@ -128,15 +128,15 @@ impl Admission {
         if !caller.through_proxy {
             return Ok(None);
         }
-        self.forwarded.enter(Some(caller.peer)).map(Some).map_err(|_| {
+        self.forwarded.enter(caller.peer).map(Some).map_err(|_| {
             self.measures.limited(Limit::AddressConnections);
             Overloaded::soon()
         })
     }
 
     /// A socket waits to log in, until the pass is dropped.
-    pub fn waits(&self, peer: Peer) -> Result<Pass<Peer>, Overloaded> {
-        self.lobby.enter(Some(peer)).map_err(|full| {
+    pub fn waits(&self, peer: Option<Peer>) -> Result<Pass<Peer>, Overloaded> {
+        self.lobby.enter(peer).map_err(|full| {
             self.measures.limited(match full {
                 Full::All => Limit::WaitingLogins,
                 Full::Each => Limit::AddressWaitingLogins,
@@ -146,15 +146,20 @@ impl Admission {
     }
 
     /// A login is tried from an address.
-    pub fn login(&self, peer: Peer) -> Result<(), Overloaded> {
-        let taken = self.logins_of_address.take(peer);
-        taken.map_err(|error| Overloaded { after: Duration::from_millis(error.after_ms) })
+    pub fn login(&self, peer: Option<Peer>) -> Result<(), Overloaded> {
+        let taken = self.logins_of_address.take_known(peer);
+        taken.map_err(|error| Overloaded::soon_after(Duration::from_millis(error.after_ms)))
     }
 }
 
 impl Overloaded {
     pub fn soon() -> Self {
-        Self { after: Duration::from_millis(rand::random_range(COME_BACK)) }
+        Self::soon_after(Duration::ZERO)
+    }
+
+    /// Not before `wait` is over; many who are told the same do not come back at the same time.
+    fn soon_after(wait: Duration) -> Self {
+        Self { after: wait + Duration::from_millis(rand::random_range(COME_BACK)) }
     }
 
     /// Tells the client when to come back, and closes.

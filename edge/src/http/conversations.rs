@@ -1,6 +1,6 @@
 //! A conversation over HTTP, for the holder of a token: the visitor their own, staff what they may see.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -39,24 +39,23 @@ pub async fn get(
 pub async fn events(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    Query(query): Query<BTreeMap<String, String>>,
+    Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Json<EventPage>, Problem> {
     let who = bearer(&app, &headers).await?;
     let mut wanted =
         ListEvents { conversation_id: conversation_id(&id)?, before_seq: None, after_seq: None, limit: None };
     for (name, value) in &query {
-        let number: u64 = value
-            .parse()
-            .map_err(|_| Problem::malformed(ErrorBody::field(format!("/{name}"), "expected a number")))?;
-        match name.as_str() {
-            "before_seq" => wanted.before_seq = Some(number),
-            "after_seq" => wanted.after_seq = Some(number),
-            "limit" => wanted.limit = Some(usize::try_from(number).unwrap_or(usize::MAX)),
-            _ => {
-                let error = ErrorBody::field(format!("/{name}"), "unknown parameter");
-                return Err(Problem::malformed(error));
-            }
+        let wrong = |why| Problem::malformed(ErrorBody::field(format!("/{name}"), why));
+        let number: u64 = value.parse().map_err(|_| wrong("expected a number"))?;
+        let again = match name.as_str() {
+            "before_seq" => wanted.before_seq.replace(number).is_some(),
+            "after_seq" => wanted.after_seq.replace(number).is_some(),
+            "limit" => wanted.limit.replace(usize::try_from(number).unwrap_or(usize::MAX)).is_some(),
+            _ => return Err(wrong("unknown parameter")),
+        };
+        if again {
+            return Err(wrong("given twice"));
         }
     }
     Ok(Json(page_of(who, &app, wanted, "").await?))

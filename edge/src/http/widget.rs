@@ -49,7 +49,7 @@ pub async fn session(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Json<WidgetSessionAnswer>, Problem> {
-    app.admission.sessions_of_address.take(caller.peer)?;
+    app.admission.sessions_of_address.take_known(caller.peer)?;
     let wanted: WidgetSession = body(&bytes, "").map_err(Problem::malformed)?;
     let (tenant, widget, identity_required) = widget_of(&app, &wanted.widget_key, &headers)?;
     app.admission.sessions_of_widget.take(widget)?;

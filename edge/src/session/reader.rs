@@ -28,7 +28,7 @@ use crate::{
     conn::Conn,
     directory::Origin,
     limits::or_unbounded,
-    metrics::Refused,
+    metrics::{Limit, Refused},
     socket::{self, Assembler, FrameGuard, Guarded, Halves, Message, Outgoing, Violation},
 };
 
@@ -36,6 +36,8 @@ use crate::{
 const MESSAGE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How long a client has to leave after a close.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+/// When to ask again for whoever has too many unanswered requests.
+const IN_FLIGHT_AFTER: Duration = Duration::from_millis(100);
 const FAR: Duration = Duration::from_secs(24 * 3_600);
 
 /// An upgraded connection.
@@ -130,7 +132,7 @@ struct Reader {
     app: Arc<App>,
     conn: Arc<Conn>,
     origin: Origin,
-    peer: Peer,
+    peer: Option<Peer>,
     /// Until it is logged in.
     waits: Option<Pass<Peer>>,
     session: Option<Arc<Session>>,
@@ -219,8 +221,9 @@ impl Reader {
         let most = or_unbounded(self.app.core.limits.requests_in_flight);
         let (reply, within) = self.conn.begin(&asked.request_id, action, most);
         if !within {
-            let error = ErrorCode::RateLimited;
-            reply.fail(ErrorBody::new(error, format!("more than {most} requests are not answered yet")));
+            self.app.core.measures.limited(Limit::RequestsInFlight);
+            let says = format!("more than {most} requests are not answered yet");
+            reply.fail(ErrorBody::new(ErrorCode::RateLimited, says).after(IN_FLIGHT_AFTER));
             return None;
         }
         match (&self.session, action) {

@@ -18,6 +18,7 @@ use crate::{
     conn::Reply,
     hub::{Ask, SendJob, Stored},
     limits::or_unbounded,
+    metrics::Limit,
 };
 
 /// Checks a send and hands it on; the answer comes when it is stored.
@@ -45,6 +46,7 @@ pub fn within_rate(session: &Session) -> Result<(), ErrorBody> {
 /// Whether the connection may have this stored now, and the tenant, and whether there is room for it.
 pub fn may_store(session: &Session, what: Want) -> Result<(), ErrorBody> {
     if let Some(Err(not_until)) = session.events.as_ref().map(|limiter| limiter.check()) {
+        session.app.core.measures.limited(Limit::ConnectionEvents);
         let now = governor::clock::Clock::now(&governor::clock::DefaultClock::default());
         return Err(ErrorBody::from(ErrorCode::RateLimited).after(not_until.wait_time_from(now)));
     }

@@ -9,6 +9,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::http::Answer;
+
 /// Nothing here takes longer unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -32,11 +34,22 @@ pub enum Got {
 impl Client {
     /// Connects; an error holds the status of the refused handshake.
     pub async fn connect(to: SocketAddr, origin: Option<&str>) -> Result<Self, u16> {
-        let mut socket = TcpStream::connect(to).await.expect("the edge listens");
-        let origin = origin.map(|origin| format!("origin: {origin}\r\n")).unwrap_or_default();
+        let headers: Vec<_> = origin.map(|origin| ("origin", origin)).into_iter().collect();
+        Self::connect_with(to, &headers).await.map_err(|answer| answer.status)
+    }
+
+    /// Connects with more headers; an error holds the answer that refused it.
+    pub async fn connect_with(to: SocketAddr, headers: &[(&str, &str)]) -> Result<Self, Answer> {
+        let socket = TcpStream::connect(to).await.expect("the edge listens");
+        Self::shake_hands(socket, headers).await
+    }
+
+    /// Becomes a WebSocket on a connection that is there.
+    pub async fn shake_hands(mut socket: TcpStream, headers: &[(&str, &str)]) -> Result<Self, Answer> {
+        let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let request = format!(
             "GET /v1/ws HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{origin}\r\n"
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
         );
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut buffer = Vec::new();
@@ -46,13 +59,18 @@ impl Client {
             }
             assert!(socket.read_buf(&mut buffer).await.unwrap() > 0, "the handshake is answered");
         };
-        let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+        let head = String::from_utf8_lossy(&buffer[..end]).to_lowercase();
         let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
         buffer.drain(..end);
-        match status {
-            101 => Ok(Self { socket, buffer, seen: VecDeque::new(), requests: 0 }),
-            status => Err(status),
+        if status == 101 {
+            return Ok(Self { socket, buffer, seen: VecDeque::new(), requests: 0 });
         }
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length: usize = length.expect("a refusal has a body").parse().unwrap();
+        while buffer.len() < length {
+            assert!(socket.read_buf(&mut buffer).await.unwrap() > 0, "the whole refusal comes");
+        }
+        Err(Answer { status, body: serde_json::from_slice(&buffer).unwrap_or(Value::Null), head })
     }
 
     /// Connected and logged in; gives the answer's payload.

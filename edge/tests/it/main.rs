@@ -2,14 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod admission;
 mod after;
 mod agents;
 mod bad_input;
+mod budgets;
 mod client;
+mod counts;
 mod desk;
 mod first_light;
 mod frames;
 mod http;
+mod intake;
 mod leaving;
 mod marks;
 mod origins;

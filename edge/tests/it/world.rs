@@ -51,10 +51,15 @@ pub struct Edge {
 
 impl World {
     pub async fn new() -> Self {
+        Self::with_log_of(1 << 30).await
+    }
+
+    /// A world whose log takes so many bytes.
+    pub async fn with_log_of(log_bytes_max: u64) -> Self {
         ops::service::install_crypto();
         let nats = NatsServer::start().await;
         let bus = connect_with(Options::new(nats.url(), "test")).await.unwrap();
-        let plan = Plan { shards: vec![Shard(0)], replicas: 1, log_bytes_max: 1 << 30 };
+        let plan = Plan { shards: vec![Shard(0)], replicas: 1, log_bytes_max };
         provision::apply(&bus, &plan).await.unwrap();
         let dir = Scratch::new("edge").unwrap();
         let staff_key = SigningKey::generate().unwrap();
@@ -79,7 +84,7 @@ impl World {
     }
 
     async fn configure(&mut self) {
-        let Self { tenant, widget, group, .. } = *self;
+        let Self { tenant, widget: widget_id, group, .. } = *self;
         let mut records = vec![
             Record::Tenant(TenantRecord {
                 tenant_id: tenant,
@@ -91,21 +96,7 @@ impl World {
                 revision: 1,
                 deleted: false,
             }),
-            Record::Widget(WidgetRecord {
-                widget_id: widget,
-                tenant_id: tenant,
-                key: self.widget_key.clone(),
-                name: "Shop chat".into(),
-                allowed_origins: vec![WIDGET_ORIGIN.into()],
-                default_group_id: None,
-                greeting: Some("Hello".into()),
-                locale: None,
-                theme: serde_json::Map::new(),
-                identity: None,
-                identity_required: false,
-                revision: 1,
-                deleted: false,
-            }),
+            Record::Widget(widget(tenant, widget_id, &self.widget_key)),
             Record::Group(GroupRecord {
                 group_id: group,
                 tenant_id: tenant,
@@ -141,6 +132,24 @@ impl World {
         for record in &records {
             self.put(record).await;
         }
+    }
+
+    /// Another tenant with a widget of its own; gives the widget's key.
+    pub async fn neighbour(&self) -> String {
+        let tenant_id = TenantId::from_uuid(Uuid::now_v7());
+        let tenant = TenantRecord {
+            tenant_id,
+            name: "Neighbour".into(),
+            shard: Shard(0),
+            default_group_id: None,
+            console_origins: Vec::new(),
+            thread_per_assignment: false,
+            revision: 1,
+            deleted: false,
+        };
+        self.put(&Record::Tenant(tenant)).await;
+        self.put(&Record::Widget(widget(tenant_id, WidgetId::from_uuid(Uuid::now_v7()), "pk_other"))).await;
+        "pk_other".to_owned()
     }
 
     pub async fn put(&self, record: &Record) {
@@ -198,6 +207,24 @@ impl World {
             body[name] = value;
         }
         body
+    }
+}
+
+pub fn widget(tenant_id: TenantId, widget_id: WidgetId, key: &str) -> WidgetRecord {
+    WidgetRecord {
+        widget_id,
+        tenant_id,
+        key: key.to_owned(),
+        name: "Shop chat".into(),
+        allowed_origins: vec![WIDGET_ORIGIN.into()],
+        default_group_id: None,
+        greeting: Some("Hello".into()),
+        locale: None,
+        theme: serde_json::Map::new(),
+        identity: None,
+        identity_required: false,
+        revision: 1,
+        deleted: false,
     }
 }
 
