@@ -197,6 +197,38 @@ impl Record {
         }
     }
 
+    /// The kind of record: the first word of its key.
+    pub const fn entity(&self) -> &'static str {
+        match self {
+            Record::Tenant(_) => "tenant",
+            Record::Widget(_) => "widget",
+            Record::Group(_) => "group",
+            Record::Agent(_) => "agent",
+            Record::Tag(_) => "tag",
+        }
+    }
+
+    /// Of what it is a record.
+    pub const fn id(&self) -> uuid::Uuid {
+        match self {
+            Record::Tenant(r) => r.tenant_id.uuid(),
+            Record::Widget(r) => r.widget_id.uuid(),
+            Record::Group(r) => r.group_id.uuid(),
+            Record::Agent(r) => r.agent_id.uuid(),
+            Record::Tag(r) => r.tag_id.uuid(),
+        }
+    }
+
+    pub const fn is_deleted(&self) -> bool {
+        match self {
+            Record::Tenant(r) => r.deleted,
+            Record::Widget(r) => r.deleted,
+            Record::Group(r) => r.deleted,
+            Record::Agent(r) => r.deleted,
+            Record::Tag(r) => r.deleted,
+        }
+    }
+
     pub const fn revision(&self) -> u64 {
         match self {
             Record::Tenant(r) => r.revision,

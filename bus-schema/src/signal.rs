@@ -102,6 +102,7 @@ mod tests {
             conversation_id: ConversationId::NIL,
             online: true,
             page: None,
+            group_id: None,
         }];
         for signal in [
             TenantSignal::Agents { agents },

@@ -21,6 +21,8 @@ pub struct App {
     /// Origins that are allowed everywhere: the console's and those of the settings.
     pub open_origins: Vec<String>,
     pub shutdown: CancellationToken,
+    /// Cancelled at the very end, when the connections are gone.
+    pub stop: CancellationToken,
     pub tasks: TaskTracker,
     pub connections: Connections,
     pub revoked: Revoked,

@@ -13,7 +13,6 @@ use std::{
 use bus_schema::{
     ErrorBody, ErrorCode, Timestamp,
     protocol::{Action, ErrorPayload, Push, Response},
-    state::Page,
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -42,8 +41,6 @@ pub struct Conn {
     replayed: AtomicUsize,
     left: AtomicBool,
     met: Mutex<HashSet<Uuid>>,
-    /// Where on the site a visitor is.
-    page: Mutex<Option<Page>>,
     measures: Arc<Measures>,
 }
 
@@ -58,7 +55,6 @@ impl Conn {
             replayed: AtomicUsize::new(0),
             left: AtomicBool::new(false),
             met: Mutex::default(),
-            page: Mutex::default(),
             measures,
         })
     }
@@ -77,12 +73,9 @@ impl Conn {
         self.met.lock().unwrap_or_else(PoisonError::into_inner).insert(author)
     }
 
-    pub fn set_page(&self, page: Page) {
-        *self.page.lock().unwrap_or_else(PoisonError::into_inner) = Some(page);
-    }
-
-    pub fn has_met(&self, author: Uuid) -> bool {
-        self.met.lock().unwrap_or_else(PoisonError::into_inner).contains(&author)
+    /// Whether the connection was told who this is.
+    pub fn has_met(&self, person: Uuid) -> bool {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner).contains(&person)
     }
 
     /// Begins a request, unless `most` are unanswered.

@@ -8,7 +8,10 @@ use bus_schema::{
 };
 use ops::{log::Log, nats::Bus};
 
-use crate::{catch_up::CatchUps, conn::Conn, cursor::CursorSeal, directory::Directory, metrics::Measures};
+use crate::{
+    catch_up::CatchUps, conn::Conn, cursor::CursorSeal, desk::floor::Floors, directory::Directory,
+    metrics::Measures,
+};
 
 #[derive(Debug)]
 pub struct Core {
@@ -20,6 +23,7 @@ pub struct Core {
     pub catch_ups: CatchUps,
     pub measures: Arc<Measures>,
     pub incarnation: IncarnationId,
+    pub floors: Floors,
 }
 
 impl Core {

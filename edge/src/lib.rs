@@ -47,6 +47,7 @@ use crate::{
     connections::Connections,
     core::Core,
     cursor::CursorSeal,
+    desk::floor::Floors,
     directory::{Directory, origin_of_url},
     hub::Hub,
     metrics::Measures,
@@ -89,6 +90,7 @@ async fn build(ctx: &Context, stop: &CancellationToken) -> anyhow::Result<(Arc<A
         catch_ups: catch_up::CatchUps::new(settings.limit(names::LIMIT_LOGINS_AT_ONCE)),
         measures: Arc::new(Measures::new()),
         incarnation: IncarnationId::from_uuid(uuid::Uuid::now_v7()),
+        floors: Floors::default(),
     });
     auth::publish(&bus, auth::Audience::Visitor, &signing).await.context("publish the visitors' key")?;
     let keys = auth::follow(ctx, &bus, settings.opt_path(names::CACHE_DIR)).await?;
@@ -113,6 +115,7 @@ async fn build(ctx: &Context, stop: &CancellationToken) -> anyhow::Result<(Arc<A
         ws_url: settings.text(names::PUBLIC_WS_URL).to_owned(),
         open_origins: open_origins(ctx),
         shutdown: ctx.shutdown.clone(),
+        stop: stop.clone(),
         tasks: ctx.tasks.clone(),
         connections: Connections::default(),
         revoked,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::view::{AgentView, Conv, Person, VisitorPresence};
+use super::view::{AgentView, Conv, ConversationView, Person, VisitorPresence};
 use crate::{Author, ConversationId, GroupId, Timestamp, command::View};
 
 /// Push `event`. `event` holds the spliced bytes as they are.
@@ -66,6 +66,25 @@ pub struct ConversationAvailable {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConversationRemoved {
     pub view: View,
+    pub conversation_id: ConversationId,
+}
+
+/// Pushes `conversation_available`, `conversation_updated` of a view that is followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewChanged {
+    pub view: View,
+    /// As it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_id: Option<GroupId>,
+    pub conversation: ConversationView,
+}
+
+/// Push `conversation_removed` of a view that is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewRemoved {
+    pub view: View,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_id: Option<GroupId>,
     pub conversation_id: ConversationId,
 }
 

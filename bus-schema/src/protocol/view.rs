@@ -97,6 +97,9 @@ pub struct VisitorPresence {
     pub online: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<Page>,
+    /// Of the open thread, if there is one: whose business the visitor is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_id: Option<GroupId>,
 }
 
 /// A thread, open or over, in a conversation's list.

@@ -112,6 +112,17 @@ impl Agents {
         self.presence.set(hold.shard, hold.tenant, hold.agent, left);
     }
 
+    /// Agents of the tenant that are here; which of them take part is known by who asks.
+    pub fn takes_part(&self, tenant: TenantId, agents: &[AgentId], conversation: ConversationId) {
+        let connected = self.lock();
+        for agent in agents {
+            if let Some(entry) = connected.get(&(tenant, *agent)) {
+                // Lost where the task is behind: it asks the router by itself, too.
+                let _ = entry.asks.try_send(Ask::TakesPart { conversation });
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<(TenantId, AgentId), Connected>> {
         // Each change is one insert, count or remove, so a panic elsewhere cannot leave it half done.
         self.connected.lock().unwrap_or_else(PoisonError::into_inner)

@@ -4,7 +4,9 @@
 //! see is the log's.
 
 mod commands;
+pub mod floor;
 mod lists;
+mod place;
 mod watch;
 
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use bus_schema::{ErrorBody, protocol::Action};
 use serde_json::value::RawValue;
 
 use crate::{conn::Reply, session::Session};
+
+pub use place::place;
 
 /// Carries out one of the actions of staff.
 pub async fn carry_out(session: &Arc<Session>, action: Action, reply: Reply, given: Option<&RawValue>) {
@@ -28,6 +32,7 @@ pub async fn carry_out(session: &Arc<Session>, action: Action, reply: Reply, giv
         Action::Unwatch => reply.with(watch::unwatch(session, given).await),
         Action::ListConversations => reply.with(lists::conversations(session, given).await),
         Action::ListAgents => reply.with(lists::agents(session, given).await),
+        Action::ListVisitors => reply.with(lists::visitors(session, given).await),
         _ => reply.fail(ErrorBody::field("/action", "this action is not supported yet")),
     }
 }

@@ -118,6 +118,13 @@ impl Index {
         self.groups.values().filter(move |group| group.tenant_id == tenant)
     }
 
+    /// Where a thread from this widget begins unless another group is asked for: the widget's, else the tenant's.
+    pub fn default_group(&self, tenant: TenantId, widget: WidgetId) -> Option<GroupId> {
+        let of_widget = self.widget(tenant, widget).and_then(|widget| widget.default_group_id);
+        let of_tenant = self.tenant(tenant).and_then(|tenant| tenant.default_group_id);
+        [of_widget, of_tenant].into_iter().flatten().find(|group| self.group(tenant, *group).is_some())
+    }
+
     /// Groups of which the agent is a member, whatever the priority.
     pub fn groups_of_agent(&self, tenant: TenantId, agent: AgentId) -> Vec<GroupId> {
         let mut groups: Vec<GroupId> = self

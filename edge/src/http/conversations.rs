@@ -72,7 +72,8 @@ pub async fn conversation(app: &App, who: Who, id: ConversationId) -> Result<Opt
     let position = position(audience, tail.end());
     let viewer = who.author();
     let place = Place { home, audience };
-    let wish = Wish { place, life, position, viewer, resume: None, visitor_online: false };
+    let visitor_online = app.core.floors.is_online(home.tenant, life.state.visitor_id);
+    let wish = Wish { place, life, position, viewer, resume: None, visitor_online, queue: None };
     let mut conv = load::content(&app.core, log, &wish).await?.conv;
     let principal = bus_schema::cursor::Cursor::principal(viewer);
     conv.cursor = Some(app.core.cursor(home, audience, principal, position));

@@ -85,10 +85,7 @@ pub fn start_of(
     {
         return Err(ErrorBody::field(pointer, "there is no such group"));
     }
-    let of_widget = index.widget(tenant, widget).and_then(|widget| widget.default_group_id);
-    let of_tenant = index.tenant(tenant).and_then(|tenant| tenant.default_group_id);
-    let there = |group: &GroupId| index.group(tenant, *group).is_some();
-    let group_id = requested.or_else(|| of_widget.filter(there)).or_else(|| of_tenant.filter(there));
+    let group_id = requested.or_else(|| index.default_group(tenant, widget));
     let conversation = ConversationId::of(tenant, visitor);
     let home = app.core.home(tenant, conversation).ok_or(ErrorCode::NotFound)?;
     let epoch = app.core.epoch(home.shard).ok_or(ErrorCode::Unavailable)?;

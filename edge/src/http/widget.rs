@@ -13,11 +13,11 @@ use base64::{
     engine::{GeneralPurpose, GeneralPurposeConfig, general_purpose::URL_SAFE_NO_PAD},
 };
 use bus_schema::{
-    Body, ConversationId, ErrorBody, ErrorCode, TenantId, Timestamp, VisitorId, WidgetId,
+    Body, ConversationId, ErrorBody, ErrorCode, GroupId, TenantId, Timestamp, VisitorId, WidgetId,
     close::CloseCode,
     event::Message,
     limits::{Limits, VISITOR_KEY_BYTES},
-    protocol::{VisitorView, WidgetSession, WidgetSessionAnswer},
+    protocol::{GroupStatus, VisitorView, WidgetSession, WidgetSessionAnswer},
 };
 use ops::{
     auth::{VisitorGrant, mint_visitor},
@@ -204,10 +204,10 @@ struct PreChat {
 
 #[derive(Serialize)]
 struct GroupView {
-    id: bus_schema::GroupId,
+    id: GroupId,
     name: String,
-    /// Whether somebody is there is not known before the router says so.
-    status: &'static str,
+    /// Without the router's word it would wait.
+    status: GroupStatus,
 }
 
 /// `GET /v1/widget/config/{widget_key}`.
@@ -217,11 +217,18 @@ pub async fn config(
     headers: HeaderMap,
 ) -> Result<Json<WidgetConfig>, Problem> {
     let (tenant, id, identity_required) = widget_of(&app, &key, &headers)?;
+    let shard = app.core.directory.now().tenant(tenant).map(|tenant| tenant.shard);
+    let statuses = app.core.floors.groups.of(&app.core.bus, shard.ok_or(ErrorCode::NotFound)?, tenant).await;
+    let status = |group: &GroupId| statuses.get(group).copied().unwrap_or(GroupStatus::Queue);
     let index = app.core.directory.now();
     let widget = index.widget(tenant, id).ok_or(ErrorCode::NotFound)?;
     let mut groups: Vec<GroupView> = index
         .groups_of_tenant(tenant)
-        .map(|group| GroupView { id: group.group_id, name: group.name.clone(), status: "queue" })
+        .map(|group| GroupView {
+            id: group.group_id,
+            name: group.name.clone(),
+            status: status(&group.group_id),
+        })
         .collect();
     groups.sort_by(|a, b| a.name.cmp(&b.name).then(a.id.cmp(&b.id)));
     Ok(Json(WidgetConfig {

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     clock,
     core::Core,
+    desk::floor::Ask,
     feed::{Action, Copy, Entry},
     socket::Outgoing,
 };
@@ -87,7 +88,12 @@ impl Worker {
         delivery.to_members(state);
         if let Some(life) = life {
             match place.audience {
-                Audience::All => self.wake_dormant(place, position),
+                Audience::All => {
+                    let group_id = life.state.group_id.filter(|_| life.is_open());
+                    let moved = Ask::Thread { visitor: life.state.visitor_id, group_id };
+                    self.core.floors.tell(place.home.tenant, moved);
+                    self.wake_dormant(place, position);
+                }
                 Audience::Staff => self.recheck(place.home, &life.state),
             }
         }

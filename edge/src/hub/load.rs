@@ -7,7 +7,7 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use bus_schema::{
     Audience, Author, ErrorBody, Lane,
-    protocol::{Conv, ResetReason, ThreadView, VisitorView},
+    protocol::{Conv, QueueView, ResetReason, ThreadView, VisitorView},
 };
 use ops::{
     chat::{self, AboveHorizon, Life, Record, Sight, Snapshot, Span},
@@ -40,6 +40,13 @@ pub struct Content {
     pub missed: Option<Missed>,
 }
 
+impl Content {
+    /// Where the thread waits.
+    pub fn queue(&self) -> Option<QueueView> {
+        self.conv.thread.as_ref()?.queue
+    }
+}
+
 /// What a client that resumes gets.
 pub enum Missed {
     Events {
@@ -59,6 +66,8 @@ pub struct Wish {
     pub viewer: Author,
     pub resume: Option<Resume>,
     pub visitor_online: bool,
+    /// The thread's place in its queue, where it was told.
+    pub queue: Option<QueueView>,
 }
 
 /// Who resumes, and from where.
@@ -84,16 +93,29 @@ async fn read(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Conte
     let Place { home, audience } = *place;
     let visitor = life.state.visitor_id;
     let sight = Sight { home, audience, life, position, viewer: *viewer, horizon };
-    let (snapshot, record, missed) = tokio::join!(
+    let (snapshot, record, missed, queue) = tokio::join!(
         chat::snapshot(log, &sight),
         chat::record(log, home.tenant, visitor),
         missed(core, log, wish, horizon),
+        place_of(log, wish),
     );
     let (snapshot, record, missed) = (snapshot?, record?, missed?);
     let visitor_name = record.record.name.clone();
     let online = wish.visitor_online || *viewer == Author::visitor(visitor);
     let authors = snapshot.authors.iter().copied().collect();
-    Ok(Content { conv: conv(place, life, snapshot, record, online), authors, visitor_name, missed })
+    let mut conv = conv(place, life, snapshot, record, online);
+    if let Some(thread) = &mut conv.thread {
+        thread.queue = queue;
+    }
+    Ok(Content { conv, authors, visitor_name, missed })
+}
+
+/// Where the thread waits: as was told here, else as the router says.
+async fn place_of(log: &Log, wish: &Wish) -> Option<QueueView> {
+    match wish.queue {
+        None => crate::desk::place(log, wish.place.home, &wish.life.state).await,
+        known => known,
+    }
 }
 
 /// The shape that clients get, without a cursor.

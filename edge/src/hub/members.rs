@@ -119,10 +119,13 @@ impl Worker {
         let log = self.log(place.home);
         let Some((join, principal)) = self.admits(place, join) else { return };
         let Some(room) = self.rooms.get_mut(&place.home) else { return };
-        let life = room.life.clone();
+        let (life, queue) = (room.life.clone(), room.queue);
         let visitor_online = room
             .feed(Audience::All)
-            .is_some_and(|state| state.members.iter().any(|member| !member.conn.outbox.is_ended()));
+            .is_some_and(|state| state.members.iter().any(|member| !member.conn.outbox.is_ended()))
+            || life
+                .as_ref()
+                .is_some_and(|life| self.core.floors.is_online(place.home.tenant, life.state.visitor_id));
         let Some(state) = room.feed(place.audience) else { return };
         let Join { conn, viewer, gate, resume, then, .. } = join;
         let id = conn.id;
@@ -153,7 +156,7 @@ impl Worker {
         let load = self.loads;
         member.mode = Mode::Held(Held { load, ..Held::default() });
         let resume = resume.map(|position| Resume { position, conn });
-        let wish = Wish { place, life, position, viewer, resume, visitor_online };
+        let wish = Wish { place, life, position, viewer, resume, visitor_online, queue };
         let core = self.core.clone();
         let read = async move {
             let mut result = load::content(&core, &log, &wish).await;
@@ -185,6 +188,9 @@ impl Worker {
         for mark in &content.conv.marks {
             room.has_marked(mark.author, Marked { delivered: mark.delivered, read: mark.read });
         }
+        let waits = room.life.as_ref().is_some_and(|life| life.state.status == ThreadStatus::Queued);
+        // What was told meanwhile is newer than what was read.
+        room.queue = room.queue.or_else(|| content.queue()).filter(|_| waits);
         let queue = room.queue;
         let Some(member) = room.feed(place.audience).and_then(|state| state.member(conn)) else { return };
         let Content { mut conv, authors, visitor_name, missed } = content;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus_schema::{
-    AgentId, Body, ErrorBody, ErrorCode, TenantId, Visibility, VisitorId,
+    AgentId, Body, ErrorBody, ErrorCode, GroupId, TenantId, Visibility, VisitorId,
     claims::Role,
     protocol::{Done as Answered, SendAnswer},
     state::LifeState,
@@ -110,13 +110,21 @@ impl Sender {
 
     /// Agents see conversations of their groups and their own, supervisors all. What one may not see is not there.
     pub fn may_see(self, index: &Index, state: &LifeState) -> Result<(), ErrorBody> {
-        let Sender::Staff { tenant, agent, role } = self else { return Ok(()) };
-        let own = self.takes_part(state);
-        let in_group = || {
-            let group = state.group_id.and_then(|group| index.group(tenant, group));
-            group.is_none_or(|group| group.members.iter().any(|member| member.agent_id == agent))
-        };
-        if own || role >= Role::Supervisor || in_group() { Ok(()) } else { Err(ErrorCode::NotFound.into()) }
+        if let Sender::Visitor(_) = self {
+            return Ok(());
+        }
+        if self.takes_part(state) || self.sees_group(index, state.group_id) {
+            return Ok(());
+        }
+        Err(ErrorCode::NotFound.into())
+    }
+
+    /// Whether conversations of a group, or of none, are the sender's business.
+    pub fn sees_group(self, index: &Index, group: Option<GroupId>) -> bool {
+        let Sender::Staff { tenant, agent, role } = self else { return false };
+        let group = group.and_then(|group| index.group(tenant, group));
+        role >= Role::Supervisor
+            || group.is_none_or(|group| group.members.iter().any(|member| member.agent_id == agent))
     }
 }
 

@@ -161,6 +161,7 @@ impl Worker {
     pub(super) fn doubt_all(&mut self) {
         let mut places = Vec::new();
         for (home, room) in &mut self.rooms {
+            room.queue = None;
             for (audience, state) in room.feeds() {
                 state.doubted |= state.feed.is_none() || state.syncing;
                 if let Some(feed) = &mut state.feed {

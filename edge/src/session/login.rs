@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bus_schema::{
-    Audience, AuthorType, ConversationId, ErrorBody, ErrorCode, SessionId, Timestamp,
+    Audience, AuthorType, ConversationId, ErrorBody, ErrorCode, GroupId, SessionId, Timestamp,
     close::CloseCode,
     command::{Command, View},
     cursor::Cursor,
@@ -28,6 +28,7 @@ use crate::{
     app::App,
     conn::{Conn, Reply},
     connections::Owner,
+    desk::floor::{self, Arrival, Floors},
     directory::Origin,
     hub::{Gate, Joined, Position},
     metrics::Limit,
@@ -107,7 +108,9 @@ pub async fn login(
             app.evict(owner.who);
             conn.set_token_end(ends);
             reply.ok(&opened.answer);
+            let group_id = opened.group();
             session.follow(opened).await;
+            session.enter_floor(group_id).await;
             drop(turn);
             session.set_status(login.status);
             Ok(Some(session))
@@ -135,6 +138,14 @@ fn limiter(app: &App) -> Option<DefaultDirectRateLimiter> {
     let per_second = u32::try_from(limits.events_per_second).ok().and_then(std::num::NonZeroU32::new)?;
     let burst = u32::try_from(limits.events_burst).ok().and_then(std::num::NonZeroU32::new);
     Some(RateLimiter::direct(Quota::per_second(per_second).allow_burst(burst.unwrap_or(per_second))))
+}
+
+impl Opened {
+    /// Of a visitor's open thread.
+    fn group(&self) -> Option<GroupId> {
+        let thread = self.answer.conversations.first()?.thread.as_ref()?;
+        thread.group_id.filter(|_| thread.status.is_open())
+    }
 }
 
 /// Each once, in the order in which they come first.
@@ -250,6 +261,20 @@ impl Session {
         }
     }
 
+    /// From now on the connection counts as there, and hears what its tenant's people hear.
+    async fn enter_floor(&self, group_id: Option<GroupId>) {
+        let conn = self.conn.clone();
+        let ask = match self.who {
+            Who::Visitor { tenant, visitor, widget } => {
+                let default_group = self.app.core.directory.now().default_group(tenant, widget);
+                floor::Ask::Visitor(Arrival { conn, visitor, group_id, default_group })
+            }
+            Who::Staff { .. } => floor::Ask::Staff { conn, sender: self.who.sender() },
+        };
+        // Only an edge that stops has none; what is told there is of no use.
+        let _ = Floors::ask(&self.app, self.who.tenant(), ask).await;
+    }
+
     async fn visitor_profile(&self, owner: Owner) -> Result<Profile, (ErrorBody, CloseCode)> {
         let found = standing::visitor_record(&self.app, owner).await;
         let name = found.map_err(|denied| (denied.error, denied.close))?.and_then(|found| found.record.name);
@@ -329,6 +354,7 @@ impl Session {
     /// The connection is gone: nothing of it stays.
     pub async fn end(&self) {
         self.count(-1.0);
+        let _ = Floors::ask(&self.app, self.who.tenant(), floor::Ask::Leave { conn: self.conn.id }).await;
         self.release().await;
     }
 

@@ -11,6 +11,7 @@ mod client;
 mod counts;
 mod desk;
 mod first_light;
+mod floor;
 mod frames;
 mod http;
 mod intake;

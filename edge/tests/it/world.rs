@@ -114,21 +114,7 @@ impl World {
                 deleted: false,
             }),
         ];
-        for (n, agent_id) in self.agents.iter().enumerate() {
-            records.push(Record::Agent(AgentRecord {
-                agent_id: *agent_id,
-                tenant_id: tenant,
-                account_id: AccountId::from_uuid(Uuid::now_v7()),
-                name: format!("Agent {n}"),
-                role: Role::Agent,
-                capacity: 5,
-                skills: Vec::new(),
-                avatar_url: None,
-                job_title: Some("Helper".into()),
-                revision: 1,
-                deleted: false,
-            }));
-        }
+        records.extend((0..self.agents.len()).map(|n| self.agent_record(n, &format!("Agent {n}"), 1)));
         for record in &records {
             self.put(record).await;
         }
@@ -150,6 +136,27 @@ impl World {
         self.put(&Record::Tenant(tenant)).await;
         self.put(&Record::Widget(widget(tenant_id, WidgetId::from_uuid(Uuid::now_v7()), "pk_other"))).await;
         "pk_other".to_owned()
+    }
+
+    fn agent_record(&self, n: usize, name: &str, revision: u64) -> Record {
+        Record::Agent(AgentRecord {
+            agent_id: self.agents[n],
+            tenant_id: self.tenant,
+            account_id: AccountId::from_uuid(Uuid::now_v7()),
+            name: name.to_owned(),
+            role: Role::Agent,
+            capacity: 5,
+            skills: Vec::new(),
+            avatar_url: None,
+            job_title: Some("Helper".into()),
+            revision,
+            deleted: false,
+        })
+    }
+
+    /// An agent's record with another name.
+    pub fn renamed(&self, n: usize, name: &str) -> Record {
+        self.agent_record(n, name, 2)
     }
 
     pub async fn put(&self, record: &Record) {

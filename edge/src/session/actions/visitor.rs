@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     clock,
+    desk::floor::{self, Floors},
     http::profile,
     session::{Session, Who, request, send::within_rate},
 };
@@ -69,8 +70,10 @@ async fn written(session: &Session, own: &Own<'_>, change: &ProfileChange) -> Re
 pub async fn set_page(session: &Arc<Session>, payload: Option<&RawValue>) -> Result<Done, ErrorBody> {
     let page = page_of(request::payload(payload)?)?;
     within_rate(session)?;
-    session.conn.set_page(page.clone());
     let own = own(session)?;
+    if let Who::Visitor { tenant, visitor, .. } = own.who {
+        Floors::ask(&session.app, tenant, floor::Ask::Page { visitor, page: page.clone() }).await?;
+    }
     if chat::life(own.log, own.home).await?.is_some_and(|life| life.is_open()) {
         let change = ProfileChange { page: Some(page), ..ProfileChange::default() };
         written(session, &own, &change).await?;
