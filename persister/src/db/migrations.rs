@@ -3,12 +3,13 @@
 //! Invariant: one process at a time changes the schemas, and a service that finds a schema older than its own does
 //! not start.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use diesel::{QueryableByName, pg::Pg, sql_types};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use ops::service::Unavailable;
+use tokio::time::{Instant, sleep};
 
 use super::{DbError, Options, connect, schema};
 
@@ -21,11 +22,16 @@ const CONFIG: EmbeddedMigrations = embed_migrations!("migrations/config");
 const SERVER_MIN: i32 = 150_000;
 /// Any number, the same for ever: whoever holds it migrates.
 const LOCK: i64 = 0x6368_6174_6275_7301;
+/// How long one who migrates waits for another: as long as a migration of a large installation may take.
+const TURN_MAX: Duration = Duration::from_secs(30 * 60);
+const TURN_POLL: Duration = Duration::from_millis(100);
 
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     #[error(transparent)]
     Db(#[from] DbError),
+    #[error("another process has been migrating for {TURN_MAX:?}")]
+    Busy,
     #[error("a migration of schema {schema} failed: {reason}")]
     Failed { schema: String, reason: String },
 }
@@ -48,13 +54,35 @@ pub async fn run_chat_in(url: &str, target: &str) -> Result<Vec<String>, Migrate
     bring_up(url, target, CHAT).await
 }
 
-/// Takes all migrations back, newest first: both schemas stay, empty.
-pub async fn revert_all(url: &str) -> Result<(), MigrateError> {
-    for (name, migrations) in [(schema::CONFIG, CONFIG), (schema::CHAT, CHAT)] {
-        let connection = locked(url, name).await?;
-        in_harness(connection, name, |harness| harness.revert_all_migrations(migrations).map(drop)).await?;
-    }
-    Ok(())
+/// Both schemas, in the order in which they are made.
+pub const SCHEMAS: [&str; 2] = [schema::CHAT, schema::CONFIG];
+
+/// Runs the one migration of schema `name` that is next; its version, or none if all ran.
+pub async fn step_up(url: &str, name: &str) -> Result<Option<String>, MigrateError> {
+    let connection = locked(url, name).await?;
+    in_harness(connection, name, |harness| {
+        if !harness.has_pending_migration(of(name))? {
+            return Ok(None);
+        }
+        harness.run_next_migration(of(name)).map(|version| Some(version.to_string()))
+    })
+    .await
+}
+
+/// Takes the newest migration of schema `name` back; its version, or none if none is left.
+pub async fn step_down(url: &str, name: &str) -> Result<Option<String>, MigrateError> {
+    let connection = locked(url, name).await?;
+    in_harness(connection, name, |harness| {
+        if harness.applied_migrations()?.is_empty() {
+            return Ok(None);
+        }
+        harness.revert_last_migration(of(name)).map(|version| Some(version.to_string()))
+    })
+    .await
+}
+
+fn of(name: &str) -> EmbeddedMigrations {
+    if name == schema::CONFIG { CONFIG } else { CHAT }
 }
 
 /// An error that ends the process with 69 if Postgres is too old or a migration of this build is missing in it.
@@ -119,9 +147,30 @@ async fn bring_up(
 async fn locked(url: &str, name: &str) -> Result<AsyncPgConnection, MigrateError> {
     let options = Options::new("migrate").in_schema(name).patient();
     let mut connection = connect(url, &options).await?;
-    connection.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})")).await?;
+    turn(&mut connection).await?;
     connection.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {name}")).await?;
     Ok(connection)
+}
+
+/// Waits for the lock. Asks again and again: one who waits inside a statement holds a snapshot, which the other's
+/// `CREATE INDEX CONCURRENTLY` would wait for.
+async fn turn(connection: &mut AsyncPgConnection) -> Result<(), MigrateError> {
+    #[derive(QueryableByName)]
+    struct Turn {
+        #[diesel(sql_type = sql_types::Bool)]
+        mine: bool,
+    }
+    let began = Instant::now();
+    loop {
+        let ask = diesel::sql_query(format!("SELECT pg_try_advisory_lock({LOCK}) AS mine"));
+        if ask.get_result::<Turn>(connection).await?.mine {
+            return Ok(());
+        }
+        if began.elapsed() > TURN_MAX {
+            return Err(MigrateError::Busy);
+        }
+        sleep(TURN_POLL).await;
+    }
 }
 
 type Harness = AsyncMigrationHarness<AsyncPgConnection>;

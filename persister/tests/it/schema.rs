@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
-use ops::testing::Postgres;
+use ops::testing::{Postgres, wait_for};
 use persister::db::{Options, Pool, connect, migrations};
+
+use crate::world::SOON;
 
 #[derive(QueryableByName)]
 struct Line {
@@ -22,13 +24,30 @@ async fn lines(connection: &mut AsyncPgConnection, query: &str) -> Vec<String> {
 async fn dump(connection: &mut AsyncPgConnection) -> String {
     let mut out = String::new();
     for query in [
-        "SELECT format('%s.%s.%s %s %s %s', table_schema, table_name, column_name, udt_name, is_nullable, column_default) AS line
-           FROM information_schema.columns WHERE table_schema IN ('chat', 'config') ORDER BY 1",
-        "SELECT indexdef AS line FROM pg_indexes WHERE schemaname IN ('chat', 'config') ORDER BY 1",
-        "SELECT format('%s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) AS line
-           FROM pg_constraint WHERE connamespace::regnamespace::text IN ('chat', 'config') ORDER BY 1",
+        "SELECT format('column %s.%s.%s %s %s %s', table_schema, table_name, column_name, udt_name, is_nullable, column_default)
+                AS line
+           FROM information_schema.columns WHERE table_schema IN ('chat', 'config')",
+        "SELECT indexdef AS line FROM pg_indexes WHERE schemaname IN ('chat', 'config')",
+        "SELECT format('constraint %s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) AS line
+           FROM pg_constraint WHERE connamespace::regnamespace::text IN ('chat', 'config')",
+        "SELECT format('relation %s %s %s rls=%s,%s %s %s', oid::regclass, relkind, reloptions, relrowsecurity,
+                       relforcerowsecurity, relacl, obj_description(oid, 'pg_class')) AS line
+           FROM pg_class WHERE relnamespace::regnamespace::text IN ('chat', 'config') AND relkind <> 't'",
+        "SELECT format('view %s.%s %s', schemaname, viewname, definition) AS line
+           FROM pg_views WHERE schemaname IN ('chat', 'config')",
+        "SELECT format('policy %s.%s %s %s %s %s %s', schemaname, tablename, policyname, roles, cmd, qual, with_check)
+                AS line
+           FROM pg_policies WHERE schemaname IN ('chat', 'config')",
+        "SELECT format('trigger %s', pg_get_triggerdef(t.oid)) AS line
+           FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+          WHERE c.relnamespace::regnamespace::text IN ('chat', 'config') AND NOT t.tgisinternal",
+        "SELECT format('function %s', pg_get_functiondef(oid)) AS line
+           FROM pg_proc WHERE pronamespace::regnamespace::text IN ('chat', 'config') AND prokind <> 'a'",
+        "SELECT format('type %s %s', typname, typtype) AS line
+           FROM pg_type WHERE typnamespace::regnamespace::text IN ('chat', 'config')",
+        "SELECT format('grants %s %s', nspname, nspacl) AS line FROM pg_namespace WHERE nspname IN ('chat', 'config')",
     ] {
-        for line in lines(connection, query).await {
+        for line in lines(connection, &format!("{query} ORDER BY 1")).await {
             writeln!(out, "{line}").unwrap();
         }
     }
@@ -36,23 +55,64 @@ async fn dump(connection: &mut AsyncPgConnection) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn migrations_go_up_and_down_and_up_to_the_same_schema() {
+async fn each_migration_goes_up_and_down_and_up_to_the_same_schema() {
     let database = Postgres::shared().await.database().await;
-    let ran = migrations::run(&database.url()).await.unwrap();
-    assert!(ran.iter().any(|name| name.starts_with("chat ")), "{ran:?}");
-    let mut connection = connect(&database.url(), &Options::new("test")).await.unwrap();
+    let url = database.url();
+    let mut connection = connect(&url, &Options::new("test")).await.unwrap();
+    // Nothing is left to run or take back: makes the schemas themselves and the tables that keep the versions.
+    for schema in migrations::SCHEMAS {
+        assert_eq!(migrations::step_down(&url, schema).await.unwrap(), None);
+    }
+    let empty = dump(&mut connection).await;
+    for schema in migrations::SCHEMAS {
+        let (mut before, mut ran) = (dump(&mut connection).await, 0);
+        while let Some(version) = migrations::step_up(&url, schema).await.unwrap() {
+            let up = dump(&mut connection).await;
+            assert_ne!(up, before, "{schema} {version} changes something");
+            assert_eq!(migrations::step_down(&url, schema).await.unwrap().as_ref(), Some(&version));
+            assert_eq!(dump(&mut connection).await, before, "{schema} {version} taken back");
+            assert_eq!(migrations::step_up(&url, schema).await.unwrap().as_ref(), Some(&version));
+            assert_eq!(dump(&mut connection).await, up, "{schema} {version} once more");
+            (before, ran) = (up, ran + 1);
+        }
+        assert!(ran > 0, "{schema}");
+    }
     migrations::verify(&mut connection).await.unwrap();
-    let first = dump(&mut connection).await;
+    assert_eq!(migrations::run(&url).await.unwrap(), Vec::<String>::new());
 
-    assert_eq!(migrations::run(&database.url()).await.unwrap(), Vec::<String>::new());
-    migrations::revert_all(&database.url()).await.unwrap();
-    let left = dump(&mut connection).await;
-    assert!(left.lines().all(|line| line.contains("__diesel_schema_migrations")), "{left}");
+    for schema in migrations::SCHEMAS {
+        while migrations::step_down(&url, schema).await.unwrap().is_some() {}
+    }
+    assert_eq!(dump(&mut connection).await, empty);
     let refused = migrations::verify(&mut connection).await.unwrap_err();
     assert_eq!(ops::service::code_of(&refused.into()), 69);
+}
 
-    migrations::run(&database.url()).await.unwrap();
-    assert_eq!(dump(&mut connection).await, first);
+#[tokio::test(flavor = "multi_thread")]
+async fn who_migrates_second_waits_for_the_first_without_holding_it_up() {
+    let database = Postgres::shared().await.database().await;
+    let url = database.url();
+    let mut first = connect(&url, &Options::new("test")).await.unwrap();
+    // The lock's number is the same for ever.
+    let lock = "SELECT pg_advisory_lock(7163082359828738817)::text AS line";
+    lines(&mut first, lock).await;
+    let waits = tokio::spawn({
+        let url = url.clone();
+        async move { migrations::run(&url).await }
+    });
+    let asks = "SELECT query AS line FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name = 'chatbus-migrate'";
+    wait_for(SOON, "the second to wait", async || {
+        let asked = lines(&mut first, asks).await;
+        if asked.iter().any(|query| query.contains("pg_try_advisory_lock")) { Ok(()) } else { Err(asked) }
+    })
+    .await;
+    // An index made concurrently waits for all who are inside a statement.
+    diesel::sql_query("CREATE TABLE public.t (n int)").execute(&mut first).await.unwrap();
+    diesel::sql_query("CREATE INDEX CONCURRENTLY ON public.t (n)").execute(&mut first).await.unwrap();
+    assert!(!waits.is_finished());
+    drop(first);
+    assert!(!waits.await.unwrap().unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
