@@ -5,6 +5,31 @@
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel_async::pooled_connection::{PoolError as ManagerError, deadpool};
 
+/// How Postgres words what passes by itself: timeouts, deadlocks, a server that ends, starts or is full. diesel hands
+/// on no SQLSTATE, and a server with another `lc_messages` says it in words that are not known here: then these are
+/// errors like any other.
+const PASSING: [&str; 10] = [
+    "canceling statement due to",
+    "could not extend file",
+    "could not obtain lock",
+    "could not serialize access",
+    "could not write",
+    "deadlock detected",
+    "out of memory",
+    "out of shared memory",
+    "terminating connection",
+    "the database system is",
+];
+/// How it words that a value is one that it cannot keep.
+const UNFIT: [&str; 6] = [
+    "index row",
+    "invalid byte sequence",
+    "invalid input syntax",
+    "out of range",
+    "unsupported Unicode escape sequence",
+    "value too long",
+];
+
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
     /// Not reachable, or the connection broke: the outcome of a transaction in flight is unknown.
@@ -25,8 +50,23 @@ impl DbError {
     pub fn is_transient(&self) -> bool {
         match self {
             DbError::Unavailable(_) | DbError::Busy => true,
-            DbError::Query(DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _)) => true,
+            DbError::Query(DieselError::DatabaseError(kind, info)) => match kind {
+                DatabaseErrorKind::SerializationFailure | DatabaseErrorKind::ReadOnlyTransaction => true,
+                _ => PASSING.iter().any(|words| info.message().starts_with(words)),
+            },
             DbError::BadUrl(_) | DbError::Query(_) => false,
+        }
+    }
+
+    /// Whether a value was refused that no later try will have taken. What is not surely that is not.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            DbError::Query(DieselError::SerializationError(_)) => true,
+            DbError::Query(DieselError::DatabaseError(kind, info)) => match kind {
+                DatabaseErrorKind::CheckViolation | DatabaseErrorKind::NotNullViolation => true,
+                _ => !self.is_transient() && UNFIT.iter().any(|words| info.message().contains(words)),
+            },
+            _ => false,
         }
     }
 
@@ -67,6 +107,37 @@ impl From<deadpool::PoolError> for DbError {
             deadpool::PoolError::Backend(ManagerError::ConnectionError(error)) => error.into(),
             deadpool::PoolError::Backend(ManagerError::QueryError(error)) => error.into(),
             other => DbError::Unavailable(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(message: &str) -> DbError {
+        // Any kind that says nothing by itself.
+        DieselError::DatabaseError(DatabaseErrorKind::RestrictViolation, Box::new(message.to_owned())).into()
+    }
+
+    #[test]
+    fn what_passes_is_told_from_what_will_never_be_taken() {
+        for passing in [
+            "canceling statement due to statement timeout",
+            "canceling statement due to lock timeout",
+            "deadlock detected",
+            "could not extend file \"base/5/1\": No space left on device",
+        ] {
+            let error = said(passing);
+            assert!(error.is_transient() && !error.is_refusal(), "{passing}");
+        }
+        for unfit in ["invalid input syntax for type json", "index row size 9000 exceeds btree version 4"] {
+            let error = said(unfit);
+            assert!(error.is_refusal() && !error.is_transient(), "{unfit}");
+        }
+        for other in ["relation \"messages\" does not exist", "permission denied for table messages"] {
+            let error = said(other);
+            assert!(!error.is_refusal() && !error.is_transient(), "{other}");
         }
     }
 }
