@@ -7,6 +7,7 @@
 mod agree;
 mod batch;
 mod board;
+mod chain;
 mod check;
 pub mod db;
 mod measures;
@@ -17,6 +18,7 @@ mod rows;
 mod run;
 mod store;
 mod worker;
+mod writer;
 
 pub use check::check;
 pub use migrate::migrate;

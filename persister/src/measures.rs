@@ -17,6 +17,7 @@ const PARKED: &str = "chatbus_persister_parked_total";
 const UNKNOWN: &str = "chatbus_persister_unknown_total";
 const RACES: &str = "chatbus_persister_lost_races_total";
 const FAILURES: &str = "chatbus_persister_write_failures_total";
+const STATEMENTS: &str = "chatbus_persister_statements_total";
 const BATCH_ROWS: &str = "chatbus_persister_batch_rows";
 const WRITE_SECONDS: &str = "chatbus_persister_write_seconds";
 const LAG_MESSAGES: &str = "chatbus_persister_log_lag_messages";
@@ -31,6 +32,7 @@ pub const METRICS: &[Metric] = &[
     counter(UNKNOWN, "Events of a kind or version that this build does not know: kept, not projected."),
     counter(RACES, "Batches given up because another persister had moved the watermark."),
     counter(FAILURES, "Transactions that failed and are tried again."),
+    counter(STATEMENTS, "SQL statements of the transactions that wrote them."),
     histogram(BATCH_ROWS, "Messages of the log in one transaction."),
     histogram(WRITE_SECONDS, "Time one transaction took."),
     gauge(LAG_MESSAGES, "Messages of the log that are not in Postgres yet."),
@@ -47,6 +49,7 @@ pub struct Measures {
     unknown: Counter,
     pub races: Counter,
     pub failures: Counter,
+    statements: Counter,
     rows: Histogram,
     seconds: Histogram,
     lag_messages: Gauge,
@@ -68,6 +71,7 @@ impl Measures {
             unknown: metrics::counter!(UNKNOWN, &labels),
             races: metrics::counter!(RACES, &labels),
             failures: metrics::counter!(FAILURES, &labels),
+            statements: metrics::counter!(STATEMENTS, &labels),
             rows: metrics::histogram!(BATCH_ROWS, &labels),
             seconds: metrics::histogram!(WRITE_SECONDS, &labels),
             lag_messages: metrics::gauge!(LAG_MESSAGES, &labels),
@@ -77,9 +81,10 @@ impl Measures {
             last: Mutex::default(),
         };
         // Present from the start, so that an alert on their growth has something to grow from.
-        [&made.events, &made.repeated, &made.parked, &made.unknown, &made.races, &made.failures]
-            .iter()
-            .for_each(|counter| counter.increment(0));
+        let counters =
+            [&made.events, &made.repeated, &made.parked, &made.unknown, &made.races, &made.failures];
+        counters.iter().for_each(|counter| counter.increment(0));
+        made.statements.increment(0);
         made
     }
 
@@ -88,6 +93,7 @@ impl Measures {
         self.repeated.increment(written.repeated as u64);
         self.parked.increment(written.parked as u64);
         self.unknown.increment(written.unknown as u64);
+        self.statements.increment(written.statements as u64);
         self.rows.record((written.new + written.repeated + written.parked) as f64);
         self.seconds.record(took);
     }

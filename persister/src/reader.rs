@@ -1,42 +1,82 @@
-//! Batches of the log, as big as what is already there.
+//! Batches of the log: as big as what has come, at most one in [`LINGER`] unless they are full.
 //!
-//! Invariant: ascending, nothing left out; a batch never waits for more once it has one message.
+//! Invariant: ascending, nothing left out; a message waits at most [`LINGER`] for others, and not at all when the
+//! last batch is longer ago than that.
 
-use std::collections::VecDeque;
+use std::time::Duration;
 
 use bus_schema::{Shard, subject};
-use futures::FutureExt as _;
-use ops::log::{DeliverFrom, Log, StoredMsg, Tail, TailError};
+use ops::log::{DeliverFrom, Log, Tail, TailError};
+use tokio::time::{Instant, sleep_until};
 
-/// Past 512 rows a transaction gains nothing but latency.
+use crate::batch::Batch;
+
+/// More rows in a transaction gain nothing but latency.
 const MESSAGES_MAX: usize = 512;
 const BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A transaction costs as much as writing dozens of events: under a steady load this many milliseconds' events share
+/// one. Far below what anybody notices in a list.
+const LINGER: Duration = Duration::from_millis(20);
 
 /// Follows one shard's log.
 pub struct Reader {
     tail: Tail,
+    batch: Batch,
+    /// Before this instant only a full batch is given out.
+    due: Instant,
+    /// What lies behind this sequence is not read.
+    until: u64,
+    ended: bool,
 }
 
 impl Reader {
     /// Everything after sequence `after`.
     pub async fn open(log: &Log, shard: Shard, after: u64) -> Result<Self, TailError> {
         let tail = log.tail(vec![subject::stored_in_shard(shard)], DeliverFrom::Seq(after + 1)).await?;
-        Ok(Self { tail })
+        Ok(Self { tail, batch: Batch::default(), due: Instant::now(), until: u64::MAX, ended: false })
     }
 
-    /// Waits for a message, and takes those behind it that have come already. Cancel-safe.
-    pub async fn next(&mut self) -> Result<VecDeque<StoredMsg>, TailError> {
-        let first = self.tail.next().await?;
-        let mut bytes = first.payload.len();
-        let mut messages = VecDeque::with_capacity(MESSAGES_MAX);
-        messages.push_back(first);
-        while messages.len() < MESSAGES_MAX && bytes < BYTES_MAX {
-            // An error shows again at the next call.
-            let Some(Ok(message)) = self.tail.next().now_or_never() else { break };
-            bytes += message.payload.len();
-            messages.push_back(message);
+    /// Ends with the last message at or before sequence `until`.
+    pub fn until(mut self, until: u64) -> Self {
+        self.until = until;
+        self
+    }
+
+    /// The next batch; an empty one only at the end. Cancel-safe.
+    pub async fn next(&mut self) -> Result<Batch, TailError> {
+        if self.batch.is_empty() && !self.ended {
+            self.read().await?;
         }
-        Ok(messages)
+        let due = sleep_until(self.due);
+        tokio::select! {
+            biased;
+            full = self.fill() => full?,
+            () = due => {}
+        }
+        self.due = Instant::now() + LINGER;
+        Ok(std::mem::take(&mut self.batch))
+    }
+
+    /// Reads ahead until the next batch is full. Cancel-safe.
+    pub async fn fill(&mut self) -> Result<(), TailError> {
+        while !self.is_full() {
+            self.read().await?;
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self) -> Result<(), TailError> {
+        let message = self.tail.next().await?;
+        self.ended = message.seq >= self.until;
+        if message.seq <= self.until {
+            self.batch.push(&message);
+        }
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        let Batch { messages, bytes, .. } = self.batch;
+        self.ended || messages >= MESSAGES_MAX || bytes >= BYTES_MAX || self.batch.is_closed()
     }
 
     /// Grows whenever what comes may be of a log that was put back or made anew.
@@ -44,8 +84,8 @@ impl Reader {
         self.tail.begun()
     }
 
-    /// Messages of the log behind those given out.
+    /// Messages of the log that were not given out.
     pub fn pending(&self) -> u64 {
-        self.tail.pending()
+        self.tail.pending() + self.batch.messages as u64
     }
 }

@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     agree,
-    batch::Batch,
     db::{Options, Pool, connect, migrations, schema},
     reader::Reader,
     store::{self, Position},
+    writer::Writer,
 };
 
 /// The schema that is filled.
@@ -91,8 +91,7 @@ impl Rebuild {
 
     async fn catch_up(&self, log: &Log, until: Option<u64>) -> anyhow::Result<()> {
         let shard = log.shard();
-        let mut connection = self.target.get().await?;
-        let mut position = store::position(&mut connection, shard).await?;
+        let position = store::position(&mut *self.target.get().await?, shard).await?;
         let (end, agreed) = agree::check(log, position.as_ref()).await?;
         let epoch = agreed.context("the log cannot make the whole read model")?;
         let until = until.unwrap_or(end.last);
@@ -101,26 +100,21 @@ impl Rebuild {
             bail!("schema {TARGET} is ahead of the kept one: run `persister rebuild` again");
         }
         let (began, from) = (Instant::now(), done);
-        let mut reader = Reader::open(log, shard, done).await?;
+        let mut reader = Reader::open(log, shard, done).await?.until(until);
+        let mut writer = Writer::new(&self.target, shard, epoch, position);
         while done < until && reader.pending() > 0 {
-            let Some(messages) = self.shutdown.run_until_cancelled(reader.next()).await else {
+            let Some(batch) = self.shutdown.run_until_cancelled(reader.next()).await else {
                 bail!("stopped before the end");
             };
-            let mut messages = messages?;
-            messages.retain(|message| message.seq <= until);
-            let before = done;
-            while !messages.is_empty() {
-                let batch = Batch::take(&mut messages);
-                let end = batch.end.clone().context("a batch of at least one message has an end")?;
-                store::write(&mut connection, shard, epoch, position.as_ref(), batch).await?;
-                done = end.seq.unsigned_abs();
-                position = Some(Position { epoch, end });
+            let batch = batch?;
+            if batch.is_empty() {
+                break;
             }
+            writer.write_beside(batch, reader.fill()).await?;
+            let before = done;
+            done = writer.position.as_ref().map_or(done, |position| position.end.seq.unsigned_abs());
             if done / REPORT_EVERY != before / REPORT_EVERY {
                 tracing::info!(%shard, done, until, "rebuilding");
-            }
-            if done == before {
-                break;
             }
         }
         let (seconds, read) = (began.elapsed().as_secs_f64(), done - from);

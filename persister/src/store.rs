@@ -6,13 +6,21 @@
 use std::collections::HashSet;
 
 use bus_schema::{Epoch, Shard};
+use diesel::QueryResult;
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, ready},
+};
 
 use crate::{
     batch::{Batch, End, Rows, event_row, fold},
     db::{At, DbError, Id},
-    rows::{self, EventRow, InsertEvents, MoveRow, StartRow},
+    rows::{InsertEvents, MoveRow, MoveWatermark, Pipe, StartRow, StartWatermark},
 };
+
+/// `BEGIN` and `COMMIT`.
+const AROUND: usize = 2;
 
 /// Where a shard's reading stands, and in which log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +38,18 @@ pub struct Written {
     pub repeated: usize,
     pub parked: usize,
     pub unknown: usize,
+    /// SQL statements that it took.
+    pub statements: usize,
+}
+
+impl std::ops::AddAssign for Written {
+    fn add_assign(&mut self, more: Self) {
+        self.new += more.new;
+        self.repeated += more.repeated;
+        self.parked += more.parked;
+        self.unknown += more.unknown;
+        self.statements += more.statements;
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -78,82 +98,100 @@ pub async fn write(
     shard: Shard,
     epoch: Epoch,
     before: Option<&Position>,
-    batch: Batch,
+    batch: &Batch,
 ) -> Result<Written, StoreError> {
-    let Some(end) = batch.end.clone() else { return Ok(Written::default()) };
+    let Some(end) = &batch.end else { return Ok(Written::default()) };
     connection
         .transaction(async |connection| {
-            if !move_watermark(connection, shard, epoch, before, end).await? {
+            let connection = &*connection;
+            let mut parked = Pipe::new(connection);
+            parked.add(batch.parked.iter().cloned());
+            // Sent together, in this order; the second waits for the row that the first has locked.
+            let (moved, new, parked) = futures::join!(
+                move_watermark(connection, shard, epoch, before, end),
+                insert_events(connection, batch),
+                parked.run(),
+            );
+            if moved? != 1 {
                 return Err(StoreError::LostRace);
             }
-            let (parked, repeated) = (batch.parked.len(), batch.repeated);
-            rows::write(connection, batch.parked).await?;
-            let new = insert_events(connection, batch.entries.iter().map(event_row)).await?;
-            let projected = fold(batch.entries.iter().filter(|entry| new.contains(&entry.seq)));
-            let unknown = projected.unknown;
-            project(connection, projected).await?;
-            let repeated = repeated + batch.entries.len() - new.len();
-            Ok(Written { new: new.len(), repeated, parked, unknown })
+            let (new, parked) = (new?, parked?);
+            let rows = fold(batch.entries.iter().filter(|entry| new.contains(&entry.seq)));
+            let unknown = rows.unknown;
+            let projected = project(connection, rows).run().await?;
+            Ok(Written {
+                new: new.len(),
+                repeated: batch.repeated + batch.entries.len() - new.len(),
+                parked: batch.parked.len(),
+                unknown,
+                statements: AROUND + 1 + usize::from(!batch.entries.is_empty()) + parked + projected,
+            })
         })
         .await
 }
 
-async fn move_watermark(
-    connection: &mut AsyncPgConnection,
+/// Changes one row if the watermark still stands where this writer thinks, else none.
+fn move_watermark<'c>(
+    connection: &'c AsyncPgConnection,
     shard: Shard,
     epoch: Epoch,
     before: Option<&Position>,
-    end: End,
-) -> Result<bool, StoreError> {
+    end: &End,
+) -> BoxFuture<'c, QueryResult<usize>> {
     let (shard, epoch, at, id) = (i32::from(shard.0), Id(epoch), At(end.at), end.id.map(Id));
-    let moved = match before {
+    let (seq, subject) = (end.seq, end.subject.clone());
+    match before {
         None => {
-            let row = StartRow { shard, epoch, seq: end.seq, subject: end.subject, at, id };
-            rows::write(connection, [row]).await?
+            let start: StartWatermark =
+                [StartRow { shard, epoch, seq, subject, at, id }].into_iter().collect();
+            start.execute(&mut { connection })
         }
         Some(before) => {
             let expected = before.end.seq;
-            let row = MoveRow { shard, epoch, expected, seq: end.seq, subject: end.subject, at, id };
-            rows::write(connection, [row]).await?
+            let row = MoveRow { shard, epoch, expected, seq, subject, at, id };
+            let step: MoveWatermark = [row].into_iter().collect();
+            step.execute(&mut { connection })
         }
-    };
-    Ok(moved == 1)
+    }
 }
 
 /// Inserts those that are new, and says which: their sequences.
-async fn insert_events(
-    connection: &mut AsyncPgConnection,
-    events: impl Iterator<Item = EventRow>,
-) -> Result<HashSet<i64>, StoreError> {
-    let mut events = events.peekable();
-    if events.peek().is_none() {
-        return Ok(HashSet::new());
+fn insert_events<'c>(
+    connection: &'c AsyncPgConnection,
+    batch: &Batch,
+) -> BoxFuture<'c, QueryResult<HashSet<i64>>> {
+    if batch.entries.is_empty() {
+        return ready(Ok(HashSet::new())).boxed();
     }
-    let statement: InsertEvents = events.collect();
-    let new: Vec<i64> = statement.load(connection).await?;
-    Ok(new.into_iter().collect())
+    let statement: InsertEvents = batch.entries.iter().map(event_row).collect();
+    let new = async move {
+        let new: Vec<i64> = statement.load(&mut { connection }).await?;
+        Ok(new.into_iter().collect())
+    };
+    new.boxed()
 }
 
 /// The order matters: what updates comes after what inserts, and what deletes comes last.
-async fn project(connection: &mut AsyncPgConnection, all: Rows) -> Result<(), StoreError> {
-    rows::write(connection, all.visitors.into_values()).await?;
-    rows::write(connection, all.conversations.into_values()).await?;
-    rows::write(connection, all.threads.into_values()).await?;
-    rows::write(connection, all.messages).await?;
-    rows::write(connection, all.assignments).await?;
-    rows::write(connection, all.decisions).await?;
-    rows::write(connection, all.agents.into_values()).await?;
-    rows::write(connection, all.marks.into_values()).await?;
-    rows::write(connection, all.ratings.into_values()).await?;
-    rows::write(connection, all.tags.into_values()).await?;
-    rows::write(connection, all.counters.into_values()).await?;
-    rows::write(connection, all.touches.into_values()).await?;
-    rows::write(connection, all.talk.into_values()).await?;
-    rows::write(connection, all.desks.into_values()).await?;
-    rows::write(connection, all.assignment_ends).await?;
-    rows::write(connection, all.edits.into_values()).await?;
-    rows::write(connection, all.deletions.into_values()).await?;
-    rows::write(connection, all.purges).await?;
-    rows::write(connection, all.erasures).await?;
-    Ok(())
+fn project(connection: &AsyncPgConnection, all: Rows) -> Pipe<'_> {
+    let mut pipe = Pipe::new(connection);
+    pipe.add(all.visitors.into_values());
+    pipe.add(all.conversations.into_values());
+    pipe.add(all.threads.into_values());
+    pipe.add(all.messages);
+    pipe.add(all.assignments);
+    pipe.add(all.decisions);
+    pipe.add(all.agents.into_values());
+    pipe.add(all.marks.into_values());
+    pipe.add(all.ratings.into_values());
+    pipe.add(all.tags.into_values());
+    pipe.add(all.counters.into_values());
+    pipe.add(all.touches.into_values());
+    pipe.add(all.talk.into_values());
+    pipe.add(all.desks.into_values());
+    pipe.add(all.assignment_ends);
+    pipe.add(all.edits.into_values());
+    pipe.add(all.deletions.into_values());
+    pipe.add(all.purges);
+    pipe.add(all.erasures);
+    pipe
 }

@@ -4,34 +4,33 @@
 //! known or not, nothing is written twice and nothing is left out.
 
 use std::{
-    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bus_schema::{Epoch, Shard, Timestamp};
+use bus_schema::{Shard, Timestamp};
 use ops::{
     health::Health,
     log::{Log, ReadError, TailError},
     nats::Bus,
 };
-use tokio::time::{self, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio::time::{self, MissedTickBehavior, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     agree::{self, Disagreement},
     batch::Batch,
     board::Board,
+    chain::Chain,
     db::{DbError, Pool},
     measures::Measures,
     reader::Reader,
     store::{self, Position, StoreError},
+    writer::{Writer, bounded},
 };
 
 /// The log is compared with the watermark at least this often, and whenever reading was begun anew.
 const AGREE_EVERY: Duration = Duration::from_secs(5);
-/// A transaction, or a read of the watermark, that takes longer is given up: its outcome is read from the watermark.
-const ANSWER_MAX: Duration = Duration::from_secs(20);
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_LAST: Duration = Duration::from_secs(5);
 
@@ -82,17 +81,17 @@ impl From<StoreError> for Ended {
 }
 
 /// What a session knows of the log it reads.
-struct Session {
+struct Session<'a> {
     reader: Reader,
-    epoch: Epoch,
-    position: Option<Position>,
+    writer: Writer<'a>,
     /// How often the reader had begun when the log was last compared.
     compared: u64,
 }
 
 impl Worker {
     pub fn new(bus: Bus, pool: Pool, shard: Shard, checks: Arc<Checks>) -> Self {
-        Self { shard, log: Log::new(bus, shard), pool, measures: Measures::new(shard), checks }
+        let (log, measures) = (Log::new(bus, shard), Measures::new(shard));
+        Self { shard, log, pool, measures, checks }
     }
 
     /// Works until `shutdown`; a batch that has begun is finished.
@@ -121,26 +120,24 @@ impl Worker {
         let mut agree = interval_at(time::Instant::now() + AGREE_EVERY, AGREE_EVERY);
         agree.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let mut messages = tokio::select! {
+            let batch = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
                 _ = agree.tick() => {
                     // Also without traffic: Postgres may be gone, and another persister may have gone ahead.
-                    if self.position().await? != session.position {
+                    if self.position().await? != session.writer.position {
                         return Err(Ended::LostRace);
                     }
                     self.agree(&mut session).await?;
                     continue;
                 }
-                messages = session.reader.next() => messages?,
+                batch = session.reader.next() => batch?,
             };
             if session.reader.begun() != session.compared {
                 // These may come from a log that was put back or made anew meanwhile.
                 self.agree(&mut session).await?;
             }
-            while !messages.is_empty() {
-                self.write(&mut session, Batch::take(&mut messages)).await?;
-            }
+            self.write(&mut session, batch).await?;
         }
     }
 
@@ -152,7 +149,7 @@ impl Worker {
         .await
     }
 
-    async fn begin(&self) -> Result<Session, Ended> {
+    async fn begin(&self) -> Result<Session<'_>, Ended> {
         let position = self.position().await?;
         self.checks.postgres.ok(self.shard);
         let (end, agreed) = agree::check(&self.log, position.as_ref()).await?;
@@ -161,13 +158,14 @@ impl Worker {
         let reader = Reader::open(&self.log, self.shard, after).await?;
         self.agreed(position.as_ref(), end.last);
         tracing::info!(shard = %self.shard, watermark = after, end = end.last, "reading the log");
-        Ok(Session { reader, epoch, position, compared: 0 })
+        let writer = Writer::new(&self.pool, self.shard, epoch, position);
+        Ok(Session { reader, writer, compared: 0 })
     }
 
     /// Compares again. A bus that does not answer disagrees with nothing, but nothing new is written on its word.
-    async fn agree(&self, session: &mut Session) -> Result<(), Ended> {
+    async fn agree(&self, session: &mut Session<'_>) -> Result<(), Ended> {
         let begun = session.reader.begun();
-        let (end, agreed) = match agree::check(&self.log, session.position.as_ref()).await {
+        let (end, agreed) = match agree::check(&self.log, session.writer.position.as_ref()).await {
             Ok(checked) => checked,
             Err(error) if begun == session.compared => {
                 tracing::debug!(shard = %self.shard, %error, "the log could not be compared");
@@ -176,29 +174,23 @@ impl Worker {
             Err(error) => return Err(error.into()),
         };
         let epoch = agreed?;
-        if epoch != session.epoch {
-            return Err(Disagreement::OtherEpoch { kept: session.epoch, log: epoch }.into());
+        let kept = session.writer.epoch();
+        if epoch != kept {
+            return Err(Disagreement::OtherEpoch { kept, log: epoch }.into());
         }
         session.compared = begun;
-        self.agreed(session.position.as_ref(), end.last);
+        self.agreed(session.writer.position.as_ref(), end.last);
         Ok(())
     }
 
-    async fn write(&self, session: &mut Session, batch: Batch) -> Result<(), Ended> {
-        let Some(end) = batch.end.clone() else { return Ok(()) };
-        for parked in &batch.parked {
-            tracing::error!(seq = parked.seq, subject = parked.subject, reason = parked.reason, "parked");
-        }
-        let began = Instant::now();
-        let written = bounded(async {
-            let mut connection = self.pool.get().await?;
-            let position = session.position.as_ref();
-            store::write(&mut connection, self.shard, session.epoch, position, batch).await
-        })
-        .await?;
+    /// Writes a batch, and reads the next one while Postgres is busy with it.
+    async fn write(&self, session: &mut Session<'_>, batch: Batch) -> Result<(), Ended> {
+        let (Session { reader, writer, .. }, began) = (session, Instant::now());
+        let written = writer.write_beside(batch, reader.fill()).await?;
         self.measures.wrote(written, began.elapsed());
-        self.measures.stands(end.seq.unsigned_abs(), end.at, session.reader.pending());
-        session.position = Some(Position { epoch: session.epoch, end });
+        if let Some(Position { end, .. }) = &writer.position {
+            self.measures.stands(end.seq.unsigned_abs(), end.at, reader.pending());
+        }
         Ok(())
     }
 
@@ -242,28 +234,5 @@ impl Worker {
                 tracing::warn!(%shard, error = %Chain(ended), "the log cannot be read now");
             }
         }
-    }
-}
-
-/// What Postgres answers within [`ANSWER_MAX`]. A connection that is given up in a transaction is not used again.
-async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    match timeout(ANSWER_MAX, work).await {
-        Ok(done) => done,
-        Err(_) => Err(DbError::Unavailable(format!("no answer within {ANSWER_MAX:?}")).into()),
-    }
-}
-
-/// An error with its causes on one line.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
     }
 }

@@ -17,6 +17,7 @@ pub use fold::{Rows, fold};
 
 use std::collections::HashSet;
 
+use bus_schema::{EventId, TenantId};
 use ops::log::StoredMsg;
 
 use crate::{
@@ -33,6 +34,10 @@ pub struct Batch {
     pub repeated: usize,
     /// The last message of the run.
     pub end: Option<End>,
+    /// Messages of the run, and the bytes of their payloads.
+    pub messages: usize,
+    pub bytes: usize,
+    ids: HashSet<(TenantId, EventId)>,
 }
 
 /// Where a batch ends: what the watermark will say.
@@ -41,31 +46,33 @@ pub struct End {
     pub seq: i64,
     pub subject: String,
     pub at: bus_schema::Timestamp,
-    pub id: Option<bus_schema::EventId>,
+    pub id: Option<EventId>,
 }
 
 impl Batch {
-    /// Takes messages from the front of `messages`: all of them, or up to the first erasure. What follows an erasure
-    /// is another batch's, so that deleting never meets rows that are newer.
-    pub fn take(messages: &mut std::collections::VecDeque<StoredMsg>) -> Self {
-        let mut batch = Self::default();
-        let mut seen = HashSet::new();
-        while let Some(message) = messages.pop_front() {
-            let decoded = decode(&message);
-            let erases = matches!(&decoded, Decoded::Event(entry) if entry.erases());
-            batch.end = Some(End::of(&message, &decoded));
-            match decoded {
-                Decoded::Parked(row) => batch.parked.push(row),
-                Decoded::Event(entry) if seen.insert((entry.event.tenant_id, entry.event.id)) => {
-                    batch.entries.push(*entry);
-                }
-                Decoded::Event(_) => batch.repeated += 1,
+    /// Adds the message that comes next in the log.
+    pub fn push(&mut self, message: &StoredMsg) {
+        debug_assert!(!self.is_closed(), "what follows an erasure is another batch's");
+        let decoded = decode(message);
+        self.messages += 1;
+        self.bytes += message.payload.len();
+        self.end = Some(End::of(message, &decoded));
+        match decoded {
+            Decoded::Parked(row) => self.parked.push(row),
+            Decoded::Event(entry) if self.ids.insert((entry.event.tenant_id, entry.event.id)) => {
+                self.entries.push(*entry);
             }
-            if erases {
-                break;
-            }
+            Decoded::Event(_) => self.repeated += 1,
         }
-        batch
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.end.is_none()
+    }
+
+    /// Whether nothing may be added: it ends with an erasure, and deleting must never meet rows that are newer.
+    pub fn is_closed(&self) -> bool {
+        self.entries.last().is_some_and(Entry::erases)
     }
 }
 

@@ -7,6 +7,7 @@ mod conversation;
 mod event;
 mod life;
 mod people;
+mod pipe;
 mod position;
 mod said;
 mod staff;
@@ -15,34 +16,19 @@ pub use conversation::{ConversationRow, MarkRow, TouchRow};
 pub use event::{EventRow, InsertEvents, ParkedRow};
 pub use life::{AssignmentEndRow, AssignmentRow, DeskRow, TalkRow, ThreadRow};
 pub use people::{AgentStateRow, VisitorRow};
-pub use position::{MoveRow, StartRow};
+pub use pipe::Pipe;
+pub use position::{MoveRow, MoveWatermark, StartRow, StartWatermark};
 pub use said::{DeletionRow, EditRow, MessageRow, PurgeRow};
 pub use staff::{CounterRow, DecisionRow, ErasureRow, RatingRow, TagRow};
 
 use diesel::{
-    QueryResult,
     pg::Pg,
     query_builder::{Query, QueryFragment, QueryId},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 /// A row, and the statement that writes a batch of them.
 pub trait Row: Sized + Send {
-    type Statement: FromIterator<Self> + Query + QueryFragment<Pg> + QueryId + Send;
-}
-
-/// Writes `rows` with one statement, or none if there are none; how many rows it changed.
-pub async fn write<R, I>(connection: &mut AsyncPgConnection, rows: I) -> QueryResult<usize>
-where
-    R: Row,
-    I: IntoIterator<Item = R>,
-{
-    let mut rows = rows.into_iter().peekable();
-    if rows.peek().is_none() {
-        return Ok(0);
-    }
-    let statement: R::Statement = rows.collect();
-    statement.execute(connection).await
+    type Statement: FromIterator<Self> + Query + QueryFragment<Pg> + QueryId + Send + 'static;
 }
 
 /// Defines a row and its statement. `insert` writes the insert and its select list itself; `update` takes what

@@ -1,27 +1,11 @@
-//! Reading on, whatever happens: duplicates, poison, kills, races, outages, and logs that disagree.
+//! Reading on, whatever comes: duplicates, poison, races, restarts of the bus, and logs that disagree.
 
 use bus_schema::{EventId, Lane, stream};
-use ops::testing::wait_for;
 
 use crate::{
-    story::Story,
-    world::{Running, SHARD, SOON, World, number, provision, rows},
+    story::{Story, start, tell},
+    world::{SHARD, World, number, provision, rows},
 };
-
-/// Starts a story and says `n` things; gives the last sequence.
-async fn tell(world: &World, story: &mut Story, n: u32) -> u64 {
-    let mut last = 0;
-    for at in 0..n {
-        let message = story.message(story.by_visitor(), &format!("message {at}"));
-        last = world.store(story.lane(Lane::Msg), &message).await;
-    }
-    last
-}
-
-async fn start(world: &World, story: &mut Story) -> u64 {
-    let started = story.started();
-    world.store(story.lane(Lane::Life), &started).await
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acked_is_stored_once_by_id_and_the_lowest_sequence_counts() {
@@ -167,33 +151,6 @@ async fn a_restart_of_the_bus_changes_nothing() {
     persister.is_ready().await;
     let mut sql = world.sql().await;
     assert_eq!(number(&mut sql, "SELECT count(*) FROM messages").await, 10);
-    persister.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn while_postgres_is_away_it_waits_and_then_resumes() {
-    let mut postgres = ops::testing::Postgres::start().await;
-    let world = World::new().await;
-    let name = postgres.database().await.name().to_owned();
-    let url = postgres.url(&name);
-    persister::db::migrations::run(&url).await.unwrap();
-    let mut story = Story::new(1);
-    start(&world, &mut story).await;
-    let persister = Running::start(world.settings_with(&url));
-    persister.is_ready().await;
-    postgres.kill();
-    let last = tell(&world, &mut story, 20).await;
-    persister.says("Postgres cannot be reached").await;
-    assert!(!persister.context.health.is_ready());
-    postgres.restart().await;
-    persister.is_ready().await;
-    wait_for(SOON, "everything to arrive", async || {
-        let options = persister::db::Options::new("test");
-        let mut sql = persister::db::connect(&url, &options).await.map_err(|error| error.to_string())?;
-        let at = number(&mut sql, "SELECT seq FROM watermark").await;
-        if at == i64::try_from(last).unwrap() { Ok(()) } else { Err(at.to_string()) }
-    })
-    .await;
     persister.stop().await;
 }
 

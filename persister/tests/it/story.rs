@@ -6,7 +6,7 @@ use bus_schema::{
 };
 use uuid::Uuid;
 
-use crate::world::SHARD;
+use crate::world::{SHARD, World};
 
 /// One visitor's conversation. Ids follow from `n`, so two stories never meet.
 #[derive(Debug, Clone)]
@@ -22,6 +22,22 @@ pub struct Story {
 
 pub fn uuid(kind: u16, n: u64) -> Uuid {
     Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 | u128::from(kind) << 40 | u128::from(n))
+}
+
+/// Stores a story's beginning; gives its sequence.
+pub async fn start(world: &World, story: &mut Story) -> u64 {
+    let started = story.started();
+    world.store(story.lane(Lane::Life), &started).await
+}
+
+/// Says `n` things; gives the last sequence.
+pub async fn tell(world: &World, story: &mut Story, n: u32) -> u64 {
+    let mut last = 0;
+    for at in 0..n {
+        let message = story.message(story.by_visitor(), &format!("message {at}"));
+        last = world.store(story.lane(Lane::Msg), &message).await;
+    }
+    last
 }
 
 impl Story {

@@ -108,12 +108,7 @@ impl World {
 
     /// Waits until the read model has everything up to `seq`.
     pub async fn reaches(&self, seq: u64) {
-        let mut sql = self.sql().await;
-        wait_for(SOON, &format!("the watermark to reach {seq}"), async || {
-            let at = rows(&mut sql, "SELECT seq::text AS row FROM watermark").await;
-            if at.iter().any(|at| at.parse::<u64>().unwrap() >= seq) { Ok(()) } else { Err(at) }
-        })
-        .await;
+        reaches(&mut self.sql().await, seq).await;
     }
 }
 
@@ -173,6 +168,15 @@ pub async fn provision(bus: &Bus) {
 struct Line {
     #[diesel(sql_type = Text)]
     row: String,
+}
+
+/// Waits until this database has everything up to `seq`.
+pub async fn reaches(sql: &mut AsyncPgConnection, seq: u64) {
+    wait_for(SOON, &format!("the watermark to reach {seq}"), async || {
+        let at = rows(sql, "SELECT seq::text AS row FROM watermark").await;
+        if at.iter().any(|at| at.parse::<u64>().unwrap() >= seq) { Ok(()) } else { Err(at) }
+    })
+    .await;
 }
 
 /// A query's lines: it selects one text called `row`.
