@@ -28,7 +28,7 @@ const HALTED: &str = "chatbus_persister_halted";
 pub const METRICS: &[Metric] = &[
     counter(EVENTS, "Events written and projected."),
     counter(REPEATED, "Events that the read model had already, by id."),
-    counter(PARKED, "Messages that could not be read and were parked with the reason."),
+    counter(PARKED, "Messages that could not be read, or that Postgres refuses, parked with the reason."),
     counter(UNKNOWN, "Events of a kind or version that this build does not know: kept, not projected."),
     counter(RACES, "Batches given up because another persister had moved the watermark."),
     counter(FAILURES, "Transactions that failed and are tried again."),

@@ -15,7 +15,7 @@ use crate::{
     db::{Options, Pool, connect, migrations, schema},
     reader::Reader,
     store::{self, Position},
-    writer::Writer,
+    writer::{Refusals, Writer},
 };
 
 /// The schema that is filled.
@@ -99,9 +99,9 @@ impl Rebuild {
         if done > until {
             bail!("schema {TARGET} is ahead of the kept one: run `persister rebuild` again");
         }
-        let (began, from) = (Instant::now(), done);
+        let (began, from, refusals) = (Instant::now(), done, Refusals::default());
         let mut reader = Reader::open(log, shard, done).await?.until(until);
-        let mut writer = Writer::new(&self.target, shard, epoch, position);
+        let mut writer = Writer::new(&self.target, shard, epoch, position, &refusals);
         while done < until && reader.pending() > 0 {
             let Some(batch) = self.shutdown.run_until_cancelled(reader.next()).await else {
                 bail!("stopped before the end");

@@ -26,7 +26,7 @@ use crate::{
     measures::Measures,
     reader::Reader,
     store::{self, Position, StoreError},
-    writer::{Writer, bounded},
+    writer::{Refusals, Writer, bounded},
 };
 
 /// The log is compared with the watermark at least this often, and whenever reading was begun anew.
@@ -41,6 +41,7 @@ pub struct Worker {
     pool: Pool,
     measures: Measures,
     checks: Arc<Checks>,
+    refusals: Refusals,
 }
 
 /// What readiness depends on, for all shards of this process.
@@ -91,7 +92,7 @@ struct Session<'a> {
 impl Worker {
     pub fn new(bus: Bus, pool: Pool, shard: Shard, checks: Arc<Checks>) -> Self {
         let (log, measures) = (Log::new(bus, shard), Measures::new(shard));
-        Self { shard, log, pool, measures, checks }
+        Self { shard, log, pool, measures, checks, refusals: Refusals::default() }
     }
 
     /// Works until `shutdown`; a batch that has begun is finished.
@@ -158,7 +159,7 @@ impl Worker {
         let reader = Reader::open(&self.log, self.shard, after).await?;
         self.agreed(position.as_ref(), end.last);
         tracing::info!(shard = %self.shard, watermark = after, end = end.last, "reading the log");
-        let writer = Writer::new(&self.pool, self.shard, epoch, position);
+        let writer = Writer::new(&self.pool, self.shard, epoch, position, &self.refusals);
         Ok(Session { reader, writer, compared: 0 })
     }
 

@@ -5,7 +5,7 @@
 use bus_schema::{Event, Lane, Subject, TenantId, Timestamp, event::Kind};
 use ops::log::StoredMsg;
 
-use super::text::clean;
+use super::{End, text::clean};
 use crate::{
     db::{At, Id},
     rows::ParkedRow,
@@ -50,6 +50,25 @@ impl Entry {
     /// After it, nothing of the visitor may be left that came before.
     pub fn erases(&self) -> bool {
         self.event.body.kind() == Some(Kind::VisitorErased)
+    }
+
+    /// Where a batch ends whose last message this is.
+    pub fn end(&self) -> End {
+        End { seq: self.seq, subject: self.subject.to_string(), at: self.at, id: Some(self.event.id) }
+    }
+
+    /// As a message that is no event.
+    pub fn park(self, reason: &str) -> ParkedRow {
+        let subject = self.subject.to_string();
+        ParkedRow {
+            tenant_id: Id(self.event.tenant_id),
+            shard: shard_of(&subject),
+            seq: self.seq,
+            at: At(self.at),
+            subject,
+            reason: clean(reason),
+            payload: self.payload.into_bytes(),
+        }
     }
 
     /// The last word of its subject.

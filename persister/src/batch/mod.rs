@@ -74,6 +74,27 @@ impl Batch {
     pub fn is_closed(&self) -> bool {
         self.entries.last().is_some_and(Entry::erases)
     }
+
+    /// Two batches that do the same as this one, each with a part of its events; none if it has at most one event.
+    pub fn halve(mut self) -> Result<(Self, Self), Box<Self>> {
+        if self.entries.len() < 2 {
+            return Err(Box::new(self));
+        }
+        let back = self.entries.split_off(self.entries.len() / 2);
+        let front_end = self.entries.last().map(Entry::end);
+        let until = front_end.as_ref().map_or(0, |end| end.seq);
+        let (parked, later) = self.parked.into_iter().partition(|row| row.seq <= until);
+        let front = Self { entries: self.entries, parked, end: front_end, ..Self::default() };
+        let back =
+            Self { entries: back, parked: later, repeated: self.repeated, end: self.end, ..Self::default() };
+        Ok((front, back))
+    }
+
+    /// The same run with its events parked instead of written. Its end stays: the event there can be read.
+    pub fn park(mut self, reason: &str) -> Self {
+        self.parked.extend(self.entries.drain(..).map(|entry| entry.park(reason)));
+        self
+    }
 }
 
 impl End {

@@ -8,7 +8,7 @@ use bus_schema::{
 };
 use uuid::Uuid;
 
-use super::{Entry, Rows, fold};
+use super::{Batch, Entry, Rows, fold};
 use crate::db::At;
 
 const AGENT: AgentId = AgentId::from_uuid(Uuid::from_u128(7));
@@ -147,4 +147,41 @@ fn marks_only_grow_and_unbounded_numbers_are_held() {
     let mark = rows.marks.values().next().unwrap();
     assert_eq!((mark.read_seq, mark.delivered_seq, mark.seq), (i64::MAX, 0, 4));
     assert_eq!(mark.author_id, AGENT.uuid());
+}
+
+/// A batch of messages at these sequences; 0 stands for bytes that are no event.
+fn batch(seqs: impl IntoIterator<Item = i64>) -> Batch {
+    let author = Author::visitor(VisitorId::NIL);
+    let mut batch = Batch::default();
+    for (seq, readable) in seqs.into_iter().zip(1..).map(|(seq, place)| (place, seq > 0)) {
+        let entry = said(seq, author, "text");
+        let payload = if readable { entry.payload.into_bytes() } else { b"poison".to_vec() };
+        batch.push(&ops::log::StoredMsg {
+            subject: entry.subject.to_string(),
+            seq: seq.unsigned_abs(),
+            at: entry.at,
+            headers: Default::default(),
+            payload: payload.into(),
+        });
+    }
+    batch
+}
+
+#[test]
+fn halves_hold_together_what_the_whole_held_and_end_where_it_ended() {
+    let whole = batch([1, 1, 0, 1, 1, 0]);
+    assert_eq!((whole.entries.len(), whole.parked.len()), (4, 2));
+    let end = whole.end.clone();
+    let (front, back) = whole.halve().unwrap();
+    let seqs = |batch: &Batch| batch.entries.iter().map(|entry| entry.seq).collect::<Vec<_>>();
+    assert_eq!((seqs(&front), seqs(&back)), (vec![1, 2], vec![4, 5]));
+    assert_eq!(front.end.as_ref().map(|end| end.seq), Some(2));
+    assert_eq!((front.parked.len(), back.parked.len()), (0, 2));
+    assert_eq!(back.end, end);
+    let (_, single) = back.halve().unwrap();
+    let single = single.halve().unwrap_err();
+    assert_eq!(seqs(&single), [5]);
+    let parked = single.park("refused");
+    assert_eq!(parked.parked.iter().map(|row| row.seq).collect::<Vec<_>>(), [6, 5]);
+    assert_eq!((parked.entries.len(), &parked.end), (0, &end));
 }

@@ -172,3 +172,72 @@ async fn another_event_at_a_sequence_that_is_kept_halts_it() {
     assert_eq!(number(&mut sql, "SELECT count(*) FROM watermark").await, 0);
     persister.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_postgres_refuses_is_parked_alone_and_all_else_is_written() {
+    let world = World::new().await;
+    let mut sql = world.sql().await;
+    let refuse = "ALTER TABLE messages ADD CONSTRAINT refuses CHECK (text <> 'unfit')";
+    diesel_async::RunQueryDsl::execute(diesel::sql_query(refuse), &mut sql).await.unwrap();
+    let mut story = Story::new(1);
+    start(&world, &mut story).await;
+    tell(&world, &mut story, 40).await;
+    let message = story.message(story.by_visitor(), "unfit");
+    let unfit = world.store(story.lane(Lane::Msg), &message).await;
+    let last = tell(&world, &mut story, 40).await;
+    let persister = world.persister();
+    world.reaches(last).await;
+    assert_eq!(number(&mut sql, "SELECT count(*) FROM messages").await, 80);
+    assert_eq!(number(&mut sql, "SELECT visitor_messages FROM threads").await, 80);
+    let parked = rows(&mut sql, "SELECT concat_ws(' ', seq, reason) AS row FROM parked").await;
+    assert_eq!(parked.len(), 1, "{parked:?}");
+    assert!(parked[0].starts_with(&format!("{unfit} Postgres refused")), "{parked:?}");
+    assert_eq!(number(&mut sql, &format!("SELECT count(*) FROM events WHERE seq = {unfit}")).await, 0);
+    // Also where it is the last thing read before a start.
+    let again = story.message(story.by_visitor(), "unfit");
+    let unfit = world.store(story.lane(Lane::Msg), &again).await;
+    world.reaches(unfit).await;
+    persister.stop().await;
+    let persister = world.persister();
+    let last = tell(&world, &mut story, 1).await;
+    world.reaches(last).await;
+    persister.is_ready().await;
+    persister.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_everything_is_refused_it_stops_parking_and_says_so() {
+    let world = World::new().await;
+    let mut sql = world.sql().await;
+    let refuse = "ALTER TABLE messages ADD CONSTRAINT refuses CHECK (false)";
+    diesel_async::RunQueryDsl::execute(diesel::sql_query(refuse), &mut sql).await.unwrap();
+    let mut story = Story::new(1);
+    start(&world, &mut story).await;
+    let last = tell(&world, &mut story, 40).await;
+    let persister = world.persister();
+    persister.says("violates check constraint").await;
+    assert_eq!(number(&mut sql, "SELECT count(*) FROM parked").await, 16);
+    assert!(!persister.context.health.is_ready());
+    let mend = "ALTER TABLE messages DROP CONSTRAINT refuses";
+    diesel_async::RunQueryDsl::execute(diesel::sql_query(mend), &mut sql).await.unwrap();
+    world.reaches(last).await;
+    assert_eq!(number(&mut sql, "SELECT count(*) FROM messages").await, 40 - 16);
+    persister.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_is_never_read_past() {
+    let world = World::new().await;
+    let mut sql = world.sql().await;
+    let refuse = "ALTER TABLE visitors ADD CONSTRAINT refuses CHECK (erased_at IS NULL)";
+    diesel_async::RunQueryDsl::execute(diesel::sql_query(refuse), &mut sql).await.unwrap();
+    let mut story = Story::new(1);
+    start(&world, &mut story).await;
+    let erased = story.erased();
+    let last = world.store(story.visitors(), &erased).await;
+    let persister = world.persister();
+    persister.says("violates check constraint").await;
+    assert_eq!(number(&mut sql, "SELECT seq FROM watermark").await, i64::try_from(last).unwrap() - 1);
+    assert_eq!(number(&mut sql, "SELECT count(*) FROM parked").await, 0);
+    persister.stop().await;
+}
