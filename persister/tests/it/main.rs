@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod kinds;
+mod outage;
 mod process;
 mod read;
 mod rebuild;
