@@ -5,6 +5,7 @@
 
 mod cast;
 mod chat;
+mod drain;
 mod echo;
 mod idle;
 mod jetstream;
@@ -31,6 +32,8 @@ pub struct Args {
 enum What {
     /// Visitors and agents talk at a given rate, or at the highest that holds
     Chat(Box<chat::Args>),
+    /// Persister empties a full log, beside a bare copy of the same rows
+    Drain(drain::Args),
     /// Connections that are logged in, and quiet
     Idle(idle::Args),
     /// What this machine allows at most: JetStream alone, and a bare echo
@@ -43,6 +46,7 @@ enum What {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Chat(args) => chat::run(*args).await,
+        What::Drain(args) => Box::pin(drain::run(args)).await,
         What::Idle(args) => idle::run(args).await,
         What::Limits(args) => limits::run(args).await,
         What::EchoServer(args) => echo::serve(&args).await,
