@@ -15,6 +15,7 @@ use bus_schema::{
 use ops::chat::{self, Draft, TextLimit};
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::seen;
 use crate::session::{Session, payload};
 
 pub async fn set_status(session: &Session, given: Option<&RawValue>) -> Result<SetStatus, ErrorBody> {
@@ -26,7 +27,7 @@ pub async fn set_status(session: &Session, given: Option<&RawValue>) -> Result<S
 /// `take`, `decline`, `join`, `leave`.
 pub async fn about(session: &Session, action: Action, given: Option<&RawValue>) -> Result<Done, ErrorBody> {
     let ConversationRef { conversation_id, thread_id } = payload(given)?;
-    session.who.home(&session.app, conversation_id)?;
+    seen(session, conversation_id).await?;
     let command = match action {
         Action::Take => Command::Take { conversation_id, thread_id },
         Action::Decline => Command::Decline { conversation_id, thread_id },
@@ -44,14 +45,14 @@ pub async fn about(session: &Session, action: Action, given: Option<&RawValue>) 
 
 pub async fn assign(session: &Session, given: Option<&RawValue>) -> Result<Done, ErrorBody> {
     let Assign { conversation_id, thread_id, agent_id } = payload(given)?;
-    session.who.home(&session.app, conversation_id)?;
+    seen(session, conversation_id).await?;
     session.command(Command::Assign { conversation_id, thread_id, agent_id }).await?;
     Ok(Done {})
 }
 
 pub async fn set_priority(session: &Session, given: Option<&RawValue>) -> Result<Done, ErrorBody> {
     let SetPriority { conversation_id, thread_id, priority } = payload(given)?;
-    session.who.home(&session.app, conversation_id)?;
+    seen(session, conversation_id).await?;
     session.command(Command::SetPriority { conversation_id, thread_id, priority }).await?;
     Ok(Done {})
 }
@@ -59,7 +60,7 @@ pub async fn set_priority(session: &Session, given: Option<&RawValue>) -> Result
 /// Hands the thread on, and then leaves the note; a note that could not be written undoes nothing.
 pub async fn transfer(session: &Session, given: Option<&RawValue>) -> Result<TransferAnswer, ErrorBody> {
     let Transfer { conversation_id, thread_id, to, note, queue } = payload(given)?;
-    let home = session.who.home(&session.app, conversation_id)?;
+    let home = seen(session, conversation_id).await?;
     if to.agent_id.is_some() == to.group_id.is_some() {
         return Err(ErrorBody::field("/payload/to", "exactly one of agent_id and group_id"));
     }

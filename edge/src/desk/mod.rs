@@ -1,12 +1,13 @@
 //! What staff do about threads, and what they see of the whole desk: one arm an action.
 //!
-//! Invariant: the role was checked before; what an agent may do to a thread is the router's word, and what an agent may
-//! see is the log's.
+//! Invariant: the role was checked before; what an agent may see is the log's word, and what an agent may do to what is
+//! seen is the router's.
 
 mod commands;
 pub mod floor;
 mod lists;
 mod place;
+mod sight;
 mod watch;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use serde_json::value::RawValue;
 use crate::{conn::Reply, session::Session};
 
 pub use place::place;
+pub use sight::seen;
 
 /// Carries out one of the actions of staff.
 pub async fn carry_out(session: &Arc<Session>, action: Action, reply: Reply, given: Option<&RawValue>) {

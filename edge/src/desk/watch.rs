@@ -7,9 +7,9 @@ use bus_schema::{
     ErrorBody, ErrorCode,
     protocol::{ConversationRef, Done},
 };
-use ops::chat;
 use serde_json::value::RawValue;
 
+use super::seen;
 use crate::session::{Session, payload};
 
 pub async fn watch(session: &Session, given: Option<&RawValue>) -> Result<Done, ErrorBody> {
@@ -17,10 +17,7 @@ pub async fn watch(session: &Session, given: Option<&RawValue>) -> Result<Done, 
     if thread_id.is_some() {
         return Err(ErrorBody::field("/payload/thread_id", "a conversation is watched, not a thread"));
     }
-    let home = session.who.home(&session.app, conversation_id)?;
-    let log = session.app.core.log(home.shard).ok_or(ErrorCode::Unavailable)?;
-    let life = chat::life(log, home).await?.ok_or(ErrorCode::NotFound)?;
-    session.who.sender().may_see(&session.app.core.directory.now(), &life.state)?;
+    seen(session, conversation_id).await?;
     let hold = session.hold.as_ref().ok_or(ErrorCode::Forbidden)?;
     hold.watch(session.conn.id, conversation_id).await?;
     Ok(Done {})
@@ -29,6 +26,7 @@ pub async fn watch(session: &Session, given: Option<&RawValue>) -> Result<Done, 
 /// Ends a watch; what is not watched is not changed by it.
 pub async fn unwatch(session: &Session, given: Option<&RawValue>) -> Result<Done, ErrorBody> {
     let ConversationRef { conversation_id, .. } = payload(given)?;
+    seen(session, conversation_id).await?;
     let hold = session.hold.as_ref().ok_or(ErrorCode::Forbidden)?;
     hold.unwatch(session.conn.id, conversation_id).await;
     Ok(Done {})

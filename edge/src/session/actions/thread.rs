@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use crate::{
     admission::Want,
     conn::Reply,
+    desk,
     http::{self, profile},
     session::{Who, login::Session, request, send},
 };
@@ -61,10 +62,16 @@ async fn started(
 
 pub async fn close(session: &Session, payload: Option<&RawValue>) -> Result<Done, ErrorBody> {
     let CloseThread { conversation_id, thread_id } = request::payload(payload)?;
-    session.who.home(&session.app, conversation_id)?;
+    // For visitors it is enough that it is theirs.
     let reason = match session.who {
-        Who::Visitor { .. } => CloseReason::ClosedByVisitor,
-        Who::Staff { .. } => CloseReason::ClosedByAgent,
+        Who::Visitor { .. } => {
+            session.who.home(&session.app, conversation_id)?;
+            CloseReason::ClosedByVisitor
+        }
+        Who::Staff { .. } => {
+            desk::seen(session, conversation_id).await?;
+            CloseReason::ClosedByAgent
+        }
     };
     session.command(Command::Close { conversation_id, thread_id, reason }).await?;
     Ok(Done {})
