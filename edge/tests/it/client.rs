@@ -20,6 +20,8 @@ pub struct Client {
     buffer: Vec<u8>,
     /// Frames read while waiting for others.
     seen: VecDeque<Value>,
+    /// All that was ever read.
+    pub read: Vec<Value>,
     requests: u64,
 }
 
@@ -63,7 +65,7 @@ impl Client {
         let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
         buffer.drain(..end);
         if status == 101 {
-            return Ok(Self { socket, buffer, seen: VecDeque::new(), requests: 0 });
+            return Ok(Self { socket, buffer, seen: VecDeque::new(), read: Vec::new(), requests: 0 });
         }
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length: usize = length.expect("a refusal has a body").parse().unwrap();
@@ -156,7 +158,11 @@ impl Client {
     }
 
     pub async fn read(&mut self) -> Got {
-        timeout(PATIENCE, self.read_patiently()).await.expect("the server says something in time")
+        let got = timeout(PATIENCE, self.read_patiently()).await.expect("the server says something in time");
+        if let Got::Frame(frame) = &got {
+            self.read.push(frame.clone());
+        }
+        got
     }
 
     async fn read_patiently(&mut self) -> Got {

@@ -36,7 +36,7 @@ impl World {
         (auth::mint_staff(&self.staff_key, grant, now()).token, session)
     }
 
-    async fn revoke(&self, session: SessionId) {
+    pub async fn revoke(&self, session: SessionId) {
         let bucket = Kv::open(&self.bus, stream::REVOKED).await.unwrap();
         bucket.put(&session.to_string(), "{}").await.unwrap();
     }
@@ -60,7 +60,7 @@ impl World {
         self.log.publish(write.expect(Expect::LastOnSubject(before.seq))).await.unwrap();
     }
 
-    async fn ban(&self, visitor: VisitorId) {
+    pub async fn ban(&self, visitor: VisitorId) {
         let by = self.agents[0];
         let banned = |record| {
             let record = VisitorRecord { ban: Some(Ban { until: None, by }), ..record };

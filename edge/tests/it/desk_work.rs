@@ -1,0 +1,304 @@
+//! Staff at work over two edges, with a real router behind them.
+
+use std::time::Duration;
+
+use bus_schema::{ConversationId, claims::Role, config::Record};
+use ops::testing::wait_for;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    client::{Client, message},
+    routed::Routed,
+    world::{Edge, World},
+};
+
+const SOON: Duration = Duration::from_secs(20);
+
+pub struct Desk {
+    pub world: World,
+    pub one: Edge,
+    pub two: Edge,
+    _router: Routed,
+}
+
+impl Desk {
+    pub async fn open() -> Self {
+        let world = World::new().await;
+        let router = world.routed().await;
+        let (one, two) = (world.edge().await, world.edge().await);
+        Self { world, one, two, _router: router }
+    }
+
+    pub async fn staff(&self, edge: &Edge, n: usize, role: Role) -> Client {
+        Client::login(edge.at, &self.world.staff_token(self.world.agents[n], role)).await.0
+    }
+
+    pub async fn visitor(&self, edge: &Edge, key: u8) -> (Client, ConversationId) {
+        let first = json!({ "initial_message": "Hello?", "name": "Ann" });
+        let session = self.world.session(edge, [key; 32], first).await;
+        let (client, _) = Client::login(edge.at, session["token"].as_str().unwrap()).await;
+        (client, session["conversation"]["id"].as_str().unwrap().parse().unwrap())
+    }
+
+    /// The agent is given this much room; the router has heard of it.
+    async fn set_capacity(&self, n: usize, capacity: u32, boss: &mut Client) {
+        let Record::Agent(mut record) = self.world.renamed(n, "Agent") else { panic!("an agent's record") };
+        record.capacity = capacity;
+        self.world.put(&Record::Agent(record)).await;
+        wait_for(SOON, "the router to know the capacity", async || {
+            let answer = boss.request("list_agents", json!({})).await;
+            let agents = answer["payload"]["agents"].as_array().unwrap().clone();
+            let agent = agents.into_iter().find(|agent| agent["id"] == json!(self.world.agents[n]));
+            if agent.is_some_and(|agent| agent["capacity"] == capacity) {
+                Ok(())
+            } else {
+                Err(answer.to_string())
+            }
+        })
+        .await;
+    }
+}
+
+pub fn about(conversation: ConversationId) -> Value {
+    json!({ "conversation_id": conversation })
+}
+
+pub fn with(conversation: ConversationId, more: Value) -> Value {
+    let mut payload = about(conversation);
+    payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    payload
+}
+
+/// `ok`, or the code of the error.
+pub async fn ask(client: &mut Client, action: &str, payload: Value) -> String {
+    let answer = client.request(action, payload).await;
+    match answer["success"].as_bool() {
+        Some(true) => "ok".to_owned(),
+        _ => answer["payload"]["error"]["code"].as_str().unwrap().to_owned(),
+    }
+}
+
+/// Takes a thread, as soon as the router knows of it.
+pub async fn take(client: &mut Client, conversation: ConversationId) {
+    wait_for(SOON, "the router to know of the thread", async || {
+        let outcome = ask(client, "take", about(conversation)).await;
+        if outcome == "ok" { Ok(()) } else { Err(outcome) }
+    })
+    .await;
+}
+
+async fn comes(client: &mut Client, conversation: ConversationId) -> Value {
+    client
+        .find(|frame| {
+            is(frame, "conversation_available", "mine", &frame["payload"]["conversation"]["id"], conversation)
+        })
+        .await
+}
+
+async fn goes(client: &mut Client, conversation: ConversationId) {
+    client
+        .find(|frame| {
+            is(frame, "conversation_removed", "mine", &frame["payload"]["conversation_id"], conversation)
+        })
+        .await;
+}
+
+fn is(frame: &Value, action: &str, view: &str, id: &Value, conversation: ConversationId) -> bool {
+    frame["action"] == action && frame["payload"]["view"] == view && *id == json!(conversation)
+}
+
+#[tokio::test]
+async fn a_thread_is_taken_joined_and_handed_on_and_every_connection_agrees() {
+    let desk = Desk::open().await;
+    let (mut visitor, id) = desk.visitor(&desk.one, 1).await;
+    let mut first = desk.staff(&desk.one, 0, Role::Agent).await;
+    let mut tab = desk.staff(&desk.two, 0, Role::Agent).await;
+    let mut other = desk.staff(&desk.two, 1, Role::Agent).await;
+    let mut boss = desk.staff(&desk.one, 2, Role::Supervisor).await;
+    let [one, two] = [0, 1].map(|n| desk.world.agents[n]);
+
+    take(&mut first, id).await;
+    for client in [&mut first, &mut tab] {
+        comes(client, id).await;
+    }
+    assert_eq!(visitor.event("assigned").await["event"]["data"]["agent_id"], json!(one));
+    assert_eq!(ask(&mut other, "take", about(id)).await, "already_assigned");
+    assert_eq!(ask(&mut other, "decline", about(id)).await, "conflict");
+    let stale = with(id, json!({ "thread_id": Uuid::now_v7() }));
+    for action in ["take", "join", "leave", "decline", "close_thread"] {
+        assert_eq!(ask(&mut first, action, stale.clone()).await, "conflict", "{action}");
+    }
+
+    assert_eq!(ask(&mut other, "join", about(id)).await, "ok");
+    comes(&mut other, id).await;
+    for client in [&mut visitor, &mut first, &mut tab] {
+        assert_eq!(client.event("joined").await["event"]["data"]["agent_id"], json!(two));
+    }
+    assert_eq!(ask(&mut other, "send_event", message(&json!(id), "o-1", "Me too")).await, "ok");
+    assert_eq!(visitor.event("message").await["event"]["author"]["id"], json!(two));
+    assert_eq!(ask(&mut first, "leave", about(id)).await, "conflict");
+    assert_eq!(ask(&mut other, "leave", about(id)).await, "ok");
+    visitor.event("left").await;
+    goes(&mut other, id).await;
+    assert_eq!(ask(&mut other, "leave", about(id)).await, "not_participant");
+
+    let hand_on = with(id, json!({ "to": { "agent_id": two }, "note": "Mind the step" }));
+    assert_eq!(ask(&mut other, "transfer", hand_on.clone()).await, "not_participant");
+    assert_eq!(ask(&mut other, "set_status", json!({ "status": "accepting" })).await, "ok");
+    let handed = first.request("transfer", hand_on).await;
+    assert!(handed["payload"]["note"]["seq"].is_u64(), "{handed}");
+    for client in [&mut first, &mut tab] {
+        goes(client, id).await;
+    }
+    comes(&mut other, id).await;
+    let page = other.request("list_events", about(id)).await;
+    assert!(page.to_string().contains("Mind the step"), "{page}");
+    visitor.event("transferred").await;
+
+    for (action, more) in
+        [("assign", json!({ "agent_id": one })), ("set_priority", json!({ "priority": "high" }))]
+    {
+        assert_eq!(ask(&mut other, action, with(id, more.clone())).await, "forbidden");
+        assert_eq!(ask(&mut boss, action, with(id, more)).await, "ok");
+    }
+    goes(&mut other, id).await;
+    for client in [&mut first, &mut tab] {
+        comes(client, id).await;
+    }
+    assert_eq!(ask(&mut boss, "take", about(id)).await, "ok");
+    goes(&mut tab, id).await;
+    comes(&mut boss, id).await;
+    let back = with(id, json!({ "to": { "group_id": desk.world.group }, "queue": true }));
+    assert_eq!(ask(&mut boss, "transfer", back).await, "ok");
+    goes(&mut boss, id).await;
+    // Somebody of the group accepts chats.
+    comes(&mut other, id).await;
+    assert_eq!(ask(&mut other, "close_thread", about(id)).await, "ok");
+    for client in [&mut visitor, &mut other] {
+        client.event("closed").await;
+    }
+    goes(&mut other, id).await;
+    for action in ["take", "join", "close_thread"] {
+        assert_eq!(ask(&mut first, action, about(id)).await, "thread_closed", "{action}");
+    }
+    let notes = visitor.read.iter().filter(|frame| frame.to_string().contains("Mind the step"));
+    assert_eq!(notes.count(), 0);
+}
+
+#[tokio::test]
+async fn nobody_is_given_more_than_they_have_room_for() {
+    let desk = Desk::open().await;
+    let (_ann, first) = desk.visitor(&desk.one, 1).await;
+    let (_ben, second) = desk.visitor(&desk.two, 2).await;
+    let mut agent = desk.staff(&desk.one, 0, Role::Agent).await;
+    let mut boss = desk.staff(&desk.two, 2, Role::Supervisor).await;
+    desk.set_capacity(0, 1, &mut boss).await;
+    take(&mut agent, first).await;
+    comes(&mut agent, first).await;
+    assert_eq!(ask(&mut agent, "take", about(second)).await, "over_capacity");
+    let agent_id = desk.world.agents[0];
+    assert_eq!(
+        ask(&mut boss, "assign", with(second, json!({ "agent_id": agent_id }))).await,
+        "over_capacity"
+    );
+    let nobody = json!({ "agent_id": Uuid::now_v7() });
+    assert_eq!(ask(&mut boss, "assign", with(second, nobody.clone())).await, "not_found");
+    assert_eq!(ask(&mut boss, "transfer", with(second, json!({ "to": nobody }))).await, "not_found");
+}
+
+#[tokio::test]
+async fn views_places_in_the_queue_and_presence_are_the_same_on_every_edge() {
+    let desk = Desk::open().await;
+    let mut boss = desk.staff(&desk.one, 2, Role::Supervisor).await;
+    let mut agent = desk.staff(&desk.two, 0, Role::Agent).await;
+    let mut outsider = desk.staff(&desk.two, 2, Role::Agent).await;
+    for client in [&mut boss, &mut agent, &mut outsider] {
+        for view in ["mine", "queue", "group", "all"] {
+            let wanted = json!({ "view": view, "subscribe": true });
+            let answer = client.request("list_conversations", wanted).await;
+            assert_eq!(answer["payload"]["total"], 0, "{answer}");
+        }
+    }
+    let (mut ann, first) = desk.visitor(&desk.one, 1).await;
+    for client in [&mut boss, &mut agent] {
+        for view in ["queue", "group", "all"] {
+            client
+                .find(|frame| {
+                    is(frame, "conversation_available", view, &frame["payload"]["conversation"]["id"], first)
+                })
+                .await;
+        }
+    }
+    let (mut ben, second) = desk.visitor(&desk.two, 2).await;
+    at(&mut ben, 2).await;
+    agent
+        .find(|frame| {
+            is(frame, "conversation_available", "queue", &frame["payload"]["conversation"]["id"], second)
+        })
+        .await;
+    assert_eq!(ask(&mut boss, "set_priority", with(second, json!({ "priority": "urgent" }))).await, "ok");
+    at(&mut ben, 1).await;
+    at(&mut ann, 2).await;
+    let urgent = agent
+        .find(|frame| {
+            is(frame, "conversation_updated", "queue", &frame["payload"]["conversation"]["id"], second)
+        })
+        .await;
+    assert_eq!(urgent["payload"]["conversation"]["priority"], "urgent");
+
+    // The most urgent first, and then the other: both are the only one's who accepts chats.
+    assert_eq!(ask(&mut agent, "set_status", json!({ "status": "accepting" })).await, "ok");
+    for id in [second, first] {
+        comes(&mut agent, id).await;
+        boss.find(|frame| {
+            is(frame, "conversation_removed", "queue", &frame["payload"]["conversation_id"], id)
+        })
+        .await;
+    }
+    let agent_id = json!(desk.world.agents[0]);
+    boss.find(|frame| {
+        let told = frame["payload"]["agents"].as_array().into_iter().flatten();
+        frame["action"] == "presence"
+            && told
+                .into_iter()
+                .any(|told| told["id"] == agent_id && told["status"] == "accepting" && told["load"] == 2)
+    })
+    .await;
+    let online = |client: &Value| client["payload"]["agents"].as_array().unwrap().len();
+    let (here, there) =
+        (boss.request("list_agents", json!({})).await, agent.request("list_agents", json!({})).await);
+    assert_eq!((online(&here), &here["payload"]), (2, &there["payload"]));
+    let listed = agent.request("list_conversations", json!({ "view": "mine" })).await;
+    assert_eq!(listed["payload"]["total"], 2, "{listed}");
+    assert_eq!(ann.push("group_status").await["group_id"], json!(desk.world.group));
+
+    // Visitors of both edges, for staff of both.
+    for client in [&mut boss, &mut agent] {
+        wait_for(SOON, "both visitors", async || {
+            let answer = client.request("list_visitors", json!({})).await;
+            let seen = answer["payload"]["visitors"].as_array().unwrap().len();
+            if seen == 2 { Ok(()) } else { Err(answer.to_string()) }
+        })
+        .await;
+    }
+    drop(ann);
+    for client in [&mut boss, &mut agent] {
+        client
+            .find(|frame| {
+                let told = frame["payload"]["visitors"].as_array().into_iter().flatten();
+                told.into_iter()
+                    .any(|told| told["conversation_id"] == json!(first) && told["online"] == false)
+            })
+            .await;
+    }
+    outsider.request("ping", json!({})).await;
+    let ids = [first.to_string(), second.to_string()];
+    assert!(outsider.read.iter().all(|frame| ids.iter().all(|id| !frame.to_string().contains(id))));
+}
+
+async fn at(visitor: &mut Client, position: u32) {
+    visitor
+        .find(|frame| frame["action"] == "queue_position" && frame["payload"]["position"] == position)
+        .await;
+}
