@@ -21,6 +21,7 @@ mod metrics;
 pub mod openapi;
 mod read_model;
 pub mod routes;
+mod routing;
 mod serve;
 mod tenant;
 mod visitors;

@@ -1,7 +1,10 @@
 //! `GET, PATCH /v1/tenant`.
 
 use axum::extract::State;
-use bus_schema::{GroupId, TenantId, config::Record};
+use bus_schema::{
+    GroupId, TenantId,
+    config::{Record, RoutingSettings},
+};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use persister::db::{At, Id, schema::config::tenants};
@@ -14,6 +17,7 @@ use crate::{
     db::{Change, TenantRow, Times, named},
     groups::must_exist,
     http::{Body, Check, Checks, IfMatch, Problem, Tagged, present},
+    routing::{RoutingBody, meant, stored},
 };
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -28,20 +32,24 @@ pub struct TenantView {
     pub console_origins: Vec<String>,
     /// Assigning another agent closes the thread and opens the next.
     pub thread_per_assignment: bool,
+    /// For all groups that say nothing else.
+    #[schema(value_type = RoutingBody)]
+    pub routing: RoutingSettings,
     #[serde(flatten)]
     pub times: Times,
 }
 
 impl TenantView {
-    pub fn of(row: &TenantRow) -> Self {
-        Self {
+    pub fn of(row: &TenantRow) -> Result<Self, Problem> {
+        Ok(Self {
             id: row.tenant_id.0,
             name: row.name.clone(),
             default_group_id: row.default_group_id.map(|id| id.0),
             console_origins: row.console_origins.clone(),
             thread_per_assignment: row.thread_per_assignment,
+            routing: meant(&row.routing)?,
             times: Times::of(row.created_at, row.updated_at, row.deleted_at),
-        }
+        })
     }
 }
 
@@ -51,7 +59,7 @@ pub async fn get(State(app): State<App>, caller: Caller) -> Result<Tagged<Tenant
         .select(TenantRow::as_select())
         .first(&mut app.pool.get().await?)
         .await?;
-    Ok(Tagged::ok(row.revision, TenantView::of(&row)))
+    Ok(Tagged::ok(row.revision, TenantView::of(&row)?))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -66,6 +74,9 @@ pub struct PatchTenant {
     pub console_origins: Option<Vec<String>>,
     #[serde(default)]
     pub thread_per_assignment: Option<bool>,
+    /// Replaces all of it.
+    #[serde(default)]
+    pub routing: Option<RoutingBody>,
 }
 
 impl Check for PatchTenant {
@@ -75,6 +86,9 @@ impl Check for PatchTenant {
         }
         if let Some(origins) = &self.console_origins {
             checks.origins("/console_origins", origins, &["null"]);
+        }
+        if let Some(routing) = &self.routing {
+            routing.check(checks);
         }
     }
 }
@@ -92,7 +106,7 @@ pub async fn patch(
     if origins_changed {
         app.origins.refresh(&app.pool).await?;
     }
-    Ok(Tagged::ok(row.revision, TenantView::of(&row)))
+    Ok(Tagged::ok(row.revision, TenantView::of(&row)?))
 }
 
 async fn patch_in(change: &mut Change, if_match: &IfMatch, patch: PatchTenant) -> Result<TenantRow, Problem> {
@@ -107,15 +121,17 @@ async fn patch_in(change: &mut Change, if_match: &IfMatch, patch: PatchTenant) -
         ("default_group_id", patch.default_group_id.is_some()),
         ("console_origins", patch.console_origins.is_some()),
         ("thread_per_assignment", patch.thread_per_assignment.is_some()),
+        ("routing", patch.routing.is_some()),
     ]);
     row.name = patch.name.unwrap_or(row.name);
     row.default_group_id = patch.default_group_id.map_or(row.default_group_id, |id| id.map(Id));
     row.console_origins = patch.console_origins.unwrap_or(row.console_origins);
     row.thread_per_assignment = patch.thread_per_assignment.unwrap_or(row.thread_per_assignment);
+    row.routing = patch.routing.map_or(row.routing, stored);
     row.revision = change.revision;
     row.updated_at = At(change.now);
     diesel::update(there).set(&row).execute(change.connection()).await?;
-    change.publish(&Record::Tenant(row.record())).await?;
+    change.publish(&Record::Tenant(row.record()?)).await?;
     change.audit("changed", "tenant", row.tenant_id.0.uuid(), &fields).await?;
     Ok(row)
 }

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::routing::{RoutingSettings, Rules};
 use crate::{AccountId, AgentId, GroupId, Shard, TagId, TenantId, WidgetId, claims::Role, state::Strategy};
 
 /// A member's place within a group.
@@ -30,6 +31,9 @@ pub struct TenantRecord {
     pub console_origins: Vec<String>,
     #[serde(default)]
     pub thread_per_assignment: bool,
+    /// For all groups that say nothing else.
+    #[serde(default)]
+    pub routing: RoutingSettings,
     /// Grows with each change of any of the tenant's records.
     pub revision: u64,
     #[serde(default)]
@@ -95,6 +99,8 @@ pub struct GroupRecord {
     pub queue_max: Option<u32>,
     #[serde(default)]
     pub when_offline: WhenOffline,
+    #[serde(default)]
+    pub routing: RoutingSettings,
     pub revision: u64,
     #[serde(default)]
     pub deleted: bool,

@@ -82,6 +82,8 @@ fn desk() -> DeskState {
         deadlines: vec![Deadline { kind: DeadlineKind::Answer, at: at() }],
         misses: 1,
         last_agent_id: Some(agent()),
+        last_assigned_at: None,
+        idle_since: None,
         commands: vec![CommandRecord {
             command_id: id(CommandId::from_uuid, 0x10),
             outcome: command::Outcome::Accepted {
@@ -125,10 +127,12 @@ fn agent_state() -> AgentState {
             conversation_id: id(ConversationId::from_uuid, 0x12),
             thread_id: thread(),
             since: at(),
+            group_id: None,
             given_away: false,
         }],
         last_assigned_at: Some(at()),
         offline_since: None,
+        misses: 0,
         deleted: false,
         commands: vec![],
         extra: newer(),

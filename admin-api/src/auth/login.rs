@@ -150,7 +150,7 @@ pub(super) async fn begin(
         refresh_token,
         expires_in: STAFF_TOKEN_SECONDS,
         agent: AgentView::load(connection, agent.clone(), account.email.clone()).await?,
-        tenant: TenantView::of(tenant),
+        tenant: TenantView::of(tenant)?,
     })
 }
 

@@ -38,7 +38,7 @@ pub async fn me(State(app): State<App>, caller: Caller) -> Result<Tagged<Me>, Pr
     let account = account_of(&mut connection, &agent).await?;
     let revision = agent.revision;
     let agent = AgentView::load(&mut connection, agent, account.email).await?;
-    Ok(Tagged::ok(revision, Me { agent, tenant: TenantView::of(&tenant) }))
+    Ok(Tagged::ok(revision, Me { agent, tenant: TenantView::of(&tenant)? }))
 }
 
 /// What people may change about themselves.

@@ -100,6 +100,7 @@ async fn make(
         default_group_id: None,
         console_origins: Vec::new(),
         thread_per_assignment: false,
+        routing: serde_json::json!({}),
         revision: change.revision,
         counter: change.revision,
         created_at: now,
@@ -144,7 +145,7 @@ async fn make(
         deleted_at: None,
     };
     diesel::insert_into(agents::table).values(agent.clone()).execute(change.connection()).await?;
-    change.publish(&Record::Tenant(tenant.record())).await?;
+    change.publish(&Record::Tenant(tenant.record()?)).await?;
     change.publish(&Record::Agent(agent.record()?)).await?;
     change.audit("registered", "tenant", tenant.tenant_id.0.uuid(), &[]).await?;
     Ok((account, agent, tenant))

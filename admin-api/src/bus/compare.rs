@@ -175,8 +175,10 @@ async fn records_in(connection: &mut AsyncPgConnection) -> Result<BTreeMap<Strin
     for member in members.into_iter().filter(|member| !gone.contains(&(member.tenant_id, member.agent_id))) {
         by_group.entry((member.tenant_id, member.group_id)).or_default().push(member);
     }
-    let mut records: Vec<Record> = tenants.iter().map(|row| Record::Tenant(row.record())).collect();
-    records.extend(labels.iter().map(|row| Record::Tag(row.record())));
+    let mut records: Vec<Record> = labels.iter().map(|row| Record::Tag(row.record())).collect();
+    for row in &tenants {
+        records.push(Record::Tenant(row.record()?));
+    }
     for row in &agents {
         records.push(Record::Agent(row.record()?));
     }

@@ -12,7 +12,7 @@ use persister::db::{At, Id, schema::config::*};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::http::Problem;
+use crate::{http::Problem, routing::meant};
 
 /// A word of a closed set, as Postgres keeps it.
 pub fn word<T: Serialize>(value: T) -> String {
@@ -51,6 +51,7 @@ pub struct TenantRow {
     pub default_group_id: Option<Id<GroupId>>,
     pub console_origins: Vec<String>,
     pub thread_per_assignment: bool,
+    pub routing: Value,
     pub revision: i64,
     pub counter: i64,
     pub created_at: At,
@@ -63,17 +64,18 @@ impl TenantRow {
         Shard(u16::try_from(self.shard).expect("Postgres checks the range"))
     }
 
-    pub fn record(&self) -> TenantRecord {
-        TenantRecord {
+    pub fn record(&self) -> Result<TenantRecord, Problem> {
+        Ok(TenantRecord {
             tenant_id: self.tenant_id.0,
             name: self.name.clone(),
             shard: self.shard(),
             default_group_id: self.default_group_id.map(|id| id.0),
             console_origins: self.console_origins.clone(),
             thread_per_assignment: self.thread_per_assignment,
+            routing: meant(&self.routing)?,
             revision: revision(self.revision),
             deleted: self.deleted_at.is_some(),
-        }
+        })
     }
 }
 
@@ -123,6 +125,7 @@ pub struct GroupRow {
     pub second_strategy: String,
     pub queue_max: Option<i32>,
     pub when_offline: String,
+    pub routing: Value,
     pub revision: i64,
     pub created_at: At,
     pub updated_at: At,
@@ -141,6 +144,7 @@ impl GroupRow {
             members: members.collect::<Result<_, Problem>>()?,
             queue_max: self.queue_max.and_then(|max| u32::try_from(max).ok()),
             when_offline: meaning(&self.when_offline)?,
+            routing: meant(&self.routing)?,
             revision: revision(self.revision),
             deleted: self.deleted_at.is_some(),
         })

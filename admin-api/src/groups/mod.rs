@@ -10,7 +10,7 @@ use axum::{Json, extract::State};
 use bus_schema::{
     AgentId, GroupId,
     claims::Role,
-    config::{MemberPriority, WhenOffline},
+    config::{MemberPriority, RoutingSettings, WhenOffline},
     state::Strategy,
 };
 use diesel::prelude::*;
@@ -24,6 +24,7 @@ use crate::{
     app::App,
     db::{Change, GroupRow, MemberRow, Times, members_of, unknown},
     http::{List, Page, PageQuery, PathId, Position, Problem, Query, Tagged},
+    routing::RoutingBody,
 };
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -42,6 +43,9 @@ pub struct GroupView {
     /// `keep` or `close`: what happens to a start while nobody is there.
     #[schema(value_type = String)]
     pub when_offline: WhenOffline,
+    /// What is absent is the tenant's.
+    #[schema(value_type = RoutingBody)]
+    pub routing: RoutingSettings,
     pub members: Vec<MemberView>,
     #[serde(flatten)]
     pub times: Times,
@@ -70,6 +74,7 @@ impl GroupView {
             second_strategy: record.second_strategy,
             queue_max: record.queue_max,
             when_offline: record.when_offline,
+            routing: record.routing,
             members: record.members.into_iter().map(member).collect(),
             times: Times::of(row.created_at, row.updated_at, row.deleted_at),
         })

@@ -19,6 +19,7 @@ use crate::{
     app::App,
     db::{Change, GroupRow, members_of, named, taken, word},
     http::{Body, Check, Checks, IfMatch, PathId, Problem, Tagged, present},
+    routing::{RoutingBody, stored},
 };
 
 const QUEUE_CEILING: u32 = 1_000_000;
@@ -38,6 +39,8 @@ pub struct NewGroup {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub when_offline: WhenOffline,
+    #[serde(default)]
+    pub routing: RoutingBody,
     /// Make it the tenant's default group.
     #[serde(default)]
     pub is_default: bool,
@@ -46,6 +49,7 @@ pub struct NewGroup {
 impl Check for NewGroup {
     fn check(&self, checks: &mut Checks) {
         checks.name("/name", &self.name);
+        self.routing.check(checks);
         check_rest(checks, Some(self.second_strategy), self.queue_max);
     }
 }
@@ -75,6 +79,7 @@ async fn create_in(change: &mut Change, new: NewGroup) -> Result<GroupRow, Probl
         second_strategy: word(new.second_strategy),
         queue_max: new.queue_max.and_then(|max| i32::try_from(max).ok()),
         when_offline: word(new.when_offline),
+        routing: stored(new.routing),
         revision: change.revision,
         created_at: At(change.now),
         updated_at: At(change.now),
@@ -105,7 +110,7 @@ async fn make_default(change: &mut Change, group: Option<GroupId>) -> Result<(),
         .returning(crate::db::TenantRow::as_returning())
         .get_result(change.connection())
         .await?;
-    change.publish(&Record::Tenant(row.record())).await
+    change.publish(&Record::Tenant(row.record()?)).await
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -125,12 +130,18 @@ pub struct PatchGroup {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub when_offline: Option<WhenOffline>,
+    /// Replaces all of it.
+    #[serde(default)]
+    pub routing: Option<RoutingBody>,
 }
 
 impl Check for PatchGroup {
     fn check(&self, checks: &mut Checks) {
         if let Some(name) = &self.name {
             checks.name("/name", name);
+        }
+        if let Some(routing) = &self.routing {
+            routing.check(checks);
         }
         check_rest(checks, self.second_strategy, self.queue_max.flatten());
     }
@@ -163,12 +174,14 @@ async fn patch_in(
         ("second_strategy", patch.second_strategy.is_some()),
         ("queue_max", patch.queue_max.is_some()),
         ("when_offline", patch.when_offline.is_some()),
+        ("routing", patch.routing.is_some()),
     ]);
     row.name = patch.name.unwrap_or(row.name);
     row.strategy = patch.strategy.map_or(row.strategy, word);
     row.second_strategy = patch.second_strategy.map_or(row.second_strategy, word);
     row.queue_max = patch.queue_max.map_or(row.queue_max, |max| max.and_then(|max| i32::try_from(max).ok()));
     row.when_offline = patch.when_offline.map_or(row.when_offline, word);
+    row.routing = patch.routing.map_or(row.routing, stored);
     let view = save(change, &mut row, "changed", &fields).await?;
     Ok((row, view))
 }

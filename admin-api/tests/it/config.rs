@@ -29,6 +29,14 @@ async fn groups_are_made_changed_deleted_and_restored() {
         (got.body["strategy"].as_str(), got.body["queue_max"].as_i64()),
         (Some("round_robin"), Some(9))
     );
+    let open = json!([{ "day": "fri", "from": "09:00", "to": "17:00" }]);
+    let routing = json!({ "answer_s": 45, "hours": { "time_zone": "Europe/Berlin", "open": open } });
+    let got = world.patch(&ann, &path, json!({ "routing": routing })).await.is(200);
+    assert_eq!((&got.body["routing"], &got.body["queue_max"]), (&routing, &json!(9)));
+    let got = world.patch(&ann, &path, json!({ "routing": { "answer_s": 0 } })).await.is(200);
+    assert_eq!(got.body["routing"], json!({ "answer_s": 0 }), "all of it is replaced");
+    let got = world.patch(&ann, "/v1/tenant", json!({ "routing": { "idle_s": 600 } })).await.is(200);
+    assert_eq!(got.body["routing"], json!({ "idle_s": 600 }));
     world.delete(&ann, &path).await.is(204);
     world.get(&ann, &path).await.problem(404, "not_found");
     assert_eq!(world.get(&ann, "/v1/tenant").await.body["default_group_id"], json!(null));

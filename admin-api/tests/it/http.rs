@@ -38,6 +38,10 @@ async fn bad_input_names_the_field() {
         body
     };
     let long = "x".repeat(201);
+    let hours = |time_zone: &str, from: &str| {
+        let open = json!([{ "day": "mon", "from": from, "to": "17:00" }]);
+        json!({ "name": "g", "routing": { "hours": { "time_zone": time_zone, "open": open } } })
+    };
     let cases = [
         ("/v1/agents", json!({}), 400, "/email"),
         ("/v1/agents", json!([]), 400, ""),
@@ -60,6 +64,11 @@ async fn bad_input_names_the_field() {
         ("/v1/groups", json!({ "name": "g", "strategy": "magic" }), 400, "/strategy"),
         ("/v1/groups", json!({ "name": "g", "second_strategy": "sticky" }), 422, "/second_strategy"),
         ("/v1/groups", json!({ "name": "g", "queue_max": 4_000_000_000_u32 }), 422, "/queue_max"),
+        ("/v1/groups", json!({ "name": "g", "routing": { "answers": 1 } }), 400, "/routing/answers"),
+        ("/v1/groups", json!({ "name": "g", "routing": { "offer_to": 51 } }), 422, "/routing/offer_to"),
+        ("/v1/groups", json!({ "name": "g", "routing": { "idle_s": 40_000_000 } }), 422, "/routing/idle_s"),
+        ("/v1/groups", hours("Mars/Base", "09:00"), 422, "/routing/hours/time_zone"),
+        ("/v1/groups", hours("Europe/Berlin", "9:00"), 422, "/routing/hours/open/0/from"),
         (
             "/v1/widgets",
             json!({ "name": "w", "allowed_origins": ["www.acme.example"] }),

@@ -77,6 +77,9 @@ pub struct ConversationView {
     pub thread: ThreadView,
     pub priority: Priority,
     pub participants: Vec<AgentId>,
+    /// Agents to whom it is offered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offered_to: Vec<AgentId>,
 }
 
 /// An agent in lists and presence.

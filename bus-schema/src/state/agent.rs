@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{CommandRecord, Extra};
-use crate::{AgentId, ConversationId, IncarnationId, ThreadId, Timestamp};
+use crate::{AgentId, ConversationId, GroupId, IncarnationId, ThreadId, Timestamp};
 
 /// Carried by every message of an agent's subject.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct AgentState {
     /// Since when no edge has a connection of the agent. Absent while one has, and for an agent who never had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offline_since: Option<Timestamp>,
+    /// How often in a row the agent let a visitor wait too long.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub misses: u32,
     /// The agent was removed from the configuration.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
@@ -43,6 +46,12 @@ impl AgentState {
         self.load() < self.capacity
     }
 
+    /// How many of a group's threads it holds.
+    pub fn held_in(&self, group: GroupId) -> u32 {
+        let held = self.conversations.iter().filter(|held| held.group_id == Some(group)).count();
+        u32::try_from(held).unwrap_or(u32::MAX)
+    }
+
     pub fn is_connected(&self) -> bool {
         self.presence.values().any(|presence| presence.connections > 0)
     }
@@ -59,6 +68,11 @@ impl AgentState {
     pub fn holds(&self, conversation: ConversationId) -> bool {
         self.conversations.iter().any(|held| held.conversation_id == conversation)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What an agent chose.
@@ -90,6 +104,9 @@ pub struct Presence {
 pub struct Held {
     pub conversation_id: ConversationId,
     pub thread_id: ThreadId,
+    /// For which group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_id: Option<GroupId>,
     pub since: Timestamp,
     /// A person gave it to the agent who was away: it is theirs until they have come and gone again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

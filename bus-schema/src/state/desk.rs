@@ -31,6 +31,12 @@ pub struct DeskState {
     /// The visitor's last agent, for sticky routing.
     #[serde(default)]
     pub last_agent_id: Option<AgentId>,
+    /// When that agent was given it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_assigned_at: Option<Timestamp>,
+    /// Nobody has said anything since then, and everyone was told so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_since: Option<Timestamp>,
     /// The last commands about this thread with their outcomes, oldest first.
     #[serde(default)]
     pub commands: Vec<CommandRecord>,
@@ -65,6 +71,10 @@ pub enum QueueReason {
     Transferred,
     /// Nobody has the skills it wants.
     NoSkilledAgent,
+    /// It is offered to several agents.
+    Offered,
+    /// The group has not opened yet.
+    OutsideHours,
     #[serde(other)]
     Unknown,
 }
@@ -185,7 +195,7 @@ pub enum Refusal {
     SupervisorMember,
     LacksSkill,
     Declined,
-    /// Had it, and transferred it.
+    /// Had it or was offered it, and passed it on.
     PassedOn,
     Deleted,
     #[serde(other)]
@@ -211,6 +221,8 @@ pub enum DecisionRule {
     /// An agent came to take part, or went; the assignee stays.
     Joined,
     Left,
+    /// It was due.
+    TimedOut,
     #[serde(other)]
     Unknown,
 }

@@ -52,6 +52,7 @@ impl World {
                     conversations: Vec::new(),
                     last_assigned_at: None,
                     offline_since: None,
+                    misses: 0,
                     deleted: false,
                     commands: Vec::new(),
                     extra: Default::default(),
@@ -70,6 +71,7 @@ impl World {
             conversation_id: conversation,
             thread_id,
             since: now(),
+            group_id: None,
             given_away: false,
         });
         let state = LifeState {
@@ -138,6 +140,7 @@ impl World {
             },
             priority: Priority::Normal,
             participants: state.participants,
+            offered_to: Vec::new(),
         }
     }
 

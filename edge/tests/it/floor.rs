@@ -106,6 +106,7 @@ impl World {
             members: Vec::new(),
             queue_max: None,
             when_offline: WhenOffline::Keep,
+            routing: Default::default(),
             revision,
             deleted: false,
         })

@@ -291,6 +291,7 @@ async fn foreign(world: &World) -> Foreign {
             default_group_id: None,
             console_origins: Vec::new(),
             thread_per_assignment: false,
+            routing: Default::default(),
             revision,
             deleted,
         }),

@@ -34,6 +34,7 @@ async fn other_group(world: &World) -> GroupId {
         members: Vec::new(),
         queue_max: None,
         when_offline: WhenOffline::Keep,
+        routing: Default::default(),
         revision: 2,
         deleted: false,
     };
@@ -150,6 +151,7 @@ async fn a_watch_ends_when_the_group_loses_the_member() {
         members: Vec::new(),
         queue_max: None,
         when_offline: WhenOffline::Keep,
+        routing: Default::default(),
         revision: 2,
         deleted: false,
     };

@@ -93,6 +93,7 @@ impl World {
                 default_group_id: Some(group),
                 console_origins: vec![CONSOLE_ORIGIN.into()],
                 thread_per_assignment: false,
+                routing: Default::default(),
                 revision: 1,
                 deleted: false,
             }),
@@ -110,6 +111,7 @@ impl World {
                     .collect(),
                 queue_max: None,
                 when_offline: WhenOffline::Keep,
+                routing: Default::default(),
                 revision: 1,
                 deleted: false,
             }),
@@ -130,6 +132,7 @@ impl World {
             default_group_id: None,
             console_origins: Vec::new(),
             thread_per_assignment: false,
+            routing: Default::default(),
             revision: 1,
             deleted: false,
         };

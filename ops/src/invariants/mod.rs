@@ -14,7 +14,7 @@ use std::{
 use bus_schema::{
     ConversationId, Event, EventId, GroupId, Subject, Timestamp,
     config::{GroupRecord, MemberPriority},
-    state::{AgentStatus, Strategy},
+    state::{AgentState, AgentStatus, Strategy},
 };
 
 /// One message of the log.
@@ -137,17 +137,21 @@ fn no_idle_queue(
 ) {
     for (conversation, thread) in threads.open() {
         let Some(group) = thread.waiting_in().and_then(|id| groups.get(&id)) else { continue };
-        // There it waits for somebody to take it.
-        if matches!(group.strategy, Strategy::Manual | Strategy::Broadcast) {
+        // There it waits for somebody to take it, or for the group to open.
+        if matches!(group.strategy, Strategy::Manual | Strategy::Broadcast) || group.routing.hours.is_some() {
             continue;
         }
+        let below_limit = |state: &AgentState| {
+            group.routing.agent_max.is_none_or(|max| state.held_in(group.group_id) < max)
+        };
         let free = group
             .members
             .iter()
             .filter(|member| member.priority != MemberPriority::Supervisor)
             .filter_map(|member| agents.get(member.agent_id))
             .find(|state| {
-                state.seen_status() == AgentStatus::Accepting && state.has_room() && !state.deleted
+                let free = state.seen_status() == AgentStatus::Accepting && state.has_room();
+                free && below_limit(state) && !state.deleted
             });
         if let Some(state) = free {
             let (agent, load, capacity) = (state.agent_id, state.load(), state.capacity);

@@ -104,6 +104,8 @@ impl Script {
             deadlines: vec![],
             misses: 0,
             last_agent_id: None,
+            last_assigned_at: None,
+            idle_since: None,
             commands: vec![],
             extra: Extra::new(),
         };
@@ -115,6 +117,7 @@ impl Script {
             conversation_id: conversation(*n),
             thread_id: thread(*n),
             since: Timestamp::default(),
+            group_id: None,
             given_away: false,
         };
         let state = AgentState {
@@ -125,6 +128,7 @@ impl Script {
             conversations: holds.iter().map(held).collect(),
             last_assigned_at: None,
             offline_since: None,
+            misses: 0,
             deleted: false,
             commands: vec![],
             extra: Extra::new(),
@@ -145,6 +149,7 @@ impl Script {
             members: members.to_vec(),
             queue_max: None,
             when_offline: config::WhenOffline::Keep,
+            routing: Default::default(),
             revision: 1,
             deleted: false,
         };

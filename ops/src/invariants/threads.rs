@@ -156,7 +156,10 @@ impl Threads {
         }
         thread.waits = state.queue.clone().map(|entry| (state.priority, entry));
         let Body::Decided(decided) = &logged.event.body else { return };
-        let beside = matches!(decided.decision.rule, DecisionRule::Joined | DecisionRule::Left);
+        let beside = matches!(
+            decided.decision.rule,
+            DecisionRule::Joined | DecisionRule::Left | DecisionRule::TimedOut
+        );
         if !beside && thread.unexplained.pop().is_none() {
             thread.decisions += 1;
         }
@@ -171,7 +174,10 @@ impl Threads {
         logged: &Logged,
         violations: &mut Vec<Violation>,
     ) {
-        let by_rule = matches!(decision.rule, DecisionRule::LeastLoaded | DecisionRule::RoundRobin);
+        let by_rule = matches!(
+            decision.rule,
+            DecisionRule::LeastLoaded | DecisionRule::RoundRobin | DecisionRule::Sticky
+        );
         let (true, Some(chosen), Some(rank)) = (by_rule, decision.chosen, rank) else { return };
         let Some(group) = self.conversations.get(&id).and_then(|c| c.thread.as_ref()).and_then(|t| t.group)
         else {

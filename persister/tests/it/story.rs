@@ -176,6 +176,8 @@ impl Story {
             deadlines: Vec::new(),
             misses: 0,
             last_agent_id: None,
+            last_assigned_at: None,
+            idle_since: None,
             commands: Vec::new(),
             extra: Extra::new(),
         }
@@ -200,6 +202,7 @@ impl Story {
             conversation_id: self.conversation,
             thread_id: self.thread,
             since: Timestamp::from_millis(1_795_222_923_004),
+            group_id: None,
             given_away: Default::default(),
         };
         let state = AgentState {
@@ -210,6 +213,7 @@ impl Story {
             conversations: vec![held; conversations],
             last_assigned_at: None,
             offline_since: None,
+            misses: 0,
             deleted: false,
             commands: Vec::new(),
             extra: Extra::new(),

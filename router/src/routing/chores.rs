@@ -12,6 +12,8 @@ pub enum Chore {
     Drain(QueueId),
     /// What the clock, configuration or a sweep asks of an agent.
     Care(AgentId),
+    /// Do what is due for a thread.
+    Expire(ConversationId),
     /// Put right a thread whose assignee does not hold it.
     Requeue(ConversationId),
     /// Put right an agent who holds what is not theirs.

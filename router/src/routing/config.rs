@@ -1,11 +1,12 @@
 //! A tenant's configuration as routing needs it. An older revision never replaces a newer one.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bus_schema::{
-    AgentId, GroupId, WidgetId,
-    config::{AgentRecord, GroupRecord, MemberPriority, Record, TenantRecord},
-    state::Strategy,
+    AgentId, GroupId, Timestamp, WidgetId,
+    config::{AgentRecord, GroupRecord, MemberPriority, Record, RoutingSettings, Rules, TenantRecord},
+    hours::Hours,
+    state::{AgentState, Strategy},
 };
 
 use super::slot::QueueId;
@@ -18,13 +19,6 @@ pub enum Automatic {
 }
 
 impl Automatic {
-    pub const fn strategy(self) -> Strategy {
-        match self {
-            Automatic::LeastLoaded => Strategy::LeastLoaded,
-            Automatic::RoundRobin => Strategy::RoundRobin,
-        }
-    }
-
     /// What a configured strategy comes down to without offers and remembered agents; none where agents take.
     fn of(first: Strategy, second: Strategy) -> Option<Self> {
         match (first, second) {
@@ -54,6 +48,8 @@ pub struct Config {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Changed {
     Nothing,
+    /// What all groups go by.
+    Tenant,
     Agent(AgentId),
     /// A group, and everyone who was or is a member.
     Group(GroupId, Vec<AgentId>),
@@ -64,10 +60,13 @@ impl Config {
         self.revision = self.revision.max(record.revision());
         match record {
             Record::Tenant(new) => {
-                if self.tenant.as_ref().is_none_or(|old| old.revision <= new.revision) {
-                    self.tenant = Some(new);
+                if self.tenant.as_ref().is_some_and(|old| old.revision > new.revision) {
+                    return Changed::Nothing;
                 }
-                Changed::Nothing
+                let before = self.tenant.as_ref().map(|old| old.routing.clone()).unwrap_or_default();
+                let same = before == new.routing;
+                self.tenant = Some(new);
+                if same { Changed::Nothing } else { Changed::Tenant }
             }
             Record::Widget(new) => {
                 let default = new.default_group_id.filter(|_| !new.deleted);
@@ -137,6 +136,54 @@ impl Config {
         let Some(id) = queue else { return Some(Automatic::LeastLoaded) };
         let group = self.group(id)?;
         Automatic::of(group.strategy, group.second_strategy)
+    }
+
+    pub fn strategy(&self, queue: QueueId) -> Option<Strategy> {
+        match queue {
+            None => Some(Strategy::LeastLoaded),
+            Some(id) => self.group(id).map(|group| group.strategy),
+        }
+    }
+
+    /// Threads wait there until somebody accepts an offer.
+    pub fn offers(&self, queue: QueueId) -> bool {
+        self.strategy(queue) == Some(Strategy::Broadcast)
+    }
+
+    /// For how long a visitor's agent is remembered there.
+    pub fn sticky(&self, queue: QueueId) -> Option<Duration> {
+        self.rules(queue).sticky.filter(|_| self.strategy(queue) == Some(Strategy::Sticky))
+    }
+
+    /// What holds for threads in this queue.
+    pub fn rules(&self, queue: QueueId) -> Rules {
+        let tenant = self.tenant.as_ref().map(|tenant| &tenant.routing);
+        match queue.and_then(|id| self.group(id)) {
+            Some(group) => group.routing.rules(tenant),
+            None => RoutingSettings::default().rules(tenant),
+        }
+    }
+
+    /// When the queue is served; none: always.
+    pub fn hours(&self, queue: QueueId) -> Option<&Hours> {
+        let group = self.group(queue?)?;
+        let of_tenant = self.tenant.as_ref().and_then(|tenant| tenant.routing.hours.as_ref());
+        group.routing.hours.as_ref().or(of_tenant)
+    }
+
+    pub fn is_open(&self, queue: QueueId, at: Timestamp) -> bool {
+        self.hours(queue).is_none_or(|hours| hours.is_open(at))
+    }
+
+    /// The agent may hold one more of this queue's threads.
+    pub fn has_room(&self, queue: QueueId, state: &AgentState) -> bool {
+        let of_tenant = || self.tenant.as_ref().and_then(|tenant| tenant.routing.agent_max);
+        let of_group = |id| self.group(id).and_then(|group| group.routing.agent_max);
+        let below = |id| {
+            let max = of_group(id).or_else(of_tenant).filter(|max| *max > 0);
+            max.is_none_or(|max| state.held_in(id) < max)
+        };
+        state.has_room() && queue.is_none_or(below)
     }
 
     /// The queues an agent may serve, with the place they have there; automatic ones or not.

@@ -2,7 +2,7 @@
 //!
 //! Of a closed one only ids and sequences stay.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Duration};
 
 use bus_schema::{
     AgentId, Body, ConversationId, Event, GroupId, ThreadId, Timestamp,
@@ -14,6 +14,7 @@ use super::{
     input::Stored,
     queue::{ListKey, WaitKey},
     slot::{Lock, QueueId},
+    timers::Seen,
     unknown,
 };
 
@@ -48,6 +49,8 @@ pub struct Conversation {
     /// Of the open thread.
     life: Option<Box<LifeState>>,
     desk: Option<Box<DeskState>>,
+    /// Who had a thread last, and since when; also of one that is closed.
+    last_agent: Option<(AgentId, Timestamp)>,
     /// Of the last thread, where it was closed.
     closed: Option<ThreadId>,
     /// What caused the last `life` message.
@@ -60,6 +63,12 @@ pub struct Conversation {
     /// A thread was begun by a write of ours whose place in the log is known, and its time is not.
     time_unread: bool,
     pub recall: Recall,
+    /// What was said in the open thread, as far as it was looked for.
+    pub seen: Option<Box<Seen>>,
+    /// Since when it is being looked for.
+    pub looking: Option<Timestamp>,
+    /// When something is due for it.
+    pub timer: Option<Timestamp>,
     /// The place in its queue that was last told.
     pub told: Option<QueueView>,
 }
@@ -165,9 +174,21 @@ impl Conversation {
         let state =
             event.and_then(|event| event.body.desk_state().cloned().or_else(|| unknown::state(&event.body)));
         self.desk_unreadable = state.is_none();
+        self.set_desk(state);
+    }
+
+    /// Of a closed thread only who had it is kept.
+    fn set_desk(&mut self, state: Option<DeskState>) {
+        let had = state.as_ref().and_then(|desk| desk.last_agent_id.zip(desk.last_assigned_at));
+        self.last_agent = had.or(self.last_agent);
         if self.closed.is_none() {
             self.desk = state.map(Box::new);
         }
+    }
+
+    /// Who had a thread of this visitor, if that was not longer ago.
+    pub fn had(&self, within: Duration, now: Timestamp) -> Option<AgentId> {
+        self.last_agent.filter(|(_, at)| now.since(*at) <= within).map(|(agent, _)| agent)
     }
 
     /// What was being written is stored.
@@ -194,9 +215,7 @@ impl Conversation {
         {
             self.desk_seq = seq;
             self.desk_unreadable = false;
-            if self.closed.is_none() {
-                self.desk = Some(Box::new(state));
-            }
+            self.set_desk(Some(state));
         }
     }
 
@@ -207,7 +226,7 @@ impl Conversation {
         }
         if state.status == ThreadStatus::Closed {
             self.closed = Some(state.thread_id);
-            (self.life, self.desk) = (None, None);
+            (self.life, self.desk, self.seen) = (None, None, None);
         } else {
             self.closed = None;
             self.life = Some(Box::new(state));
@@ -230,7 +249,9 @@ impl Conversation {
             avoid: Vec::new(),
             deadlines: Vec::new(),
             misses: 0,
-            last_agent_id: last.and_then(|desk| desk.last_agent_id),
+            last_agent_id: self.last_agent.map(|(agent, _)| agent),
+            last_assigned_at: self.last_agent.map(|(_, at)| at),
+            idle_since: None,
             commands: Vec::new(),
             extra: last.map_or_else(Extra::new, |desk| desk.extra.clone()),
         }

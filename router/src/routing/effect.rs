@@ -1,7 +1,7 @@
 //! Everything a core wants done.
 
 use bus_schema::{
-    ConversationId, Event, Subject, TenantId,
+    ConversationId, Event, Subject, TenantId, ThreadId,
     command::Outcome,
     signal::{Signal, TenantSignal},
     subject::TenantTopic,
@@ -18,6 +18,8 @@ pub enum Effect {
     Reply { token: Token, outcome: Outcome },
     /// Read the subject's last message from the leader. Answered with [`super::Input::Refreshed`].
     Refresh { subject: Subject },
+    /// Read what people said in a thread after this sequence. Answered with [`super::Input::Looked`].
+    Look { tenant: TenantId, conversation: ConversationId, thread: ThreadId, after: u64 },
     /// Say it to whoever listens; nothing waits for it, and it may be lost.
     Tell { tenant: TenantId, told: Told },
 }

@@ -1,8 +1,11 @@
 //! Everything a core can be told.
 
 use bus_schema::{
-    Event, IncarnationId, Subject, TenantId, Timestamp, command::CommandRequest, config::Record,
+    ConversationId, Event, IncarnationId, Subject, TenantId, ThreadId, Timestamp, command::CommandRequest,
+    config::Record,
 };
+
+use super::timers::Said;
 
 /// Names a command until it is answered. Drawn by the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +58,17 @@ pub enum Input {
     Refreshed {
         subject: Subject,
         last: Option<Stored>,
+    },
+    /// The answer to [`super::Effect::Look`].
+    Looked {
+        tenant: TenantId,
+        conversation: ConversationId,
+        thread: ThreadId,
+        said: Vec<Said>,
+        /// The last sequence that was read, if there was any.
+        up_to: Option<u64>,
+        /// There may be more after it.
+        more: bool,
     },
     Lease {
         incarnation: IncarnationId,

@@ -47,6 +47,11 @@ fn no_idle_queue(tenant: &Tenant, now: Timestamp, found: &mut Vec<String>) {
         let waits = |life: &&LifeState| life.status == ThreadStatus::Queued && !conversation.is_frozen();
         let Some(life) = conversation.stored_life().filter(waits) else { continue };
         let queue = tenant.config.queue_of(life.group_id);
+        let offered =
+            conversation.stored_desk().and_then(|desk| rules::standing(tenant, queue, desk, now)).is_some();
+        if offered || !tenant.config.is_open(queue, now) {
+            continue;
+        }
         let fits = |agent: AgentId| rules::unfit(tenant, conversation.stored_desk(), agent, now).is_none();
         if let Some(agent) = somebody_free(tenant, queue, fits) {
             found.push(format!("no-idle-queue: {id} waits while {agent} is free"));
@@ -61,7 +66,8 @@ fn somebody_free(tenant: &Tenant, queue: QueueId, fits: impl Fn(AgentId) -> bool
     tenant.config.automatic(queue)?;
     let free = |agent: &Agent| {
         let accepts = agent.stored().is_some_and(|state| {
-            state.seen_status() == AgentStatus::Accepting && state.has_room() && !state.deleted
+            let room = tenant.config.has_room(queue, state);
+            state.seen_status() == AgentStatus::Accepting && room && !state.deleted
         });
         accepts && !agent.is_frozen() && !agent.lock.is_paused()
     };

@@ -25,6 +25,7 @@ mod stats;
 mod sweep;
 mod telling;
 mod tenant;
+mod timers;
 mod unknown;
 
 #[cfg(test)]
@@ -42,7 +43,9 @@ pub use input::{Input, Stored, Token, WriteFailure, WriteId};
 pub use settings::Settings;
 pub use shared::Counters;
 pub use stats::Stats;
+pub use timers::Said;
 
+use chores::Chore;
 use plan::{After, Job, Step};
 use settings::{COMMANDS_PER_TENANT_MAX, STEPS_PER_CALL};
 use shared::Shared;
@@ -102,6 +105,10 @@ impl Routing {
                     self.with(subject.tenant(), |tenant, shared| tenant.refreshed(target, last, shared));
                 }
             }
+            Input::Looked { tenant, conversation, thread, said, up_to, more } => {
+                self.shared.reading = self.shared.reading.saturating_sub(1);
+                self.with(tenant, |tenant, _| tenant.looked(conversation, thread, &said, up_to, more));
+            }
             Input::Lease { incarnation, alive } => {
                 self.shared.leases.set(incarnation, alive, self.shared.now);
             }
@@ -125,7 +132,8 @@ impl Routing {
             let agents = tenant.due.first().map(|(at, _)| *at);
             let paused = tenant.paused.first().map(|(at, _)| *at);
             let avoided = tenant.avoided.first().map(|(at, _)| *at);
-            agents.into_iter().chain(paused).chain(avoided).min()
+            let timers = tenant.timers.first().map(|(at, _)| *at);
+            agents.into_iter().chain(paused).chain(avoided).chain(timers).min()
         };
         self.tenants.values().filter_map(due).chain(self.shared.active.then_some(self.next_sweep)).min()
     }
@@ -247,15 +255,23 @@ impl Tenant {
             false => None,
         };
         if let Some(chore) = chore {
-            if let Step::Write(plan) = rules::chore(self, chore, shared) {
-                self.begin(plan, None, shared);
-                self.chores.add(chore);
+            match rules::chore(self, chore, shared) {
+                Step::Write(plan) => {
+                    self.begin(plan, None, shared);
+                    self.chores.add(chore);
+                }
+                Step::Look(conversation) => self.look(conversation, shared),
+                Step::Nothing | Step::Blocked(_) | Step::Reply(_) | Step::Recall(_) => {
+                    if let Chore::Expire(conversation) = chore {
+                        self.index_timer(conversation);
+                    }
+                }
             }
             return;
         }
         let Some(job) = self.commands.pop_front() else { return };
         match rules::command(self, &job, shared) {
-            Step::Nothing => {}
+            Step::Nothing | Step::Look(_) => {}
             Step::Blocked(key) => self.waiters.entry(key).or_default().push_back(job),
             Step::Write(plan) => self.begin(plan, Some(job), shared),
             Step::Reply(outcome) => shared.reply(job.token, outcome),

@@ -32,6 +32,8 @@ pub enum Step {
     Blocked(Key),
     Write(Plan),
     Reply(Outcome),
+    /// It needs what was said in this conversation.
+    Look(ConversationId),
     /// It needs the last state of this conversation's closed thread, which is not kept.
     Recall(ConversationId),
 }

@@ -41,6 +41,8 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(10);
 pub const LEASE_FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
 /// Who passed a thread on to a queue is passed over by rules for this long.
 pub const AVOIDED_FOR: Duration = Duration::from_secs(60);
+/// The bus's time and a router's differ by less, or the router says that it is not ready.
+pub const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 /// Threads of a queue that are looked at for one that somebody free may take.
 pub const LOOKED_AT_MAX: usize = 1024;
 /// Agents who take part in one thread.

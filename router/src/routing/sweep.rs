@@ -10,7 +10,7 @@ use super::{
     chores::Chore,
     rules::{
         mend::{is_orphan, is_strange},
-        unfit,
+        standing, unfit,
     },
     settings::LOOKED_AT_MAX,
     shared::Shared,
@@ -42,9 +42,15 @@ fn look(tenant: &Tenant, now: Timestamp) -> BTreeSet<Chore> {
         }
     }
     for (id, queue) in &tenant.queues {
+        if !tenant.config.is_open(*id, now) {
+            continue;
+        }
         // The first for whom somebody is free who is right.
         let pairs = queue.waiting.iter().take(LOOKED_AT_MAX).filter_map(|head| {
             let desk = tenant.conversations.get(&head.conversation)?.desk();
+            if desk.is_some_and(|desk| standing(tenant, *id, desk, now).is_some()) {
+                return None;
+            }
             let mut fit = queue.eligible.iter().filter(|best| unfit(tenant, desk, best.agent, now).is_none());
             Some((head, fit.next()?))
         });

@@ -148,7 +148,7 @@ impl Tenant {
                 self.telling.group_told.remove(&id);
                 continue;
             }
-            let status = status_of_group(self, id);
+            let status = status_of_group(self, id, shared.now);
             if self.telling.group_told.insert(id, status) != Some(status) {
                 self.telling.queues.insert(Some(id));
                 self.say(TenantTopic::Groups, TenantSignal::Group { group_id: id, status }, shared);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bus_schema::{
-    AgentId, ConversationId, GroupId, IncarnationId, TenantId, Timestamp,
+    AgentId, ConversationId, GroupId, IncarnationId, TenantId, ThreadId, Timestamp,
     config::{MemberPriority, Record},
     state::ThreadStatus,
 };
@@ -16,12 +16,14 @@ use super::{
     chores::{Chore, Chores},
     config::{Changed, Config},
     conversation::{Conversation, Indexed, Waits},
+    effect::Effect,
     pace::Pace,
     plan::Job,
     queue::{AgentKey, ListKey, Queue},
     shared::Shared,
     slot::{Key, QueueId},
     telling::Telling,
+    timers::{self, Said, Seen},
 };
 
 #[derive(Debug)]
@@ -37,8 +39,10 @@ pub struct Tenant {
     pub named: BTreeMap<IncarnationId, BTreeSet<AgentId>>,
     pub due: BTreeSet<(Timestamp, AgentId)>,
     pub paused: BTreeSet<(Timestamp, Key)>,
-    /// When somebody in a queue is to be looked at again, for whom an agent was passed over until then.
+    /// When a queue is to be looked at again: somebody is not passed over any more, an offer ends, the group opens.
     pub avoided: BTreeSet<(Timestamp, QueueId)>,
+    /// When something is due for an open thread.
+    pub timers: BTreeSet<(Timestamp, ConversationId)>,
     /// How quickly queues moved of late.
     pub paces: BTreeMap<QueueId, Pace>,
     pub telling: Telling,
@@ -67,6 +71,7 @@ impl Tenant {
             due: BTreeSet::new(),
             paused: BTreeSet::new(),
             avoided: BTreeSet::new(),
+            timers: BTreeSet::new(),
             paces: BTreeMap::new(),
             telling: Telling::default(),
             chores: Chores::default(),
@@ -91,6 +96,18 @@ impl Tenant {
                     self.chores.add(Chore::Care(agent));
                 }
             }
+            Changed::Tenant => {
+                for agent in self.agents.keys().copied().collect::<Vec<_>>() {
+                    self.index_agent(agent, shared);
+                }
+                let open = self.open.values().flatten().map(|key| key.conversation);
+                for conversation in open.collect::<Vec<_>>() {
+                    self.index_conversation(conversation);
+                }
+                for group in self.config.groups().collect::<Vec<_>>() {
+                    self.look_again(group, shared);
+                }
+            }
             Changed::Group(group, agents) => {
                 for agent in agents {
                     self.index_agent(agent, shared);
@@ -99,12 +116,19 @@ impl Tenant {
                 for conversation in open.map(|key| key.conversation).collect::<Vec<_>>() {
                     self.index_conversation(conversation);
                 }
-                self.chores.add(Chore::Drain(Some(group)));
-                if shared.active {
-                    self.telling.groups.insert(group);
-                }
+                self.look_again(group, shared);
             }
         }
+    }
+
+    /// A group opened or closed, or may from now on.
+    pub fn look_again(&mut self, group: GroupId, shared: &Shared) {
+        self.chores.add(Chore::Drain(Some(group)));
+        if shared.active {
+            self.telling.groups.insert(group);
+        }
+        let changes = self.config.hours(Some(group)).and_then(|hours| hours.changes_after(shared.now));
+        self.avoided.extend(changes.map(|at| (at, Some(group))));
     }
 
     /// Brings the indexes in line with an agent's state.
@@ -113,8 +137,8 @@ impl Tenant {
         for (queue, key) in agent.keys.drain(..) {
             if let Some(entry) = self.queues.get_mut(&queue) {
                 entry.eligible.remove(&key);
-                // They may have waited for this agent alone: if nobody is left, they are told.
-                if !entry.unannounced.is_empty() {
+                // They may have waited for this agent alone: if nobody is left, they are told, or offered to others.
+                if !entry.unannounced.is_empty() || self.config.offers(queue) {
                     self.chores.add(Chore::Drain(queue));
                 }
             }
@@ -123,7 +147,7 @@ impl Tenant {
         if let Some(state) = agent.state().filter(|_| free) {
             for (queue, priority) in self.config.queues_of(id) {
                 let Some(strategy) = self.config.automatic(queue) else { continue };
-                if priority == MemberPriority::Supervisor {
+                if priority == MemberPriority::Supervisor || !self.config.has_room(queue, state) {
                     continue;
                 }
                 let entry = self.queues.entry(queue).or_default();
@@ -180,6 +204,7 @@ impl Tenant {
 
     /// Brings the indexes in line with a conversation's states.
     pub fn index_conversation(&mut self, id: ConversationId) {
+        self.index_timer(id);
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
         let new = indexed(id, conversation, &self.config);
         let old = std::mem::replace(&mut conversation.indexed, new.clone());
@@ -222,6 +247,62 @@ impl Tenant {
                 entry.unannounced.insert(key);
             }
         }
+    }
+
+    pub fn index_timer(&mut self, id: ConversationId) {
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let waits =
+            conversation.looking.is_some() || !conversation.lock.is_free() || conversation.is_frozen();
+        let life = conversation.life().filter(|_| !waits);
+        let rules = life.map(|life| self.config.rules(self.config.queue_of(life.group_id)));
+        let due = rules.and_then(|rules| timers::next(conversation, &rules)).map(|due| due.at);
+        if due == conversation.timer {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut conversation.timer, due) {
+            self.timers.remove(&(old, id));
+        }
+        self.timers.extend(due.map(|due| (due, id)));
+    }
+
+    /// Asks what was said in the open thread.
+    pub fn look(&mut self, id: ConversationId, shared: &mut Shared) {
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let Some(life) = conversation.life() else { return };
+        let (thread, started) = (life.thread_id, life.started_seq.unwrap_or(conversation.life_seq));
+        let seen = conversation.seen.as_ref().filter(|seen| seen.thread == thread).map(|seen| seen.up_to);
+        conversation.looking = Some(shared.now);
+        shared.reading += 1;
+        let (tenant, after) = (self.id, seen.unwrap_or(0).max(started));
+        shared.effects.push_back(Effect::Look { tenant, conversation: id, thread, after });
+    }
+
+    pub fn looked(
+        &mut self,
+        id: ConversationId,
+        thread: ThreadId,
+        said: &[Said],
+        up_to: Option<u64>,
+        more: bool,
+    ) {
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let Some(at) = conversation.looking.take() else { return };
+        if conversation.life().is_some_and(|life| life.thread_id == thread) {
+            let mut seen = match conversation.seen.take() {
+                Some(seen) if seen.thread == thread => seen,
+                _ => Box::new(Seen::nothing(thread, Timestamp::default())),
+            };
+            for said in said {
+                seen.hear(*said);
+            }
+            seen.up_to = up_to.unwrap_or(0).max(seen.up_to);
+            // As long as there is more it does not count as looked at.
+            if !more {
+                seen.at = at;
+            }
+            conversation.seen = Some(seen);
+        }
+        self.chores.add(Chore::Expire(id));
     }
 
     /// What a lock that opened may have held up.

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use bus_schema::{Body, command::Outcome, state::DecisionRule};
+use bus_schema::{
+    Body,
+    command::Outcome,
+    state::{CloseReason, DecisionRule},
+};
 use metrics::{counter, gauge, histogram};
 use ops::metrics::{Metric, counter as counter_of, gauge as gauge_of, histogram as histogram_of};
 
@@ -27,6 +31,7 @@ const SLOTS: &str = "chatbus_router_agent_slots";
 const LAG: &str = "chatbus_router_log_lag_messages";
 const LAG_SECONDS: &str = "chatbus_router_log_lag_seconds";
 const SIGNALS: &str = "chatbus_router_signals_total";
+const TIMERS: &str = "chatbus_router_timers_total";
 const IN_FLIGHT: &str = "chatbus_router_writes_in_flight";
 
 const TABLE: &[Metric] = &[
@@ -48,6 +53,7 @@ const TABLE: &[Metric] = &[
     gauge_of(LAG, "Messages of the log that were not read yet."),
     gauge_of(LAG_SECONDS, "Age of the last message read while there are more."),
     counter_of(SIGNALS, "Signals, by whether there was room for them."),
+    counter_of(TIMERS, "What was due and was done, by kind."),
     gauge_of(IN_FLIGHT, "Batches whose outcome is not known yet."),
 ];
 
@@ -72,9 +78,12 @@ pub fn lag(pending: u64, age: Duration) {
 /// A batch that was stored.
 pub fn stored(write: &Write) {
     for message in &write.messages {
+        if let Some(kind) = timer(&message.event.body) {
+            counter!(TIMERS, "kind" => kind).increment(1);
+        }
         let Body::Decided(decided) = &message.event.body else { continue };
         let decision = &decided.decision;
-        if matches!(decision.rule, DecisionRule::Joined | DecisionRule::Left) {
+        if matches!(decision.rule, DecisionRule::Joined | DecisionRule::Left | DecisionRule::TimedOut) {
             continue;
         }
         let strategy = decision.strategy.map_or("person", |strategy| strategy.name());
@@ -88,6 +97,21 @@ pub fn stored(write: &Write) {
         if let (Some(_), Some(since)) = (decision.chosen, decision.waiting_since) {
             histogram!(WAIT, "outcome" => "assigned").record(clock::now().since(since));
         }
+    }
+}
+
+/// Which timer wrote this.
+fn timer(body: &Body) -> Option<&'static str> {
+    match body {
+        Body::Idle(_) => Some("idle"),
+        Body::SkillsWaived(_) => Some("skills_waive"),
+        Body::Unanswered(_) => Some("answer"),
+        Body::Closed(closed) => match closed.reason {
+            CloseReason::Idle => Some("idle_close"),
+            CloseReason::QueueTimeout => Some("queue"),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

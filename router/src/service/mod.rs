@@ -7,6 +7,7 @@ mod commands;
 mod feed;
 mod holder;
 mod leases;
+mod looker;
 mod metrics;
 mod shard;
 mod signals;

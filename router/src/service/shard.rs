@@ -27,7 +27,7 @@ use super::{
     commands::{self, Asked},
     feed::{self, FEED_MAX, Fed, Source},
     holder::{self, Role},
-    leases, metrics,
+    leases, looker, metrics,
     signals::{self, Signals},
     writer,
 };
@@ -242,6 +242,11 @@ impl Shard {
             Effect::Refresh { subject } => {
                 let log = self.log.clone();
                 self.work.spawn(async move { Some(writer::refresh(log, subject).await) });
+            }
+            Effect::Look { tenant, conversation, thread, after } => {
+                let log = self.log.clone();
+                let asked = looker::Asked { tenant, conversation, thread, after };
+                self.work.spawn(async move { Some(looker::look(log, asked).await) });
             }
             Effect::Tell { tenant, told } => self.signals.say(tenant, &told),
             Effect::Reply { token, outcome } => {

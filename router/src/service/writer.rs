@@ -19,8 +19,8 @@ const CONTENTION_TRIES: u32 = 20;
 /// After so many of them the conversation's writers are asked to hold on.
 const HOLD_AFTER: u32 = 2;
 /// Pauses between tries to reach the leader; it is tried until the process ends, for nothing else is certain.
-const LEADER_FIRST: Duration = Duration::from_millis(20);
-const LEADER_LAST: Duration = Duration::from_secs(2);
+pub(super) const LEADER_FIRST: Duration = Duration::from_millis(20);
+pub(super) const LEADER_LAST: Duration = Duration::from_secs(2);
 
 /// Stores a batch, all or nothing, and says for certain which.
 pub async fn write(log: Log, signals: Signals, write: routing::Write) -> Input {
@@ -127,7 +127,7 @@ fn hold(signals: &Signals, write: &routing::Write) {
     }
 }
 
-fn jittered(first: Duration, tries: u32, last: Duration) -> Duration {
+pub(super) fn jittered(first: Duration, tries: u32, last: Duration) -> Duration {
     let full = first.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(last);
     full.mul_f64(rand::rng().random_range(0.5..1.0))
 }

@@ -7,7 +7,7 @@ use bus_schema::{
     Subject, TenantId, ThreadId, Timestamp, Visibility, VisitorId,
     claims::Role,
     command::{Actor, Answer, Command, PresenceReport},
-    config::{AgentRecord, GroupRecord, Member, MemberPriority, Record, WhenOffline},
+    config::{AgentRecord, GroupRecord, Member, MemberPriority, Record, RoutingSettings, WhenOffline},
     event::Started,
     state::{AgentState, Extra, LifeState, RoutingStatus, StartSource, Strategy, ThreadStatus},
     stream::{self, LEASE_TTL_MS, edge_lease},
@@ -189,9 +189,24 @@ impl Kit {
             members: (1..=capacities.len() as u128).map(member).collect(),
             queue_max: None,
             when_offline: WhenOffline::Keep,
+            routing: Default::default(),
             revision: self.revision,
             deleted: false,
         };
+        self.groups.insert(group(), record.clone());
+        self.put(Record::Group(record)).await;
+    }
+
+    /// A group beside the one that invariants are checked for.
+    pub async fn put_group(&self, record: GroupRecord) {
+        self.put(Record::Group(record)).await;
+    }
+
+    /// Other settings for the group.
+    pub async fn routing(&mut self, routing: RoutingSettings) {
+        self.revision += 1;
+        let mut record = self.groups[&group()].clone();
+        (record.routing, record.revision) = (routing, self.revision);
         self.groups.insert(group(), record.clone());
         self.put(Record::Group(record)).await;
     }
@@ -219,13 +234,17 @@ impl Kit {
         self.set_status(id, RoutingStatus::Accepting).await;
     }
 
-    /// Writes a start as an edge does.
     pub async fn start(&self, n: u128) -> ThreadId {
+        self.start_in(n, Some(group())).await
+    }
+
+    /// Writes a start as an edge does.
+    pub async fn start_in(&self, n: u128, group_id: Option<GroupId>) -> ThreadId {
         let thread = ThreadId::from_uuid(Uuid::from_u128(0x7_0000_0000 + n));
         let state = LifeState {
             thread_id: thread,
             status: ThreadStatus::Queued,
-            group_id: Some(group()),
+            group_id,
             assignee_id: None,
             participants: Vec::new(),
             started_at: Timestamp::from_millis(0),
@@ -244,12 +263,7 @@ impl Kit {
             author: Author::visitor(visitor(n)),
             client_id: None,
             visibility: Visibility::All,
-            body: Body::Started(Started {
-                group_id: Some(group()),
-                widget_id: None,
-                source: StartSource::Widget,
-                state,
-            }),
+            body: Body::Started(Started { group_id, widget_id: None, source: StartSource::Widget, state }),
         };
         let write = Write::new(life_subject(n), event.encode()).expect(Expect::LastOnSubject(0));
         self.log.publish(write).await.unwrap();

@@ -8,4 +8,5 @@ mod kit;
 mod moves;
 mod repair;
 mod routing;
+mod timers;
 mod turns;

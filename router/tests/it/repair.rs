@@ -41,6 +41,7 @@ async fn what_a_sweep_puts_right_is_counted() {
         conversation_id: conversation(77),
         thread_id: ThreadId::from_uuid(Uuid::from_u128(77)),
         since: last.at,
+        group_id: None,
         given_away: false,
     });
     let event = Event {

@@ -6,6 +6,7 @@ use bus_schema::{
     ErrorCode,
     claims::Role,
     command::{Actor, Answer, Command},
+    config::RoutingSettings,
     state::{RoutingStatus, Strategy, ThreadStatus},
 };
 use ops::{
@@ -158,5 +159,8 @@ async fn the_rights_of_the_routers_bus_user_are_enough() {
     kit.start(1).await;
     assert_eq!(kit.assigned(1).await, agent(1));
     kit.set_status(agent(1), RoutingStatus::NotAccepting).await;
+    // To know that nobody answers, it has to read what people say.
+    kit.routing(RoutingSettings { answer_s: Some(1), ..RoutingSettings::default() }).await;
+    wait_for(SOON, "it to wait again", async || kit.life(1).await.status == ThreadStatus::Queued).await;
     kit.close(1).await.unwrap();
 }

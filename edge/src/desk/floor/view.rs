@@ -196,6 +196,7 @@ mod tests {
             },
             priority: Priority::Normal,
             participants: Vec::new(),
+            offered_to: Vec::new(),
         }
     }
 

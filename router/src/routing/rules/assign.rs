@@ -96,7 +96,7 @@ fn hand_over(
     else {
         return Step::Reply(refused(ErrorCode::AgentUnavailable, "the agent was removed"));
     };
-    if !to.has_room() {
+    if !tenant.config.has_room(tenant.config.queue_of(life.group_id), &to) {
         return reply(ErrorCode::OverCapacity);
     }
     let outcome = thread::done(life.thread_id, Some(agent), 0);
@@ -113,7 +113,7 @@ fn hand_over(
     }
     decide::hold_by_hand(&mut to, id, life, shared.now);
     plan.agent(why.cause, Body::AgentLoad(AgentLoad { state: to }));
-    decide::assign(tenant, &mut plan, (id, conversation), life, agent, &why);
+    decide::assign(tenant, &mut plan, (id, conversation), life, agent, &why, shared.now);
     if let Some(desk) = plan.last_desk() {
         thread::remember(&mut desk.commands, request, outcome);
     }

@@ -19,6 +19,7 @@ use super::{
         shared::Shared,
         slot::Key,
         tenant::Tenant,
+        timers,
     },
     decide::Why,
 };
@@ -45,7 +46,7 @@ pub fn care(tenant: &Tenant, id: AgentId, shared: &mut Shared) -> Step {
         return alone(after_dead_edge(next, shared));
     }
     if let Some(reason) = lost(agent, state, shared) {
-        let step = release(tenant, id, next, reason);
+        let step = release(tenant, id, next, reason, shared.now);
         if let Step::Write(plan) = &step {
             shared.counters.reassigned += plan.changes.len() as u64 / 2;
         }
@@ -92,7 +93,13 @@ fn lost(agent: &Agent, state: &AgentState, shared: &Shared) -> Option<AgentLostR
 }
 
 /// Takes conversations from an agent and puts them where they waited: before all who came later.
-fn release(tenant: &Tenant, id: AgentId, mut state: AgentState, reason: AgentLostReason) -> Step {
+fn release(
+    tenant: &Tenant,
+    id: AgentId,
+    mut state: AgentState,
+    reason: AgentLostReason,
+    now: Timestamp,
+) -> Step {
     let stays = |held: &Held| held.given_away && reason == AgentLostReason::Disconnected;
     let movable = |held: &&Held| !stays(held) && !tenant.is_locked(Key::Conversation(held.conversation_id));
     let moved: Vec<Held> =
@@ -115,6 +122,7 @@ fn release(tenant: &Tenant, id: AgentId, mut state: AgentState, reason: AgentLos
         next.participants.retain(|participant| *participant != id);
         let mut desk = conversation.next_desk(life);
         desk.queue = Some(conversation.queue_entry(life, QueueReason::AgentLost));
+        timers::waits(&mut desk, &tenant.config.rules(tenant.config.queue_of(life.group_id)), now);
         let lost = AgentLost { agent_id: id, reason, state: next };
         plan.life(held.conversation_id, Author::SYSTEM, None, Body::AgentLost(lost));
         let why = Why {

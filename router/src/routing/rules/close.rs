@@ -41,7 +41,11 @@ pub fn close(
         if tenant.is_locked(Key::Agent(assignee)) {
             return Step::Blocked(Key::Agent(assignee));
         }
-        if let Some(state) = decide::without(tenant, id, life) {
+        if let Some(mut state) = decide::without(tenant, id, life) {
+            if thread::as_agent(actor) == Some(assignee) {
+                // Who closes what they have is there.
+                state.misses = 0;
+            }
             plan.agent(cause, Body::AgentLoad(AgentLoad { state }));
         }
     }

@@ -20,6 +20,7 @@ use super::super::{
     queue::{AgentKey, Queue},
     slot::QueueId,
     tenant::Tenant,
+    timers,
 };
 
 /// Who was weighed, nearest to being chosen first: the eligible in order, then members who were passed over. `ahead`
@@ -37,7 +38,7 @@ pub fn candidates(
     let mut found: Vec<(AgentKey, Candidate)> = eligible
         .filter_map(|key| {
             let state = ahead.get(&key.agent).or_else(|| tenant.agents.get(&key.agent)?.state())?;
-            let full = (!state.has_room()).then_some(Refusal::AtCapacity);
+            let full = (!tenant.config.has_room(queue, state)).then_some(Refusal::AtCapacity);
             let refused = full.or_else(|| unfit(tenant, desk, key.agent, now));
             Some((
                 AgentKey::new(strategy?, key.priority, state),
@@ -56,7 +57,12 @@ pub fn candidates(
         .filter(|(id, _)| !is_eligible(*id))
         .map(|(id, priority)| {
             let agent = tenant.agents.get(&id);
-            candidate(agent.and_then(Agent::state), id, priority, Some(refusal(tenant, id, agent, priority)))
+            candidate(
+                agent.and_then(Agent::state),
+                id,
+                priority,
+                Some(refusal(tenant, queue, (id, priority), agent)),
+            )
         });
     found.extend(passed_over.take(room));
     found
@@ -80,8 +86,9 @@ pub fn unfit(tenant: &Tenant, desk: Option<&DeskState>, agent: AgentId, now: Tim
 pub type Ahead = BTreeMap<AgentId, AgentState>;
 
 /// Everyone who serves the queue is full once these decisions are written.
-pub fn nobody_has_room(queue: &Queue, ahead: &Ahead) -> bool {
-    queue.eligible.iter().all(|key| ahead.get(&key.agent).is_some_and(|state| !state.has_room()))
+pub fn nobody_has_room(tenant: &Tenant, (id, queue): (QueueId, &Queue), ahead: &Ahead) -> bool {
+    let full = |state: &AgentState| !tenant.config.has_room(id, state);
+    queue.eligible.iter().all(|key| ahead.get(&key.agent).is_some_and(full))
 }
 
 /// Everyone who could be asked: the group's members, or all agents where there is no group.
@@ -115,7 +122,12 @@ fn candidate(
     }
 }
 
-fn refusal(tenant: &Tenant, id: AgentId, agent: Option<&Agent>, priority: MemberPriority) -> Refusal {
+fn refusal(
+    tenant: &Tenant,
+    queue: QueueId,
+    (id, priority): (AgentId, MemberPriority),
+    agent: Option<&Agent>,
+) -> Refusal {
     let deleted = tenant.config.agent(id).is_some_and(|record| record.deleted);
     let Some(state) = agent.and_then(Agent::state) else {
         return if deleted { Refusal::Deleted } else { Refusal::Offline };
@@ -125,7 +137,7 @@ fn refusal(tenant: &Tenant, id: AgentId, agent: Option<&Agent>, priority: Member
         _ if priority == MemberPriority::Supervisor => Refusal::SupervisorMember,
         AgentStatus::Offline => Refusal::Offline,
         AgentStatus::NotAccepting => Refusal::NotAccepting,
-        AgentStatus::Accepting if !state.has_room() => Refusal::AtCapacity,
+        AgentStatus::Accepting if !tenant.config.has_room(queue, state) => Refusal::AtCapacity,
         AgentStatus::Accepting => Refusal::Unknown,
     }
 }
@@ -168,6 +180,7 @@ pub fn hold(to: &mut AgentState, id: ConversationId, life: &LifeState, now: Time
     to.conversations.push(Held {
         conversation_id: id,
         thread_id: life.thread_id,
+        group_id: life.group_id,
         since: now,
         given_away: false,
     });
@@ -184,9 +197,10 @@ pub fn assign(
     life: &LifeState,
     agent: AgentId,
     why: &Why,
+    now: Timestamp,
 ) {
     let next = with_assignee(life, agent);
-    let (desk, waiting_since) = served(conversation, life, agent);
+    let (desk, waiting_since) = served(conversation, life, agent, now);
     let group_id = next.group_id;
     plan.life(id, why.author, why.cause, Body::Assigned(Assigned { agent_id: agent, group_id, state: next }));
     plan.decided(id, why.author, why.cause, why.decision(tenant, Some(agent), waiting_since), desk);
@@ -206,12 +220,14 @@ pub fn served(
     conversation: &Conversation,
     life: &LifeState,
     agent: AgentId,
+    now: Timestamp,
 ) -> (DeskState, Option<Timestamp>) {
     let mut desk = conversation.next_desk(life);
     let waiting_since = desk.queue.take().map(|entry| entry.since).or(Some(life.started_at));
     desk.last_agent_id = Some(agent);
     desk.offers.clear();
     desk.avoid.clear();
+    timers::served(&mut desk, now);
     (desk, waiting_since)
 }
 

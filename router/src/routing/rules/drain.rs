@@ -1,13 +1,11 @@
-//! Queues: the longest waiting goes to the first who is free; whoever cannot be served is told so, or turned away.
+//! Queues: the longest waiting goes to the first who is free, or to who had the visitor before.
 
 use std::collections::btree_map::Entry;
 
 use bus_schema::{
-    AgentId, Author, Body, ConversationId, ErrorCode, GroupId, Timestamp, WidgetId,
-    command::{Answer, Outcome},
-    config::WhenOffline,
-    event::{AgentLoad, Closed, Queued},
-    state::{AgentState, Candidate, CloseReason, DecisionRule, QueueReason, Refusal, Strategy, ThreadStatus},
+    AgentId, Author, Body, ConversationId, Timestamp,
+    event::AgentLoad,
+    state::{AgentState, DecisionRule},
 };
 
 use super::{
@@ -20,17 +18,23 @@ use super::{
         slot::{Key, QueueId},
         tenant::Tenant,
     },
+    announce::announce,
     decide::{self, Ahead, Why},
-    refused,
+    offer::offer,
 };
 
 pub fn drain(tenant: &mut Tenant, queue: QueueId, shared: &Shared) -> Step {
     let Some(entry) = tenant.queues.get(&queue) else { return Step::Nothing };
-    let automatic = tenant.config.automatic(queue).filter(|_| !entry.eligible.is_empty());
-    let Some(automatic) = automatic else {
+    let serves = !entry.eligible.is_empty() && tenant.config.is_open(queue, shared.now);
+    let Some(automatic) = tenant.config.automatic(queue).filter(|_| serves) else {
         let next = entry.unannounced.first().map(|key| key.conversation);
         return next.map_or(Step::Nothing, |id| announce(tenant, queue, id, shared.now));
     };
+    if tenant.config.offers(queue) {
+        let (step, again) = offer(tenant, queue, entry, shared);
+        tenant.avoided.extend(again.map(|at| (at, queue)));
+        return step;
+    }
     // Nobody overtakes while a write of the head is under way.
     if entry.served {
         return Step::Nothing;
@@ -62,6 +66,7 @@ fn give(tenant: &Tenant, id: QueueId, queue: &Queue, automatic: Automatic, share
     let mut order: Vec<AgentId> = Vec::new();
     let mut plan = Plan::new(After::Again);
     let (mut untold, mut look_again) = (None, None);
+    let sticky = tenant.config.sticky(id);
     let mut left = queue.batch();
     for waiting in queue.waiting.iter().take(LOOKED_AT_MAX) {
         if left == 0 {
@@ -72,9 +77,11 @@ fn give(tenant: &Tenant, id: QueueId, queue: &Queue, automatic: Automatic, share
         let Some(life) = conversation.life() else { break };
         let desk = conversation.desk();
         let fits = |agent: AgentId| decide::unfit(tenant, desk, agent, shared.now).is_none();
-        let Some(best) = best(tenant, (id, queue), &ahead, automatic, fits) else {
+        let had = sticky.and_then(|within| conversation.had(within, shared.now));
+        let had = had.filter(|agent| fits(*agent) && may_serve(tenant, id, &ahead, *agent));
+        let Some(best) = had.or_else(|| best(tenant, (id, queue), &ahead, automatic, fits)) else {
             let wishes = desk.is_some_and(|desk| !desk.avoid.is_empty() || !desk.skills.is_empty());
-            if !wishes || decide::nobody_has_room(queue, &ahead) {
+            if !wishes || decide::nobody_has_room(tenant, (id, queue), &ahead) {
                 break;
             }
             if queue.unannounced.contains(waiting) {
@@ -88,8 +95,9 @@ fn give(tenant: &Tenant, id: QueueId, queue: &Queue, automatic: Automatic, share
             break;
         }
         let why = Why {
-            strategy: Some(automatic.strategy()),
+            strategy: tenant.config.strategy(id),
             rule: match automatic {
+                _ if had.is_some() => DecisionRule::Sticky,
                 Automatic::LeastLoaded => DecisionRule::LeastLoaded,
                 Automatic::RoundRobin => DecisionRule::RoundRobin,
             },
@@ -109,7 +117,7 @@ fn give(tenant: &Tenant, id: QueueId, queue: &Queue, automatic: Automatic, share
             }
         };
         decide::hold(state, key, life, shared.now);
-        decide::assign(tenant, &mut plan, (key, conversation), life, best, &why);
+        decide::assign(tenant, &mut plan, (key, conversation), life, best, &why, shared.now);
         left -= 1;
     }
     let mut whole = Plan::new(After::Again);
@@ -121,6 +129,13 @@ fn give(tenant: &Tenant, id: QueueId, queue: &Queue, automatic: Automatic, share
         whole.changes.append(&mut plan.changes);
     }
     Given { plan: whole, untold, look_again }
+}
+
+/// The agent is one of those who may take the next, also after the decisions of this batch.
+fn may_serve(tenant: &Tenant, id: QueueId, ahead: &Ahead, agent: AgentId) -> bool {
+    let serves = |agent: &super::super::agent::Agent| agent.keys.iter().any(|(queue, _)| *queue == id);
+    tenant.agents.get(&agent).is_some_and(serves)
+        && ahead.get(&agent).is_none_or(|state: &AgentState| tenant.config.has_room(id, state))
 }
 
 /// Whose turn it is, seen with the decisions of this batch.
@@ -137,84 +152,8 @@ fn best(
         let mut keys = tenant.agents.get(&agent)?.keys.iter();
         keys.find(|(queue, _)| *queue == id).map(|(_, key)| key.priority)
     };
-    let touched = ahead.values().filter(|state| state.has_room() && fits(state.agent_id));
+    let touched = ahead.values().filter(|state| tenant.config.has_room(id, state) && fits(state.agent_id));
     let touched =
         touched.filter_map(|state| Some(AgentKey::new(automatic, place(state.agent_id)?, state))).min();
     untouched.into_iter().chain(touched).min().map(|key| key.agent)
-}
-
-/// Tells a thread that it waits and why, or closes it where it may not wait.
-fn announce(tenant: &Tenant, queue: QueueId, id: ConversationId, now: Timestamp) -> Step {
-    let conversation = tenant.conversations.get(&id).filter(|conversation| conversation.lock.is_free());
-    let Some(conversation) = conversation else { return Step::Nothing };
-    let Some(life) = conversation.life() else { return Step::Nothing };
-    let automatic = tenant.config.automatic(queue);
-    let strategy = match automatic {
-        Some(automatic) => Some(automatic.strategy()),
-        None => queue.and_then(|id| tenant.config.group(id)).map(|group| group.strategy),
-    };
-    let candidates = decide::candidates(tenant, queue, conversation.desk(), &Ahead::new(), now);
-    let reason = reason(strategy, &candidates);
-    let why =
-        Why { strategy, rule: DecisionRule::NobodyFree, candidates, author: Author::SYSTEM, cause: None };
-    let mut plan = Plan::new(After::Again);
-    let mut next = life.clone();
-    let mut desk = conversation.next_desk(life);
-    let since = Some(life.started_at);
-    if let Some(refusal) = inadmissible(tenant, queue) {
-        (next.status, next.assignee_id) = (ThreadStatus::Closed, None);
-        next.participants.clear();
-        let closed = Closed { by: Author::SYSTEM, reason: refusal, state: next };
-        plan.life(id, Author::SYSTEM, None, Body::Closed(closed));
-    } else {
-        desk.queue = Some(conversation.queue_entry(life, reason));
-        next.status = ThreadStatus::Queued;
-        let queued = Queued { group_id: life.group_id, reason, state: next };
-        plan.life(id, Author::SYSTEM, None, Body::Queued(queued));
-    }
-    plan.decided(id, Author::SYSTEM, None, why.decision(tenant, None, since), desk);
-    Step::Write(plan)
-}
-
-fn reason(strategy: Option<Strategy>, candidates: &[Candidate]) -> QueueReason {
-    if strategy == Some(Strategy::Manual) {
-        QueueReason::Manual
-    } else if candidates.iter().any(|candidate| candidate.refused == Some(Refusal::AtCapacity)) {
-        QueueReason::AllBusy
-    } else if candidates.iter().any(|candidate| candidate.refused == Some(Refusal::LacksSkill)) {
-        QueueReason::NoSkilledAgent
-    } else {
-        QueueReason::NoAgentAccepting
-    }
-}
-
-/// Why nobody more may wait in a queue that nobody serves right now.
-fn inadmissible(tenant: &Tenant, queue: QueueId) -> Option<CloseReason> {
-    let group = queue.and_then(|id| tenant.config.group(id))?;
-    let waiting = tenant.queues.get(&queue).map_or(0, Queue::announced);
-    if group.queue_max.is_some_and(|max| waiting >= max as usize) {
-        return Some(CloseReason::QueueFull);
-    }
-    let somebody = || {
-        decide::members(tenant, queue).any(|(id, _)| {
-            let agent = tenant.agents.get(&id).and_then(|agent| agent.state());
-            agent.is_some_and(AgentState::is_connected)
-        })
-    };
-    (group.when_offline == WhenOffline::Close && !somebody()).then_some(CloseReason::GroupOffline)
-}
-
-/// May a thread start in this group now?
-pub fn admit(tenant: &Tenant, group: Option<GroupId>, widget: Option<WidgetId>) -> Outcome {
-    let group_id = match tenant.config.start_group(group, widget) {
-        Ok(group) => group,
-        Err(_) => return refused(ErrorCode::NotFound, "no such group"),
-    };
-    let queue = tenant.config.queue_of(group_id);
-    let served = tenant.queues.get(&queue).is_some_and(|entry| !entry.eligible.is_empty());
-    match inadmissible(tenant, queue).filter(|_| !served) {
-        Some(CloseReason::QueueFull) => bus_schema::ErrorBody::from(ErrorCode::QueueFull).into(),
-        Some(_) => bus_schema::ErrorBody::from(ErrorCode::GroupOffline).into(),
-        None => Outcome::Accepted { answer: Answer::Admitted { group_id } },
-    }
 }

@@ -141,6 +141,7 @@ pub fn view(
     queue: Option<QueueView>,
 ) -> Option<ConversationView> {
     let life = conversation.stored_life()?;
+    let offers = conversation.stored_desk().into_iter().flat_map(|desk| &desk.offers);
     Some(ConversationView {
         id,
         visitor_id: life.visitor_id,
@@ -155,6 +156,7 @@ pub fn view(
         },
         priority: conversation.stored_desk().map_or_else(Priority::default, |desk| desk.priority),
         participants: life.participants.clone(),
+        offered_to: offers.map(|offer| offer.agent_id).collect(),
     })
 }
 

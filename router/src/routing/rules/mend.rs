@@ -14,6 +14,7 @@ use super::{
         shared::Shared,
         slot::Key,
         tenant::Tenant,
+        timers,
     },
     decide::Why,
 };
@@ -40,7 +41,7 @@ pub fn is_strange(tenant: &Tenant, id: AgentId, held: &Held) -> bool {
     conversation.lock.is_free() && !conversation.is_frozen() && !theirs
 }
 
-pub fn requeue(tenant: &Tenant, id: ConversationId) -> Step {
+pub fn requeue(tenant: &Tenant, id: ConversationId, shared: &Shared) -> Step {
     let conversation = tenant.conversations.get(&id).filter(|c| is_orphan(tenant, id, c));
     let Some((conversation, life)) = conversation.and_then(|c| Some((c, c.life()?))) else {
         return Step::Nothing;
@@ -50,6 +51,8 @@ pub fn requeue(tenant: &Tenant, id: ConversationId) -> Step {
     (next.status, next.assignee_id) = (ThreadStatus::Queued, None);
     let mut desk = conversation.next_desk(life);
     desk.queue = Some(conversation.queue_entry(life, reason));
+    let rules = tenant.config.rules(tenant.config.queue_of(life.group_id));
+    timers::waits(&mut desk, &rules, shared.now);
     let why = Why {
         strategy: None,
         rule: DecisionRule::AgentLost,

@@ -1,14 +1,17 @@
 //! The rules: what is decided about a command, a chore, or the passing of time. One file a family.
 
+mod announce;
 mod assign;
 mod care;
 mod close;
 mod decide;
 mod drain;
+mod expire;
 mod groups;
 mod join;
 pub(super) mod lists;
 pub(super) mod mend;
+mod offer;
 mod presence;
 mod reopen;
 mod status;
@@ -18,6 +21,7 @@ mod wishes;
 
 pub use decide::{members, unfit};
 pub use groups::status_of_group;
+pub use offer::standing;
 pub use thread::with_seq;
 
 use std::time::Duration;
@@ -38,7 +42,9 @@ use super::{
 /// Answers what changes nothing at once; none for what has to be decided in turn.
 pub fn answer(tenant: &mut Tenant, request: &CommandRequest, shared: &Shared) -> Option<Outcome> {
     Some(match &request.command {
-        Command::Admit { group_id, widget_id, .. } => drain::admit(tenant, *group_id, *widget_id),
+        Command::Admit { group_id, widget_id, .. } => {
+            announce::admit(tenant, *group_id, *widget_id, shared.now)
+        }
         Command::PresenceDigest { incarnation, agents } => presence::digest(tenant, *incarnation, agents),
         Command::ListConversations { view, group_id, limit, cursor } => {
             let page =
@@ -49,7 +55,7 @@ pub fn answer(tenant: &mut Tenant, request: &CommandRequest, shared: &Shared) ->
             lists::conversation(tenant, *conversation_id, shared.now)
         }
         Command::ListAgents => lists::agents(tenant),
-        Command::ListGroups => groups::list(tenant),
+        Command::ListGroups => groups::list(tenant, shared.now),
         Command::Presence { .. }
         | Command::SetStatus { .. }
         | Command::Take { .. }
@@ -95,13 +101,13 @@ pub fn command(tenant: &mut Tenant, job: &Job, shared: &mut Shared) -> Step {
             join::leave(tenant, request, *conversation_id, *thread_id)
         }
         Command::Decline { conversation_id, thread_id } => {
-            wishes::decline(tenant, request, *conversation_id, *thread_id)
+            wishes::decline(tenant, request, *conversation_id, *thread_id, shared)
         }
         Command::SetPriority { conversation_id, thread_id, priority } => {
             wishes::set_priority(tenant, request, *conversation_id, *thread_id, *priority)
         }
         Command::SetSkills { conversation_id, thread_id, skills } => {
-            wishes::set_skills(tenant, request, *conversation_id, *thread_id, skills)
+            wishes::set_skills(tenant, request, *conversation_id, *thread_id, skills, shared)
         }
         Command::Reopen { conversation_id } => reopen::reopen(tenant, request, *conversation_id, shared.now),
         Command::Admit { .. }
@@ -117,7 +123,8 @@ pub fn chore(tenant: &mut Tenant, chore: Chore, shared: &mut Shared) -> Step {
     match chore {
         Chore::Drain(queue) => drain::drain(tenant, queue, shared),
         Chore::Care(agent) => care::care(tenant, agent, shared),
-        Chore::Requeue(conversation) => mend::requeue(tenant, conversation),
+        Chore::Expire(conversation) => expire::expire(tenant, conversation, shared),
+        Chore::Requeue(conversation) => mend::requeue(tenant, conversation, shared),
         Chore::Shed(agent) => mend::shed(tenant, agent, shared),
     }
 }
@@ -133,7 +140,17 @@ pub fn due(tenant: &mut Tenant, dead: &[IncarnationId], shared: &Shared) {
     }
     while let Some((at, queue)) = tenant.avoided.first().copied().filter(|(at, _)| *at <= shared.now) {
         tenant.avoided.remove(&(at, queue));
-        tenant.chores.add(Chore::Drain(queue));
+        match queue {
+            Some(group) => tenant.look_again(group, shared),
+            None => tenant.chores.add(Chore::Drain(None)),
+        }
+    }
+    while let Some((at, conversation)) = tenant.timers.first().copied().filter(|(at, _)| *at <= shared.now) {
+        tenant.timers.remove(&(at, conversation));
+        if let Some(conversation) = tenant.conversations.get_mut(&conversation) {
+            conversation.timer = None;
+        }
+        tenant.chores.add(Chore::Expire(conversation));
     }
     for edge in dead {
         for id in tenant.named.get(edge).into_iter().flatten() {

@@ -78,7 +78,7 @@ fn change(mut state: AgentState, edge: IncarnationId, presence: Presence, shared
     let was_connected = state.is_connected();
     state.presence.insert(edge, presence);
     if state.is_connected() {
-        state.offline_since = None;
+        (state.offline_since, state.misses) = (None, 0);
         for held in &mut state.conversations {
             held.given_away = false;
         }

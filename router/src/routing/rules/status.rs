@@ -48,7 +48,7 @@ pub fn set(
     if state.status == status {
         return Step::Reply(Outcome::DONE);
     }
-    state.status = status;
+    (state.status, state.misses) = (status, 0);
     thread::remember(&mut state.commands, request, Outcome::DONE);
     let mut plan = Plan::new(After::Reply(Outcome::DONE));
     plan.agent(Some(request.command_id.uuid()), Body::AgentStatusSet(AgentStatusSet { state }));

@@ -17,6 +17,7 @@ use super::{
         shared::Shared,
         slot::Key,
         tenant::Tenant,
+        timers,
     },
     decide::{self, Ahead, Why},
     groups::status_of_group,
@@ -81,7 +82,7 @@ impl About<'_> {
         if tenant.is_locked(Key::Agent(agent)) {
             return Step::Blocked(Key::Agent(agent));
         }
-        let unavailable = match self.ready(agent) {
+        let unavailable = match self.ready(agent, life.group_id) {
             Ok(state) => return self.hand_over(state, life.group_id),
             Err(code) => code,
         };
@@ -92,8 +93,9 @@ impl About<'_> {
             // It waits already, and keeps its place.
             return Step::Reply(thread::done(life.thread_id, None, self.conversation.life_seq));
         }
-        let group =
-            life.group_id.and_then(|id| Some((tenant.config.group(id)?, status_of_group(tenant, id))));
+        let group = life
+            .group_id
+            .and_then(|id| Some((tenant.config.group(id)?, status_of_group(tenant, id, self.shared.now))));
         match group.and_then(|(group, status)| self.turned_away(group, status)) {
             Some(code) => Step::Reply(ErrorBody::from(code).into()),
             None => self.wait(life.group_id),
@@ -101,14 +103,15 @@ impl About<'_> {
     }
 
     /// The agent's state to write over, if they can take it now.
-    fn ready(&self, agent: AgentId) -> Result<AgentState, ErrorCode> {
+    fn ready(&self, agent: AgentId, group: Option<GroupId>) -> Result<AgentState, ErrorCode> {
         let record = self.tenant.config.agent(agent).filter(|record| !record.deleted);
         let slot = self.tenant.agents.get(&agent).filter(|slot| !slot.is_frozen());
         let state = slot.and_then(|slot| slot.next(record, &self.shared.leases, self.shared.now));
         let there = |state: &AgentState| !state.deleted && state.seen_status() == AgentStatus::Accepting;
         let state =
             state.filter(|state| record.is_some() && there(state)).ok_or(ErrorCode::AgentUnavailable)?;
-        if state.has_room() { Ok(state) } else { Err(ErrorCode::OverCapacity) }
+        let queue = self.tenant.config.queue_of(group);
+        if self.tenant.config.has_room(queue, &state) { Ok(state) } else { Err(ErrorCode::OverCapacity) }
     }
 
     fn to_group(&self, group: GroupId, queue: bool) -> Step {
@@ -119,16 +122,16 @@ impl About<'_> {
         if life.assignee_id.is_none() && life.group_id == Some(group) {
             return Step::Reply(thread::done(life.thread_id, None, self.conversation.life_seq));
         }
-        let automatic = tenant.config.automatic(Some(group)).is_some();
+        let automatic = tenant.config.automatic(Some(group)).is_some() && !tenant.config.offers(Some(group));
         if let Some(agent) = self.somebody(group).filter(|_| automatic) {
             if tenant.is_locked(Key::Agent(agent)) {
                 return Step::Blocked(Key::Agent(agent));
             }
-            if let Ok(state) = self.ready(agent) {
+            if let Ok(state) = self.ready(agent, Some(group)) {
                 return self.hand_over(state, Some(group));
             }
         }
-        let status = status_of_group(tenant, group);
+        let status = status_of_group(tenant, group, self.shared.now);
         // Where agents take for themselves, waiting is how they are asked.
         let asked = !automatic && status == GroupStatus::Online;
         match self.turned_away(record, status) {
@@ -146,6 +149,9 @@ impl About<'_> {
     fn somebody(&self, group: GroupId) -> Option<AgentId> {
         let queue = self.tenant.queues.get(&Some(group))?;
         let desk = self.conversation.desk();
+        if !self.tenant.config.is_open(Some(group), self.shared.now) {
+            return None;
+        }
         let fits = |agent: &AgentId| {
             self.life.assignee_id != Some(*agent)
                 && decide::unfit(self.tenant, desk, *agent, self.shared.now).is_none()
@@ -179,11 +185,11 @@ impl About<'_> {
         let mut plan = Plan::new(After::Reply(outcome.clone()));
         let why = self.why(decide::named(self.tenant, agent));
         self.release(&mut plan, &why);
-        decide::hold(&mut to, self.id, self.life, self.shared.now);
-        plan.agent(why.cause, Body::AgentLoad(AgentLoad { state: to }));
         let mut next = decide::with_assignee(self.life, agent);
         next.group_id = group;
-        let (mut desk, waiting_since) = decide::served(self.conversation, self.life, agent);
+        decide::hold(&mut to, self.id, &next, self.shared.now);
+        plan.agent(why.cause, Body::AgentLoad(AgentLoad { state: to }));
+        let (mut desk, waiting_since) = decide::served(self.conversation, self.life, agent, self.shared.now);
         thread::remember(&mut desk.commands, self.request, outcome);
         self.moved(&mut plan, &why, next);
         let decision = why.decision(self.tenant, Some(agent), waiting_since);
@@ -202,6 +208,7 @@ impl About<'_> {
         desk.queue =
             Some(QueueEntry { group_id: group, since: now, since_seq: self.conversation.life_seq, reason });
         desk.offers.clear();
+        timers::waits(&mut desk, &self.tenant.config.rules(queue), now);
         desk.avoid = Vec::from_iter(
             self.life.assignee_id.map(|agent_id| Avoid { agent_id, until: now.plus(AVOIDED_FOR) }),
         );

@@ -5,14 +5,17 @@ use bus_schema::{
     command::{CommandRequest, Outcome},
     event::{Declined, PrioritySet, SkillsSet},
     limits::NAME_CHARS_MAX,
-    state::{DeskState, Priority},
+    state::{Avoid, DeskState, Priority},
 };
 
 use super::{
     super::{
         plan::{After, Plan, Step},
-        settings::SKILLS_MAX,
+        settings::{AVOIDED_FOR, SKILLS_MAX},
+        shared::Shared,
+        slot::QueueId,
         tenant::Tenant,
+        timers,
     },
     refused, thread,
 };
@@ -27,7 +30,7 @@ pub fn set_priority(
     if !thread::is_supervisor(&request.actor) {
         return Step::Reply(refused(ErrorCode::Forbidden, "only supervisors set priorities"));
     }
-    change(tenant, request, id, thread_id, |mut state| {
+    change(tenant, request, id, thread_id, |mut state, _| {
         if std::mem::replace(&mut state.priority, priority) == priority {
             return Err(Outcome::DONE);
         }
@@ -41,6 +44,7 @@ pub fn set_skills(
     id: ConversationId,
     thread_id: Option<ThreadId>,
     skills: &[String],
+    shared: &Shared,
 ) -> Step {
     if !thread::is_supervisor(&request.actor) {
         return Step::Reply(refused(ErrorCode::Forbidden, "only supervisors set wanted skills"));
@@ -53,11 +57,14 @@ pub fn set_skills(
     let mut skills = skills.to_vec();
     skills.sort_unstable();
     skills.dedup();
-    change(tenant, request, id, thread_id, |mut state| {
+    change(tenant, request, id, thread_id, |mut state, queue| {
         if state.skills == skills && !state.skills_waived {
             return Err(Outcome::DONE);
         }
         (state.skills, state.skills_waived) = (skills.clone(), false);
+        if state.queue.is_some() {
+            timers::wants_skills(&mut state, &tenant.config.rules(queue), shared.now);
+        }
         Ok(Body::SkillsSet(SkillsSet { skills, state }))
     })
 }
@@ -67,16 +74,20 @@ pub fn decline(
     request: &CommandRequest,
     id: ConversationId,
     thread_id: Option<ThreadId>,
+    shared: &Shared,
 ) -> Step {
     let Some(agent_id) = thread::as_agent(&request.actor) else {
         return Step::Reply(refused(ErrorCode::Forbidden, "only agents decline offers"));
     };
-    change(tenant, request, id, thread_id, |mut state| {
+    change(tenant, request, id, thread_id, |mut state, _| {
         let offers = state.offers.len();
         state.offers.retain(|offer| offer.agent_id != agent_id);
         if state.offers.len() == offers {
             return Err(refused(ErrorCode::Conflict, "nothing is offered to the agent"));
         }
+        let until = shared.now.plus(AVOIDED_FOR);
+        state.avoid.retain(|avoid| avoid.agent_id != agent_id && avoid.until > shared.now);
+        state.avoid.push(Avoid { agent_id, until });
         Ok(Body::Declined(Declined { agent_id, state }))
     })
 }
@@ -87,7 +98,7 @@ fn change(
     request: &CommandRequest,
     id: ConversationId,
     thread_id: Option<ThreadId>,
-    make: impl FnOnce(DeskState) -> Result<Body, Outcome>,
+    make: impl FnOnce(DeskState, QueueId) -> Result<Body, Outcome>,
 ) -> Step {
     let (conversation, life) = match thread::open(tenant, request, id, thread_id) {
         Ok(open) => open,
@@ -95,7 +106,7 @@ fn change(
     };
     let mut state = conversation.next_desk(life);
     thread::remember(&mut state.commands, request, Outcome::DONE);
-    match make(state) {
+    match make(state, tenant.config.queue_of(life.group_id)) {
         Err(outcome) => Step::Reply(outcome),
         Ok(body) => {
             let mut plan = Plan::new(After::Reply(Outcome::DONE));

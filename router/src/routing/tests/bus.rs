@@ -10,7 +10,7 @@ use bus_schema::{
     state::{AgentState, DecisionRule, DeskState, LifeState, Priority, ThreadStatus},
 };
 
-use super::super::{Message, Stored};
+use super::super::{Message, Said, Stored};
 
 #[derive(Default)]
 pub struct Bus {
@@ -39,6 +39,13 @@ impl Bus {
 
     fn after(&self, subject: Subject, seq: u64) -> impl Iterator<Item = &Stored> {
         self.log.iter().filter(move |stored| stored.subject == subject && stored.seq > seq)
+    }
+
+    /// What people said in a conversation after a sequence, and the last sequence of it.
+    pub fn said(&self, id: ConversationId, after: u64) -> (Vec<Said>, Option<u64>) {
+        let found: Vec<&Stored> = self.after(super::world::msg_subject(id), after).collect();
+        let said = |stored: &&Stored| Some(Said { by: stored.event.as_ref()?.author.kind, at: stored.at });
+        (found.iter().filter_map(said).collect(), found.last().map(|stored| stored.seq))
     }
 
     pub fn agent(&self, id: AgentId) -> Option<&AgentState> {

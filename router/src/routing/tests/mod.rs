@@ -6,6 +6,8 @@ mod lists;
 mod moves;
 mod presence;
 mod queues;
+mod strategies;
 mod telling;
+mod timers;
 mod walk;
 mod world;

@@ -7,10 +7,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bus_schema::{
-    AgentId, CommandId, Subject, ThreadId, Timestamp,
+    AgentId, Author, CommandId, ConversationId, Subject, ThreadId, Timestamp,
     claims::Role,
     command::{Actor, Command, CommandRequest, PresenceReport},
-    config::{AgentRecord, Record},
+    config::{AgentRecord, Record, RoutingSettings},
     state::{CloseReason, Priority, RoutingStatus, Strategy},
 };
 use uuid::Uuid;
@@ -52,6 +52,7 @@ struct Node {
     told: usize,
     writes: Vec<Write>,
     refreshes: Vec<Subject>,
+    looks: Vec<(ConversationId, ThreadId, u64)>,
     answers: Vec<Input>,
 }
 
@@ -63,6 +64,7 @@ impl Node {
             told: 0,
             writes: Vec::new(),
             refreshes: Vec::new(),
+            looks: Vec::new(),
             answers: Vec::new(),
         }
     }
@@ -73,6 +75,9 @@ impl Node {
             match effect {
                 Effect::Write(write) => self.writes.push(write),
                 Effect::Refresh { subject } => self.refreshes.push(subject),
+                Effect::Look { conversation, thread, after, .. } => {
+                    self.looks.push((conversation, thread, after));
+                }
                 Effect::Reply { .. } | Effect::Tell { .. } => {}
             }
         }
@@ -113,7 +118,15 @@ impl Walk {
             crashes,
             repaired: None,
         };
-        let strategy = if seed.is_multiple_of(2) { Strategy::LeastLoaded } else { Strategy::RoundRobin };
+        let strategies = [
+            Strategy::LeastLoaded,
+            Strategy::RoundRobin,
+            Strategy::Sticky,
+            Strategy::Broadcast,
+            Strategy::Manual,
+        ];
+        let strategy = strategies[walk.random.below(strategies.len())];
+        let timers = walk.timers();
         for n in 1..=AGENTS {
             walk.configure_agent(n, 1 + (n as u32 % 4), false);
         }
@@ -121,7 +134,8 @@ impl Walk {
         let all: Vec<AgentId> = (1..=AGENTS).map(agent).collect();
         for (n, members) in [(1, half), (2, all)] {
             walk.revision += 1;
-            let record = group_record(group(n), strategy, &members, walk.revision);
+            let mut record = group_record(group(n), strategy, &members, walk.revision);
+            record.routing = timers.clone();
             walk.told.push(Input::Config(Record::Group(record)));
         }
         for n in 1..=EDGES {
@@ -132,6 +146,26 @@ impl Walk {
             walk.nodes.push(node);
         }
         walk
+    }
+
+    /// Half of all walks have none.
+    fn timers(&mut self) -> RoutingSettings {
+        if self.random.below(2) == 0 {
+            return RoutingSettings::default();
+        }
+        let mut some = |below: usize| (self.random.below(3) > 0).then(|| 1 + self.random.below(below) as u32);
+        RoutingSettings {
+            offer_to: some(3),
+            offer_s: some(20),
+            skills_waive_s: some(30),
+            agent_max: some(3),
+            answer_s: some(40),
+            misses_max: some(3),
+            idle_s: some(60),
+            idle_close_s: some(30),
+            queue_s: some(90),
+            ..RoutingSettings::default()
+        }
     }
 
     fn boot(&mut self) -> Node {
@@ -166,7 +200,8 @@ impl Walk {
     fn step(&mut self) {
         let at = self.random.below(self.nodes.len());
         match self.random.below(100) {
-            0..10 => self.start(),
+            0..8 => self.start(),
+            8..10 => self.say(),
             10..35 => self.read(at),
             35..38 => self.read_again(at),
             38..60 => self.carry_out(at),
@@ -198,6 +233,18 @@ impl Walk {
             _ => Some(group(1)),
         };
         self.bus.store(life_subject(conversation(n)), started(n, thread, group, self.now), self.now);
+    }
+
+    fn say(&mut self) {
+        let n = self.random.one_of(VISITORS);
+        let Some(life) = self.bus.life(conversation(n)).filter(|life| life.status.is_open()) else { return };
+        let author = match life.assignee_id {
+            Some(agent) if self.random.below(2) == 0 => Author::agent(agent),
+            _ => Author::visitor(visitor(n)),
+        };
+        self.next += 1;
+        let event = said(n, life.thread_id, author, self.next);
+        self.bus.store(msg_subject(conversation(n)), event, self.now);
     }
 
     fn read(&mut self, at: usize) {
@@ -237,6 +284,14 @@ impl Walk {
             let last = self.bus.last(subject);
             self.nodes[at].answers.push(Input::Refreshed { subject, last });
         }
+        self.look(at);
+    }
+
+    fn look(&mut self, at: usize) {
+        let Some((conversation, thread, after)) = self.nodes[at].looks.pop() else { return };
+        let (said, up_to) = self.bus.said(conversation, after);
+        let looked = Input::Looked { tenant: TENANT, conversation, thread, said, up_to, more: false };
+        self.nodes[at].answers.push(looked);
     }
 
     fn store(&mut self, write: &Write) -> Input {
@@ -361,20 +416,10 @@ impl Walk {
             self.told.push(Input::Lease { incarnation: edge(n), alive: true });
         }
         for round in 0..400 {
+            self.settle();
             for at in 0..self.nodes.len() {
-                loop {
-                    let node = &mut self.nodes[at];
-                    let busy = node.read < self.bus.log.len()
-                        || node.told < self.told.len()
-                        || !(node.writes.is_empty() && node.refreshes.is_empty() && node.answers.is_empty());
-                    if !busy {
-                        break;
-                    }
-                    self.read(at);
-                    self.carry_out(at);
-                    self.answer(at);
-                }
                 self.nodes[at].input(Input::Tick, self.now);
+                self.settle();
             }
             self.now = self.now.plus(Duration::from_millis(250));
             let repaired: Vec<u64> = self.nodes.iter().map(|node| node.routing.counters().mended).collect();
@@ -383,6 +428,24 @@ impl Walk {
             } else if let Some(before) = &self.repaired {
                 assert_eq!(*before, repaired, "a sweep still finds something");
             }
+        }
+    }
+
+    /// Everything that is under way arrives.
+    fn settle(&mut self) {
+        let busy = |walk: &Self, at: usize| {
+            let node = &walk.nodes[at];
+            node.read < walk.bus.log.len()
+                || node.told < walk.told.len()
+                || !(node.writes.is_empty()
+                    && node.refreshes.is_empty()
+                    && node.looks.is_empty()
+                    && node.answers.is_empty())
+        };
+        while let Some(at) = (0..self.nodes.len()).find(|at| busy(self, *at)) {
+            self.read(at);
+            self.carry_out(at);
+            self.answer(at);
         }
     }
 

@@ -7,8 +7,10 @@ use bus_schema::{
     IncarnationId, Lane, Shard, Subject, TenantId, ThreadId, Timestamp, Visibility, VisitorId,
     claims::Role,
     command::{Actor, Answer, Command, CommandRequest, Outcome, PresenceReport},
-    config::{AgentRecord, GroupRecord, Member, MemberPriority, Record, WhenOffline},
-    event::Started,
+    config::{
+        AgentRecord, GroupRecord, Member, MemberPriority, Record, RoutingSettings, TenantRecord, WhenOffline,
+    },
+    event::{AgentLostReason, Message, Started},
     state::{
         AgentState, CloseReason, Decision, DeskState, Extra, LifeState, Priority, RoutingStatus, StartSource,
         Strategy, ThreadStatus,
@@ -55,6 +57,10 @@ pub fn life_subject(id: ConversationId) -> Subject {
     Subject::Conversation { shard: Shard(0), tenant: TENANT, conversation: id, lane: Lane::Life }
 }
 
+pub fn msg_subject(id: ConversationId) -> Subject {
+    Subject::Conversation { shard: Shard(0), tenant: TENANT, conversation: id, lane: Lane::Msg }
+}
+
 pub fn agent_record(id: AgentId, capacity: u32, revision: u64) -> AgentRecord {
     AgentRecord {
         agent_id: id,
@@ -82,6 +88,7 @@ pub fn group_record(id: GroupId, strategy: Strategy, members: &[AgentId], revisi
         members: members.iter().map(member).collect(),
         queue_max: None,
         when_offline: WhenOffline::Keep,
+        routing: Default::default(),
         revision,
         deleted: false,
     }
@@ -116,6 +123,21 @@ pub fn started(n: u128, thread: ThreadId, group: Option<GroupId>, at: Timestamp)
     }
 }
 
+pub fn said(n: u128, thread: ThreadId, author: Author, id: u128) -> Event {
+    let message = Message { text: "hello".into(), quick_replies: Vec::new() };
+    Event {
+        id: EventId::from_uuid(Uuid::from_u128(id)),
+        cause: None,
+        tenant_id: TENANT,
+        conversation_id: Some(conversation(n)),
+        thread_id: Some(thread),
+        author,
+        client_id: None,
+        visibility: Visibility::All,
+        body: Body::Message(message),
+    }
+}
+
 pub struct World {
     pub bus: Bus,
     pub routing: Routing,
@@ -126,6 +148,8 @@ pub struct World {
     /// Writes wait in the air instead of being stored.
     pub hold_writes: bool,
     pub held: Vec<super::super::Write>,
+    /// How often it was asked what people said.
+    pub looks: usize,
     read: usize,
     next: u128,
     revision: u64,
@@ -143,6 +167,7 @@ impl World {
             told: Vec::new(),
             hold_writes: false,
             held: Vec::new(),
+            looks: 0,
             read: 0,
             next: 1,
             revision: 0,
@@ -207,6 +232,12 @@ impl World {
                 self.routing.handle(Input::Refreshed { subject, last }, self.now);
             }
             Effect::Tell { told, .. } => self.told.push(told),
+            Effect::Look { tenant, conversation, thread, after } => {
+                self.looks += 1;
+                let (said, up_to) = self.bus.said(conversation, after);
+                let looked = Input::Looked { tenant, conversation, thread, said, up_to, more: false };
+                self.routing.handle(looked, self.now);
+            }
         }
     }
 
@@ -270,6 +301,21 @@ impl World {
         change(&mut record);
         record.revision = self.revision;
         self.record(Record::Agent(record));
+    }
+
+    pub fn configure_tenant(&mut self, routing: RoutingSettings) {
+        self.revision += 1;
+        self.record(Record::Tenant(TenantRecord {
+            tenant_id: TENANT,
+            name: "somewhere".into(),
+            shard: Shard(0),
+            default_group_id: None,
+            console_origins: Vec::new(),
+            thread_per_assignment: false,
+            routing,
+            revision: self.revision,
+            deleted: false,
+        }));
     }
 
     pub fn delete_agent(&mut self, id: AgentId) {
@@ -360,6 +406,14 @@ impl World {
         thread
     }
 
+    /// A message in a conversation, as an edge writes it.
+    pub fn say(&mut self, n: u128, author: Author) {
+        self.next += 1;
+        let event = said(n, self.life(n).thread_id, author, self.next);
+        self.bus.store(msg_subject(conversation(n)), event, self.now);
+        self.settle();
+    }
+
     pub fn close(&mut self, n: u128, actor: Actor) -> Outcome {
         let reason = CloseReason::Resolved;
         self.command(actor, Command::Close { conversation_id: conversation(n), thread_id: None, reason })
@@ -436,6 +490,39 @@ impl World {
             _ => None,
         };
         self.bus.log.iter().rev().find_map(of).expect("decided")
+    }
+
+    /// How many events of this kind were stored.
+    pub fn kinds(&self, name: &str) -> usize {
+        let events = self.bus.log.iter().filter_map(|stored| stored.event.as_ref());
+        events.filter(|event| event.body.name() == name).count()
+    }
+
+    fn last_of<T>(&self, n: u128, of: impl Fn(&Body) -> Option<T>) -> Option<T> {
+        let of = |stored: &super::super::Stored| {
+            let event =
+                stored.event.as_ref().filter(|event| event.conversation_id == Some(conversation(n)))?;
+            of(&event.body)
+        };
+        self.bus.log.iter().rev().find_map(of)
+    }
+
+    /// Why the last thread was closed, if it was.
+    pub fn closed(&self, n: u128) -> Option<CloseReason> {
+        let closed = self.life(n).status == ThreadStatus::Closed;
+        self.last_of(n, |body| match body {
+            Body::Closed(closed) => Some(closed.reason),
+            _ => None,
+        })
+        .filter(|_| closed)
+    }
+
+    /// Why an agent was last lost.
+    pub fn lost(&self, n: u128) -> Option<AgentLostReason> {
+        self.last_of(n, |body| match body {
+            Body::AgentLost(lost) => Some(lost.reason),
+            _ => None,
+        })
     }
 
     pub fn life_kinds(&self, n: u128) -> Vec<String> {

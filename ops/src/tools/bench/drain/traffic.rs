@@ -113,6 +113,7 @@ impl Traffic {
             conversation_id: chat.conversation,
             thread_id: chat.thread,
             since: now(),
+            group_id: None,
             given_away: false,
         };
         Body::AgentLoad(AgentLoad {
@@ -124,6 +125,7 @@ impl Traffic {
                 conversations: mine.map(held).collect(),
                 last_assigned_at: Some(now()),
                 offline_since: None,
+                misses: 0,
                 deleted: false,
                 commands: Vec::new(),
                 extra: Extra::new(),
@@ -160,6 +162,8 @@ impl Traffic {
             deadlines: Vec::new(),
             misses: 0,
             last_agent_id: Some(chat.agent),
+            last_assigned_at: None,
+            idle_since: None,
             commands: Vec::new(),
             extra: Extra::new(),
         };

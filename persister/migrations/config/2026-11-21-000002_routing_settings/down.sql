@@ -1,0 +1,2 @@
+ALTER TABLE groups DROP COLUMN routing;
+ALTER TABLE tenants DROP COLUMN routing;
