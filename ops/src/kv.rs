@@ -133,7 +133,7 @@ impl Kv {
         let prefix = format!("$KV.{}.", self.bucket);
         let (bus, stream) = (self.bus.clone(), format!("KV_{}", self.bucket));
         let filters = vec![format!("{prefix}{pattern}")];
-        let tail = Tail::begin_at(bus, stream, filters, DeliverFrom::LastPerSubject).await;
+        let tail = Tail::begin_at(bus, stream, filters, DeliverFrom::LastPerSubject, None).await;
         Ok(Watch { tail: tail.map_err(|error| self.read(error))?, prefix, bucket: self.bucket })
     }
 

@@ -9,6 +9,7 @@ mod gather;
 mod horizon;
 mod leader;
 mod live;
+mod paced;
 mod read;
 mod stored;
 mod tail;

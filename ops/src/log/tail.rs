@@ -11,10 +11,13 @@ use async_nats::jetstream::{
     consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, pull},
 };
 use bus_schema::Timestamp;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::time::{Instant, sleep};
 
-use super::{Log, StoredMsg};
+use super::{
+    Log, StoredMsg,
+    paced::{Messages, paced},
+};
 use crate::nats::Bus;
 
 /// Messages asked for at once; the next are asked for before they run out.
@@ -56,6 +59,7 @@ pub struct Tail {
     stream: String,
     filters: Vec<String>,
     from: DeliverFrom,
+    pace: Option<Duration>,
     /// The last sequence that was given out, or the end of the log at a start from there.
     last: Option<u64>,
     pending: u64,
@@ -65,7 +69,7 @@ pub struct Tail {
 }
 
 struct Reading {
-    messages: pull::Stream,
+    messages: Messages,
     /// How many messages this consumer has sent.
     count: u64,
     /// The connection's count of reconnects when it was made: it may not survive the server it was made on.
@@ -75,7 +79,17 @@ struct Reading {
 impl Log {
     /// Follows what matches one of `filters`; with none, everything.
     pub async fn tail(&self, filters: Vec<String>, from: DeliverFrom) -> Result<Tail, TailError> {
-        Tail::begin_at(self.bus().clone(), self.stream().to_owned(), filters, from).await
+        Tail::begin_at(self.bus().clone(), self.stream().to_owned(), filters, from, None).await
+    }
+
+    /// The same for a reader that is in no hurry: what is stored while it reads comes together, at most `pace` later.
+    pub async fn tail_paced(
+        &self,
+        filters: Vec<String>,
+        from: DeliverFrom,
+        pace: Duration,
+    ) -> Result<Tail, TailError> {
+        Tail::begin_at(self.bus().clone(), self.stream().to_owned(), filters, from, Some(pace)).await
     }
 }
 
@@ -86,10 +100,12 @@ impl Tail {
         stream: String,
         filters: Vec<String>,
         from: DeliverFrom,
+        pace: Option<Duration>,
     ) -> Result<Self, TailError> {
         // Last messages are only given for a filter, so everything is one as well.
         let filters = if filters.is_empty() { vec![">".to_owned()] } else { filters };
-        let mut tail = Self { bus, stream, filters, from, last: None, pending: 0, begun: 0, reading: None };
+        let mut tail =
+            Self { bus, stream, filters, from, pace, last: None, pending: 0, begun: 0, reading: None };
         tail.begin().await?;
         Ok(tail)
     }
@@ -200,13 +216,13 @@ impl Tail {
             // A consumer made anew must not skip what came in between.
             self.last = Some(info.delivered.stream_sequence);
         }
-        let messages = consumer
-            .stream()
-            .max_messages_per_batch(BATCH)
-            .expires(EXPIRES)
-            .heartbeat(HEARTBEAT)
-            .messages()
-            .await?;
+        let messages = match self.pace {
+            Some(pace) => paced(consumer, pace),
+            None => {
+                let stream = consumer.stream().max_messages_per_batch(BATCH).expires(EXPIRES);
+                stream.heartbeat(HEARTBEAT).messages().await?.map_err(Into::into).boxed()
+            }
+        };
         self.reading = Some(Reading { messages, count: 0, reconnects });
         self.begun += 1;
         Ok(())

@@ -1,11 +1,14 @@
 //! Reading the log.
 
+use std::time::Duration;
+
 use bus_schema::{Lane, subject};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use ops::{
-    log::{DeliverFrom, Expect, Log, ReadError, Write, live},
-    testing::wait_for,
+    log::{DeliverFrom, Expect, Log, ReadError, Tail, Write, live},
+    testing::{NatsServer, wait_for},
 };
+use tokio::time::timeout;
 
 use crate::kit::{SHARD, SOON, lane, provisioned};
 
@@ -123,9 +126,22 @@ async fn a_batch_keeps_its_fences_in_its_live_copies() {
 
 #[tokio::test]
 async fn following_goes_on_without_hole_or_repeat_over_kill_9_of_the_server() {
-    let (mut server, log) = provisioned().await;
+    let (server, log) = provisioned().await;
     fill(&log, 3, 500).await;
-    let mut tail = log.tail(vec![lane(0, Lane::Msg), lane(2, Lane::Msg)], DeliverFrom::Start).await.unwrap();
+    let tail = log.tail(vec![lane(0, Lane::Msg), lane(2, Lane::Msg)], DeliverFrom::Start).await.unwrap();
+    follow_over_kill_9(server, log, tail).await;
+}
+
+#[tokio::test]
+async fn following_at_a_pace_goes_on_without_hole_or_repeat_over_kill_9_of_the_server() {
+    let (server, log) = provisioned().await;
+    fill(&log, 3, 500).await;
+    let (filters, pace) = (vec![lane(0, Lane::Msg), lane(2, Lane::Msg)], Duration::from_millis(20));
+    let tail = log.tail_paced(filters, DeliverFrom::Start, pace).await.unwrap();
+    follow_over_kill_9(server, log, tail).await;
+}
+
+async fn follow_over_kill_9(mut server: NatsServer, log: Log, mut tail: Tail) {
     assert_eq!(tail.pending(), 1000);
     let mut seen = Vec::new();
     for _ in 0..600 {
@@ -150,6 +166,40 @@ async fn following_goes_on_without_hole_or_repeat_over_kill_9_of_the_server() {
     wanted.sort_unstable();
     assert!(seen == wanted, "{} seen, {} stored", seen.len(), wanted.len());
     assert_eq!(tail.pending(), 0);
+}
+
+#[tokio::test]
+async fn after_a_quiet_time_the_first_message_comes_at_once_and_the_next_at_the_pace() {
+    let (_server, log) = provisioned().await;
+    let pace = Duration::from_secs(3600);
+    let mut tail = log.tail_paced(Vec::new(), DeliverFrom::Start, pace).await.unwrap();
+    let early = timeout(Duration::from_millis(200), tail.next()).await;
+    assert!(early.is_err(), "nothing is stored: {early:?}");
+    fill(&log, 1, 1).await;
+    assert_eq!(tail.next().await.unwrap().seq, 1);
+    fill(&log, 1, 1).await;
+    let early = timeout(Duration::from_millis(200), tail.next()).await;
+    assert!(early.is_err(), "{early:?}");
+}
+
+#[tokio::test]
+async fn a_paced_reader_whose_consumer_is_gone_goes_on_behind_what_it_had() {
+    let (server, log) = provisioned().await;
+    fill(&log, 1, 3).await;
+    let pace = Duration::from_millis(20);
+    let mut tail = log.tail_paced(Vec::new(), DeliverFrom::Start, pace).await.unwrap();
+    for seq in 1..=3 {
+        assert_eq!(tail.next().await.unwrap().seq, seq);
+    }
+    let stream = async_nats::jetstream::new(server.client().await).get_stream(log.stream()).await.unwrap();
+    for consumer in stream.consumer_names().try_collect::<Vec<_>>().await.unwrap() {
+        stream.delete_consumer(&consumer).await.unwrap();
+    }
+    fill(&log, 1, 3).await;
+    for seq in 4..=6 {
+        assert_eq!(tail.next().await.unwrap().seq, seq);
+    }
+    assert_eq!(tail.begun(), 2);
 }
 
 #[tokio::test]
