@@ -47,7 +47,7 @@ impl Rebuild {
         let url = context.settings.secret(names::DATABASE_URL).to_owned();
         let options = Options::new("rebuild").patient();
         let kept = Pool::open(&url, &options, 1)?;
-        let target = Pool::open(&url, &options.in_schema(TARGET), 1)?;
+        let target = Pool::open(&url, &options.in_schema(TARGET).repeatable(), 1)?;
         migrations::verify(&mut *kept.get().await?).await?;
         let bus = nats::connect(context, "persister").await?;
         let shards = provision::shards(&context.settings).into_iter();

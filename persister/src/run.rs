@@ -14,7 +14,7 @@ use ops::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    db::{DbError, Pool, migrations},
+    db::{DbError, Options, Pool, migrations},
     worker::{Checks, Worker},
 };
 
@@ -25,7 +25,9 @@ pub async fn run(context: Context) -> anyhow::Result<()> {
     for name in ["postgres", "bus", "log"] {
         context.health.check(name);
     }
-    let pool = Pool::from_settings(&context.settings)?;
+    // Rows and watermark are forgotten together, and the log still has them.
+    let options = Options::new(context.settings.service().name()).repeatable();
+    let pool = Pool::with_options(&context.settings, &options)?;
     if !ready(&context, &pool).await? {
         return Ok(());
     }

@@ -24,6 +24,8 @@ pub struct Options {
     pub statement_max: Duration,
     /// How long a statement waits for a lock.
     pub lock_max: Duration,
+    /// Whether a commit waits for the disk.
+    pub durable: bool,
 }
 
 impl Options {
@@ -33,6 +35,7 @@ impl Options {
             schema: super::schema::CHAT.to_owned(),
             statement_max: Duration::from_secs(30),
             lock_max: Duration::from_secs(10),
+            durable: true,
         }
     }
 
@@ -40,6 +43,13 @@ impl Options {
     pub fn in_schema(mut self, schema: &str) -> Self {
         debug_assert!(schema.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{schema}");
         schema.clone_into(&mut self.schema);
+        self
+    }
+
+    /// For who can do again what was done: a server that crashes may have forgotten the commits of its last moments,
+    /// always the newest and whole ones, and never any that were made before a remembered one.
+    pub fn repeatable(mut self) -> Self {
+        self.durable = false;
         self
     }
 
@@ -62,10 +72,12 @@ pub(super) fn config(url: &str, options: &Options) -> Result<tokio_postgres::Con
     config
         .application_name(&options.application)
         .options(format!(
-            "-c search_path={} -c statement_timeout={} -c lock_timeout={} -c TimeZone=UTC",
+            "-c search_path={} -c statement_timeout={} -c lock_timeout={} -c TimeZone=UTC \
+             -c synchronous_commit={}",
             options.schema,
             options.statement_max.as_millis(),
             options.lock_max.as_millis(),
+            if options.durable { "on" } else { "off" },
         ))
         .connect_timeout(CONNECT_MAX)
         .tcp_user_timeout(UNANSWERED_MAX)

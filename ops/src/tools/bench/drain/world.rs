@@ -89,6 +89,8 @@ impl World {
         let (client, connection) = tokio_postgres::connect(&self.spec.url(DATABASE), NoTls).await?;
         // It ends with its client; an error of it shows in a query.
         tokio::spawn(connection);
+        // As persister's connections, so that the copies wait for no more than it does.
+        client.batch_execute("SET synchronous_commit = off").await?;
         Ok(client)
     }
 
