@@ -1,13 +1,13 @@
 //! Batches of the log: as big as what has come, at most one in [`LINGER`] unless they are full.
 //!
-//! Invariant: ascending, nothing left out; a message waits at most [`LINGER`] for others, and not at all when the
-//! last batch is longer ago than that.
+//! Invariant: ascending, nothing left out; a message waits at most twice [`LINGER`] for others, and not at all when
+//! the one before it is longer ago than that.
 
 use std::time::Duration;
 
 use bus_schema::{Shard, subject};
 use ops::log::{DeliverFrom, Log, Tail, TailError};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
 use crate::batch::Batch;
 
@@ -16,13 +16,13 @@ const MESSAGES_MAX: usize = 512;
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A transaction costs as much as writing dozens of events: under a steady load this many milliseconds' events share
 /// one. Far below what anybody notices in a list.
-const LINGER: Duration = Duration::from_millis(20);
+const LINGER: Duration = Duration::from_millis(50);
 
 /// Follows one shard's log.
 pub struct Reader {
     tail: Tail,
     batch: Batch,
-    /// Before this instant only a full batch is given out.
+    /// After this instant the batch is given out, though more may be on its way.
     due: Instant,
     /// What lies behind this sequence is not read.
     until: u64,
@@ -32,7 +32,8 @@ pub struct Reader {
 impl Reader {
     /// Everything after sequence `after`.
     pub async fn open(log: &Log, shard: Shard, after: u64) -> Result<Self, TailError> {
-        let tail = log.tail(vec![subject::stored_in_shard(shard)], DeliverFrom::Seq(after + 1)).await?;
+        let (filters, from) = (vec![subject::stored_in_shard(shard)], DeliverFrom::Seq(after + 1));
+        let tail = log.tail_paced(filters, from, LINGER).await?;
         Ok(Self { tail, batch: Batch::default(), due: Instant::now(), until: u64::MAX, ended: false })
     }
 
@@ -47,13 +48,13 @@ impl Reader {
         if self.batch.is_empty() && !self.ended {
             self.read().await?;
         }
-        let due = sleep_until(self.due);
-        tokio::select! {
-            biased;
-            full = self.fill() => full?,
-            () = due => {}
+        // What was stored before the last of them comes at once, unless it was purged meanwhile.
+        while !self.is_full() && self.tail.pending() > 0 {
+            match timeout_at(self.due, self.read()).await {
+                Ok(read) => read?,
+                Err(_) => break,
+            }
         }
-        self.due = Instant::now() + LINGER;
         Ok(std::mem::take(&mut self.batch))
     }
 
@@ -69,6 +70,9 @@ impl Reader {
         let message = self.tail.next().await?;
         self.ended = message.seq >= self.until;
         if message.seq <= self.until {
+            if self.batch.is_empty() {
+                self.due = Instant::now() + LINGER;
+            }
             self.batch.push(&message);
         }
         Ok(())
