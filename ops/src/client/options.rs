@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use bus_schema::{ConversationId, ErrorBody, EventId, state::RoutingStatus};
+use bus_schema::{ConversationId, ErrorBody, EventId, protocol::Closing, state::RoutingStatus};
 use serde_json::value::RawValue;
 
 use super::{backoff, outbox::OutboxLimits, tokens::Tokens, wire::EventHead};
@@ -63,6 +63,8 @@ pub trait Observer: Send + Sync {
     fn delayed(&self, _conversation: ConversationId, _error: &ErrorBody) {}
     /// A send was refused for good or given up.
     fn failed(&self, _conversation: ConversationId, _client_id: &str, _error: &ErrorBody) {}
+    /// The server says that it will close the connection.
+    fn closing(&self, _closing: &Closing) {}
 }
 
 /// Where a send is stored.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     browser::Browser,
-    faults::signal,
+    procs::signal,
     world::{Shape, World},
 };
 

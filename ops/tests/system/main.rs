@@ -8,10 +8,16 @@
 
 mod browser;
 mod demo_page;
+mod deploys;
 mod faults;
 mod life;
+mod net;
+mod network;
+mod outage;
+mod procs;
 mod races;
 mod staff;
+mod stalled;
 mod traffic;
 mod verify;
 mod walks;

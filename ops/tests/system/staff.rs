@@ -30,6 +30,17 @@ impl Admin {
 
     /// Makes an agent of the first group and logs in; accepting as soon as it is connected.
     pub async fn agent(&self, world: &World, name: &str, capacity: u32) -> Client {
+        self.agent_with(world, name, capacity, |options| options.pushes = 0).await
+    }
+
+    /// The same with a client of another making.
+    pub async fn agent_with(
+        &self,
+        world: &World,
+        name: &str,
+        capacity: u32,
+        adjust: impl FnOnce(&mut Options),
+    ) -> Client {
         let email = format!("{name}@example.com");
         let body = json!({
             "email": email, "name": name, "role": "agent", "capacity": capacity,
@@ -39,8 +50,8 @@ impl Admin {
         let tokens = Tokens::staff(self.http.clone(), &self.url, &email, PASSWORD);
         let mut options = Options::new(world.edge_urls(), tokens);
         options.status = Some(RoutingStatus::Accepting);
-        options.pushes = 0;
         options.first_edge = name.bytes().map(usize::from).sum();
+        adjust(&mut options);
         Client::start(options)
     }
 }

@@ -13,7 +13,8 @@ use bus_schema::{
     protocol::{SendBody, StartThread, WidgetSession},
     state::ThreadStatus,
 };
-use ops::client::{Client, Http, RequestError, Visitor, new_visitor_key};
+use ops::client::{Client, Http, Observer, Options, RequestError, Visitor, new_visitor_key};
+use ops::testing::wait_for;
 use rand::{RngExt as _, SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
@@ -23,6 +24,8 @@ use crate::{staff::Admin, world::World};
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// A send ends within this time, faults included.
 const SENT_WITHIN: Duration = Duration::from_secs(120);
+
+const GOES_ON_WITHIN: Duration = Duration::from_secs(90);
 
 /// Sends that were acknowledged: by the answer, or by the sender's own push.
 pub type Acked = Arc<Mutex<Vec<(EventId, u64)>>>;
@@ -35,17 +38,62 @@ pub struct Traffic {
     /// Threads opened after the first of each visitor.
     pub threads: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
+    closes: bool,
     talkers: JoinSet<()>,
 }
 
+/// What kind of load.
+pub struct Plan {
+    pub edges: Vec<String>,
+    pub conversations: usize,
+    pub agents: usize,
+    /// Conversations that all agents together have room for.
+    pub room: usize,
+    /// Visitors close their threads and come back.
+    pub closes: bool,
+    pub observer: Option<Arc<dyn Observer>>,
+    pub seed: u64,
+}
+
+impl Plan {
+    /// Visitors on all edges who come and go, and agents with room for four of five, so that some always wait.
+    pub fn busy(world: &World, conversations: usize, seed: u64) -> Self {
+        Self {
+            edges: world.edge_urls(),
+            conversations,
+            agents: conversations.div_ceil(10),
+            room: conversations * 4 / 5,
+            closes: true,
+            observer: None,
+            seed,
+        }
+    }
+
+    /// Everybody has an agent and keeps them: no send is refused for a good reason.
+    pub fn steady(world: &World, conversations: usize, seed: u64) -> Self {
+        let agents = conversations.div_ceil(10);
+        Self {
+            room: conversations.next_multiple_of(agents),
+            closes: false,
+            ..Self::busy(world, conversations, seed)
+        }
+    }
+
+    fn adjust(&self, options: &mut Options) {
+        options.pushes = 0;
+        options.observer = self.observer.clone();
+        options.edges.clone_from(&self.edges);
+    }
+}
+
 impl Traffic {
-    /// `conversations` visitors on all edges, and agents with room for four of five, so that some always wait.
-    pub async fn start(world: &World, conversations: usize, agents: usize, seed: u64) -> Self {
+    pub async fn start(world: &World, plan: Plan) -> Self {
         let admin = Admin::login(world).await;
-        let capacity = u32::try_from(conversations * 4 / 5 / agents).unwrap().max(1);
+        let capacity = u32::try_from(plan.room / plan.agents).unwrap().max(1);
         let mut clients = Vec::new();
-        for n in 0..agents {
-            clients.push(Arc::new(admin.agent(world, &format!("agent-{n}"), capacity).await));
+        for n in 0..plan.agents {
+            let adjust = |options: &mut Options| plan.adjust(options);
+            clients.push(Arc::new(admin.agent_with(world, &format!("agent-{n}"), capacity, adjust).await));
         }
         for client in &clients {
             client.ready(READY_WITHIN).await.unwrap();
@@ -56,12 +104,13 @@ impl Traffic {
             acked: Acked::default(),
             threads: Arc::default(),
             stop: Arc::default(),
+            closes: plan.closes,
             talkers: JoinSet::new(),
         };
-        for n in 0..conversations {
-            traffic.visitors.push(Arc::new(visitor(world, n).await));
+        for n in 0..plan.conversations {
+            traffic.visitors.push(Arc::new(visitor(world, &plan, n).await));
         }
-        traffic.talk(seed);
+        traffic.talk(plan.seed);
         traffic
     }
 
@@ -78,11 +127,27 @@ impl Traffic {
     }
 
     fn talker(&self, random: StdRng) -> Talker {
-        Talker { acked: self.acked.clone(), threads: self.threads.clone(), stop: self.stop.clone(), random }
+        Talker {
+            acked: self.acked.clone(),
+            threads: self.threads.clone(),
+            stop: self.stop.clone(),
+            closes: self.closes,
+            random,
+        }
     }
 
     pub fn acked(&self) -> usize {
         self.acked.lock().unwrap().len()
+    }
+
+    /// Waits until so many more sends were acknowledged.
+    pub async fn goes_on(&self, wanted: usize) {
+        let before = self.acked();
+        wait_for(GOES_ON_WITHIN, "traffic to go on", async || {
+            let new = self.acked() - before;
+            if new > wanted { Ok(()) } else { Err(format!("{new} of {wanted} new sends")) }
+        })
+        .await;
     }
 
     /// Lets everyone finish their sentence, and waits until all clients have caught up.
@@ -102,7 +167,7 @@ impl Traffic {
     }
 }
 
-async fn visitor(world: &World, n: usize) -> Visitor {
+async fn visitor(world: &World, plan: &Plan, n: usize) -> Visitor {
     let session = WidgetSession {
         widget_key: world.var("CHATBUS_WIDGET_KEY"),
         visitor_key: new_visitor_key(),
@@ -112,7 +177,7 @@ async fn visitor(world: &World, n: usize) -> Visitor {
     };
     let http = Http::new().unwrap();
     let visitor =
-        Visitor::open(&http, &world.edge_urls(), n, &session, |options| options.pushes = 0).await.unwrap();
+        Visitor::open(&http, &plan.edges, n, &session, |options| plan.adjust(options)).await.unwrap();
     visitor.client.ready(READY_WITHIN).await.unwrap();
     visitor
 }
@@ -125,6 +190,7 @@ struct Talker {
     acked: Acked,
     threads: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
+    closes: bool,
     random: StdRng,
 }
 
@@ -134,7 +200,7 @@ impl Talker {
         while !self.stop.load(Ordering::Relaxed) {
             said += 1;
             self.say(&visitor.client, conversation, &format!("visitor says {said}")).await;
-            if self.random.random_ratio(1, 12) {
+            if self.closes && self.random.random_ratio(1, 12) {
                 self.close_and_come_back(&visitor.client, conversation).await;
             }
         }

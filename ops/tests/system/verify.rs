@@ -81,7 +81,7 @@ pub async fn all_agree(world: &World, traffic: &Traffic) {
 }
 
 /// The client's list is the log's slice from its first entry on.
-fn sees_the_log(client: &Client, conversation: ConversationId, audience: Audience, log: &[Logged]) {
+pub fn sees_the_log(client: &Client, conversation: ConversationId, audience: Audience, log: &[Logged]) {
     let seen: Vec<(u64, EventId)> =
         client.entries(conversation).iter().map(|entry| (entry.seq, entry.id)).collect();
     let first = seen.first().unwrap_or_else(|| panic!("a client shows nothing of {conversation}")).0;

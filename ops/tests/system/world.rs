@@ -87,6 +87,11 @@ impl World {
         self.up.kill();
     }
 
+    /// The process id of `ops up` itself.
+    pub fn up_pid(&self) -> u32 {
+        self.up.pid().expect("it runs until it is stopped")
+    }
+
     /// The data directory.
     pub fn data(&self) -> PathBuf {
         self.data.path().to_owned()

@@ -114,6 +114,9 @@ impl Core {
             "token_expiring" => self.token_expiring = true,
             "closing" => {
                 let push: Closing = decode("closing", payload.get())?;
+                if let Some(observer) = &self.observer {
+                    observer.closing(&push);
+                }
                 self.closing = Some(if push.reconnect {
                     Verdict::Reconnect(Some(Duration::from_millis(push.after_ms)))
                 } else {

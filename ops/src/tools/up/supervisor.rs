@@ -74,7 +74,8 @@ impl Kept {
                     report.send_modify(|report| report.last_exit = Some(-1));
                 }
             }
-            if started.elapsed() >= SETTLED {
+            // Who was asked to leave and did is not failing.
+            if started.elapsed() >= SETTLED || report.borrow().last_exit == Some(0) {
                 pause = PAUSE_MIN;
             }
             tokio::select! {
