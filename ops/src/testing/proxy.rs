@@ -14,12 +14,13 @@ use rand::{RngExt, SeedableRng};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 const CHUNK_BYTES: usize = 4096;
+const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 /// Chunks in flight in one direction of one connection; beyond them the sender is held up.
 const CHUNKS_MAX: usize = 64;
 
@@ -155,7 +156,7 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>, number: u64) {
     if hold.await.is_err() {
         return;
     }
-    let Ok(mut server) = TcpStream::connect(shared.target).await else {
+    let Ok(mut server) = connect(shared.target).await else {
         return reset(&client);
     };
     for stream in [&client, &server] {
@@ -176,6 +177,13 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>, number: u64) {
         reset(&client);
         reset(&server);
     }
+}
+
+/// With little room of the kernel's, so that what is held back is held at the sender.
+async fn connect(target: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    socket.connect(target).await
 }
 
 /// Closing then sends a reset instead of an orderly end.
