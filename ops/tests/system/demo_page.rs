@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bus_schema::{Body, ConversationId, Subject};
-use ops::testing::wait_for;
+use ops::{dev::guard::Signal, testing::wait_for};
 use serde_json::Value;
 
 use crate::{
@@ -124,7 +124,7 @@ impl Page {
     /// Kills an edge, and says when another process has its place.
     fn kill_edge(&self, index: usize) -> u32 {
         let pid = self.world.pids()["edge"][index];
-        signal(pid, libc::SIGKILL);
+        signal(pid, Signal::KILL);
         pid
     }
 
