@@ -28,7 +28,7 @@ const ROUND: usize = 100;
 /// How many faults: `CHATBUS_FAULTS`, else as the profile says.
 fn faults() -> usize {
     let asked = std::env::var("CHATBUS_FAULTS").ok().and_then(|text| text.parse().ok());
-    asked.unwrap_or(if long() { 10_000 } else { 500 })
+    asked.unwrap_or_else(|| if long() { 10_000 } else { 500 })
 }
 
 #[tokio::test(flavor = "multi_thread")]
