@@ -42,12 +42,15 @@ pub async fn slice(
     let (mut next, mut short) = (span.from, 0);
     while next <= span.up_to {
         let leader = short >= REPLICA_TRIES;
-        let found = if leader {
-            log.read_leader(filter, next, span.page).await
+        let (found, ended) = if leader {
+            let found = log.read_leader(filter, next, span.page).await?;
+            let ended = found.len() < span.page;
+            (found, ended)
         } else {
-            log.read(filter, next, span.page).await
-        }?;
-        let ended = found.len() < span.page;
+            let piece = log.piece(filter, next, span.page).await?;
+            let ended = piece.pending == 0 || piece.messages.is_empty();
+            (piece.messages, ended)
+        };
         for message in found {
             next = message.seq + 1;
             if message.seq > span.up_to || each(message).is_break() {

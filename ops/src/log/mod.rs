@@ -43,6 +43,11 @@ pub const ACK_WAIT: Duration = Duration::from_secs(5);
 pub const READ_WAIT: Duration = Duration::from_secs(2);
 /// Messages of one batched read; the server answers at most 1,024 subjects to one question.
 pub const READ_MAX: usize = 1_024;
+/// Bytes of one batched read; what is beyond is another question.
+pub const READ_BYTES_MAX: usize = 256 * 1024;
+/// Batched reads on their way at once; more wait their turn. With the bytes of each, what a question waits for on the
+/// connection stays well within `READ_WAIT`, however many ask: else everybody would give up, and ask for it all again.
+pub const READS_MAX: usize = 32;
 
 /// The log of one shard; cheap to clone.
 #[derive(Debug, Clone)]
@@ -61,6 +66,7 @@ struct Shared {
     direct_get: String,
     leader_get: String,
     in_flight: Semaphore,
+    reads: Semaphore,
     gather: Gather,
     horizon: Horizon,
     measures: Measures,
@@ -75,6 +81,7 @@ impl Log {
             direct_get: format!("$JS.API.DIRECT.GET.{stream}"),
             leader_get: format!("$JS.API.STREAM.MSG.GET.{stream}"),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
+            reads: Semaphore::new(READS_MAX),
             gather: Gather::new(bus.client.clone()),
             horizon: Horizon::new(shard),
             measures: Measures::new(),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::{Log, READ_MAX, READ_WAIT, StoredMsg, stored::number};
+use super::{Log, READ_BYTES_MAX, READ_MAX, READ_WAIT, StoredMsg, stored::number};
 
 /// Tries of one batched read before it fails.
 const TRIES: u32 = 3;
@@ -41,6 +41,7 @@ struct Batch<'a> {
     seq: u64,
     next_by_subj: &'a str,
     batch: usize,
+    max_bytes: usize,
 }
 
 #[derive(Serialize)]
@@ -74,10 +75,12 @@ impl Log {
         Ok(found)
     }
 
-    /// The same in one question, for at most [`READ_MAX`] messages, with how many there are beyond.
+    /// The same in one question, for at most [`READ_MAX`] messages and about [`READ_BYTES_MAX`], with how many there are
+    /// beyond.
     pub async fn piece(&self, filter: &str, from: u64, max: usize) -> Result<Piece, ReadError> {
         let batch = max.min(READ_MAX);
-        self.ask_for(&Batch { seq: from.max(1), next_by_subj: filter, batch }, batch, true).await
+        let question = Batch { seq: from.max(1), next_by_subj: filter, batch, max_bytes: READ_BYTES_MAX };
+        self.ask_for(&question, batch, true).await
     }
 
     /// The last message of each subject that matches one of `filters`, ascending.
@@ -118,6 +121,7 @@ impl Log {
     }
 
     async fn try_ask_for(&self, payload: Bytes, most: usize, chained: bool) -> Result<Piece, ReadError> {
+        let _turn = self.shared.reads.acquire().await.expect("the semaphore is never closed");
         // One more for the end of the batch.
         let mut answers = self.shared.gather.ask(&self.shared.direct_get, payload, most + 1).await?;
         let mut piece = Piece { messages: Vec::new(), pending: 0 };

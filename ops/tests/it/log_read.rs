@@ -5,7 +5,7 @@ use std::time::Duration;
 use bus_schema::{Lane, subject};
 use futures::{StreamExt as _, TryStreamExt as _};
 use ops::{
-    log::{DeliverFrom, Expect, Log, ReadError, Tail, Write, live},
+    log::{DeliverFrom, Expect, Log, READ_BYTES_MAX, ReadError, Tail, Write, live},
     testing::{NatsServer, wait_for},
 };
 use tokio::time::timeout;
@@ -52,6 +52,24 @@ async fn many_reads_at_once_get_their_own_answers() {
         assert_eq!(found.len(), 20);
         assert!(found.iter().all(|message| message.subject == lane(conversation, Lane::Msg)));
     }
+}
+
+#[tokio::test]
+async fn a_read_is_bounded_in_bytes_and_many_large_ones_do_not_starve_each_other() {
+    let (_server, log) = provisioned().await;
+    let text = "x".repeat(16 * 1024);
+    for _ in 0..120 {
+        log.publish(Write::new(lane(1, Lane::Msg), text.clone())).await.unwrap();
+    }
+    let filter = lane(1, Lane::Msg);
+    let piece = log.piece(&filter, 1, 120).await.unwrap();
+    let bytes: usize = piece.messages.iter().map(|message| message.payload.len()).sum();
+    assert!(bytes <= READ_BYTES_MAX, "{bytes} B in one answer");
+    assert_eq!(piece.pending + piece.messages.len() as u64, 120);
+
+    // 400 MB in all, on one connection.
+    let reads = (0..200).map(|_| async { log.read(&filter, 1, 120).await.unwrap().len() });
+    assert!(futures::future::join_all(reads).await.into_iter().all(|found| found == 120));
 }
 
 #[tokio::test]
