@@ -27,6 +27,7 @@ mod races;
 mod resume;
 mod routed;
 mod said;
+mod shim;
 mod signals;
 mod slow;
 mod standing;

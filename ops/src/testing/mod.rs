@@ -10,6 +10,7 @@ mod postgres;
 mod process;
 mod proxy;
 mod scratch;
+mod shim;
 mod wait;
 
 pub use cluster::NatsCluster;
@@ -19,6 +20,7 @@ pub use postgres::Postgres;
 pub use process::{Process, ProcessBuilder, program};
 pub use proxy::{Direction, Fault, FaultProxy};
 pub use scratch::Scratch;
+pub use shim::{LiveShim, Tampered};
 pub use wait::{Condition, wait_for};
 
 pub use crate::dev::guard::Signal;
