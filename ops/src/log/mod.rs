@@ -47,7 +47,7 @@ pub const READ_MAX: usize = 1_024;
 pub const READ_BYTES_MAX: usize = 256 * 1024;
 /// Batched reads on their way at once; more wait their turn. With the bytes of each, what a question waits for on the
 /// connection stays well within `READ_WAIT`, however many ask: else everybody would give up, and ask for it all again.
-pub const READS_MAX: usize = 32;
+pub const READS_MAX: usize = 16;
 
 /// The log of one shard; cheap to clone.
 #[derive(Debug, Clone)]

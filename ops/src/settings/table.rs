@@ -197,7 +197,7 @@ pub const SETTINGS: &[Setting] = &[
         "Widget sessions of one widget per minute at one edge."),
     setting(LIMITS, names::LIMIT_SOCKET_LOGINS_PER_MINUTE_PER_ADDRESS, Kind::Int(0, NO_END), Default::Is("6000"), EDGE,
         "Logins on sockets from one network address per minute at one edge."),
-    setting(LIMITS, names::LIMIT_LOGINS_AT_ONCE, Kind::Int(0, NO_END), Default::Is("128"), EDGE,
+    setting(LIMITS, names::LIMIT_LOGINS_AT_ONCE, Kind::Int(0, NO_END), Default::Is("64"), EDGE,
         "Logins on sockets that one edge works on at once; others wait their turn for 5 s."),
     setting(LIMITS, names::LIMIT_WAITING_LOGINS, Kind::Int(0, NO_END), Default::Is("4096"), EDGE,
         "Sockets at one edge that have not logged in; more are told to come back later."),
