@@ -8,6 +8,7 @@ pub mod env_file;
 pub mod keys;
 pub mod layout;
 pub mod plan;
+mod room;
 pub mod secrets;
 mod seed;
 mod servers;

@@ -16,7 +16,7 @@ use super::env_file::{EnvFile, Values};
 use super::layout::Layout;
 use super::plan::{Instance, Plan, Shape, Wiring};
 use super::supervisor::{Kept, Kind, Report};
-use super::{Args, PortsArg, banner, keys, secrets, seed, servers};
+use super::{Args, PortsArg, banner, keys, room, secrets, seed, servers};
 use crate::dev::guard::{Guarded, Signal, Spec};
 use crate::dev::nats::tail;
 use crate::dev::{ports, probe};
@@ -64,8 +64,8 @@ impl System {
     pub async fn start(&mut self, args: &Args) -> anyhow::Result<()> {
         let external = External::from_env();
         let plan = plan(args, &external)?;
-        let shards =
-            provision::shards(&settings::load(Service::Ops, &settings::process_environment())?.settings);
+        let own = settings::load(Service::Ops, &settings::process_environment())?.settings;
+        let shards = provision::shards(&own);
         let users = keys::prepare(&self.layout.keys(), &shards)?;
         let env_file = Arc::new(EnvFile::new(self.layout.env_file(), slots(&plan, &external)));
         self.env_file = Some(Arc::clone(&env_file));
@@ -73,13 +73,29 @@ impl System {
         self.start_nats(args, &plan, &external, &users).await?;
         let database_url = self.start_postgres(&plan, &external).await?;
         let wiring = wiring(args, &plan, &external, &self.layout, database_url);
-        provision(&wiring).await?;
+        self.provision(&wiring, &own).await?;
         self.migrate(&wiring).await?;
         self.start_services(&plan, &wiring).await?;
         let demo = seed::Demo::keep(&self.layout.keys())?;
         let seeded = seed::run(&plan, &demo).await.context("seeding the demo data failed")?;
         self.values = banner::values(&plan, &wiring, &demo, &seeded);
         env_file.publish(self.values.clone()).context("cannot write up.env")
+    }
+
+    async fn provision(&self, wiring: &Wiring, own: &Settings) -> anyhow::Result<()> {
+        let shared = wiring.shared(Service::Ops);
+        let pairs: Vec<_> = shared.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let settings = Settings::from_pairs(Service::Ops, &pairs)?;
+        let bus = connect_with(Options::from_settings(&settings, "ops")).await?;
+        let mut plan = provision::Plan::from_settings(&settings);
+        plan.log_bytes_max = own.int(names::STREAM_BYTES_MAX);
+        if wiring.own_nats {
+            let dir = self.layout.dir();
+            plan.log_bytes_max =
+                room::log_bytes(&bus, &plan.shards, dir, plan.replicas, plan.log_bytes_max).await;
+        }
+        provision::apply(&bus, &plan).await?;
+        Ok(())
     }
 
     /// Says that everything is ready.
@@ -284,15 +300,6 @@ fn wiring(args: &Args, plan: &Plan, external: &External, layout: &Layout, databa
         cache: layout.cache(),
         own_nats: external.nats.is_none(),
     }
-}
-
-async fn provision(wiring: &Wiring) -> anyhow::Result<()> {
-    let shared = wiring.shared(Service::Ops);
-    let pairs: Vec<_> = shared.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let settings = Settings::from_pairs(Service::Ops, &pairs)?;
-    let bus = connect_with(Options::from_settings(&settings, "ops")).await?;
-    provision::apply(&bus, &provision::Plan::from_settings(&settings)).await?;
-    Ok(())
 }
 
 /// A service's binary: in `CHATBUS_BIN_DIR`, else beside this one.
