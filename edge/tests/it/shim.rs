@@ -1,5 +1,7 @@
 //! `one-order` over a bus that loses, doubles, delays and reorders live copies.
 
+#![allow(clippy::print_stdout, reason = "seeds and times are what a run is repeated and judged by")]
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
