@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    metrics::Measures,
+    metrics::{Limit, Measures},
     socket::{Outbox, Outgoing},
 };
 
@@ -141,6 +141,12 @@ impl Reply {
 
     pub fn fail(mut self, error: ErrorBody) {
         self.refuse(error);
+    }
+
+    /// Refuses because there is too much of it.
+    pub fn limited(self, limit: Limit, error: ErrorBody) {
+        self.conn.measures.limited(limit);
+        self.fail(error);
     }
 
     pub fn with<T: Serialize>(self, result: Result<T, ErrorBody>) {

@@ -83,6 +83,7 @@ limits! {
     LoginQueue "login_queue";
     RequestsInFlight "requests_in_flight";
     ConnectionEvents "events_per_connection";
+    SendQueue "send_queue";
     TenantEvents "tenant_events";
     TenantBytes "tenant_bytes";
     TenantStarts "tenant_starts";

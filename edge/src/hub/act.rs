@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use super::{
     io::{Done, Place},
     marks::{Asked, Due, Key as Marker},
-    sends::{Sender, busy},
+    sends::{Sender, refuse},
     signals::Key,
+    window::Load,
     worker::Worker,
 };
 use crate::conn::Reply;
@@ -124,7 +125,7 @@ impl Worker {
                 let asked = Asked { kind, up_to, thread: life.state.thread_id, conn: reply.conn.id, reply };
                 match self.marks.ask((home, author), known, asked, Instant::now()) {
                     Ok(answered) => answered.into_iter().for_each(|reply| reply.ok(&Answered {})),
-                    Err(reply) => reply.fail(busy()),
+                    Err(reply) => refuse(reply),
                 }
                 self.write_mark((home, author));
                 self.tidy(home);
@@ -154,11 +155,11 @@ impl Worker {
     fn write_mark(&mut self, marker: Marker) {
         let (home, author) = marker;
         // Without room in the window the next tick tries again.
-        if !self.window.has_room() {
+        if !self.window.admits(home.tenant) {
             return;
         }
         let Some(due) = self.marks.begin(marker, Instant::now()) else { return };
-        self.window.begin();
+        self.window.begin(load(home));
         let log = self.log(home);
         let write = async move {
             let Due { kind, up_to, thread } = due;
@@ -170,7 +171,7 @@ impl Worker {
 
     pub(super) fn on_marked(&mut self, marker: Marker, due: Due, result: Result<(), ErrorBody>) {
         let Due { kind, up_to, .. } = due;
-        self.window.end(result.is_ok(), Instant::now());
+        self.window.end(load(marker.0), result.is_ok(), Instant::now());
         if result.is_ok()
             && let Some(room) = self.rooms.get_mut(&marker.0)
         {
@@ -181,4 +182,9 @@ impl Worker {
         }
         self.unblock();
     }
+}
+
+/// A mark is too small to be counted in bytes.
+const fn load(home: ConversationSubjects) -> Load {
+    Load { tenant: home.tenant, bytes: 0 }
 }

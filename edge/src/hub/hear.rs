@@ -55,8 +55,9 @@ impl Worker {
                 );
             }
             Ok(Signal::Person { person, .. }) => self.introduce(place, person),
+            Ok(Signal::Hold { for_ms, .. }) => self.hold(place.home, for_ms),
             // A preview is nothing for visitors.
-            Ok(Signal::Preview { .. } | Signal::Hold { .. } | Signal::Unknown) => {}
+            Ok(Signal::Preview { .. } | Signal::Unknown) => {}
             Err(error) => tracing::debug!(%error, "a signal cannot be read"),
         }
     }

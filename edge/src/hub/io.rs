@@ -60,6 +60,10 @@ pub enum Done {
     },
     /// A signal was passed on.
     Told,
+    /// A conversation was held long enough.
+    Held {
+        home: ConversationSubjects,
+    },
     /// The ends of many conversations' lanes, from any replica.
     Checked {
         shard: Shard,

@@ -189,6 +189,19 @@ mod tests {
     }
 
     #[test]
+    fn a_crowd_is_bounded_and_who_is_known_goes_on() {
+        let (now, mut marks) = (Instant::now(), Marks::default());
+        for n in 0..PEOPLE_MAX as u128 {
+            let agent = AgentId::from_uuid(uuid::Uuid::from_u128(n + 1));
+            let asked = marks.ask((KEY.0, Author::agent(agent)), Marked::default(), read(1, 5, 1), now);
+            assert_eq!(asked, Ok(vec![]));
+        }
+        assert_eq!(marks.ask(KEY, Marked::default(), read(1, 5, 7), now), Err(7));
+        let known = (KEY.0, Author::agent(AgentId::from_uuid(uuid::Uuid::from_u128(1))));
+        assert_eq!(marks.ask(known, Marked::default(), read(1, 6, 8), now), Ok(vec![1]));
+    }
+
+    #[test]
     fn an_earlier_request_that_asked_for_more_is_kept() {
         let (now, mut marks) = (Instant::now(), Marks::default());
         assert_eq!(marks.ask(KEY, Marked::default(), read(1, 9, 1), now), Ok(vec![]));

@@ -4,6 +4,7 @@
 //! meet at one position, and one write of a conversation is in flight at a time.
 
 mod act;
+mod blocked;
 mod check;
 mod deliver;
 mod encode;
@@ -32,7 +33,10 @@ use bus_schema::{
     protocol::{Conv, Person, ResetReason},
     subject::ConversationSubjects,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
 
 use crate::{conn::Conn, core::Core};
 
@@ -42,7 +46,7 @@ pub use io::Place;
 pub use sends::{SendJob, Sender, Stored};
 
 /// Requests that wait for one worker.
-const ASKS_MAX: usize = 4_096;
+const ASKS_MAX: usize = 1_024;
 
 /// What a worker is asked to do.
 #[derive(Debug)]
@@ -176,11 +180,24 @@ impl Hub {
         }
     }
 
+    /// Has something stored and answered; where the worker is behind, it is refused at once.
+    pub fn send(&self, job: SendJob) {
+        match self.worker(job.draft.home).try_send(Ask::Send(Box::new(job))) {
+            Err(TrySendError::Full(Ask::Send(job))) => job.refuse(),
+            // A hub that is gone drops the job, and its reply says so.
+            Ok(()) | Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {}
+        }
+    }
+
     /// Waits for room with the worker: a flood slows its sender down.
     pub async fn ask(&self, home: ConversationSubjects, ask: Ask) -> Result<(), ErrorBody> {
+        self.worker(home).send(ask).await.map_err(|_| ErrorCode::Unavailable.into())
+    }
+
+    fn worker(&self, home: ConversationSubjects) -> &mpsc::Sender<Ask> {
         let mut hasher = DefaultHasher::new();
         home.conversation.hash(&mut hasher);
         let worker = usize::try_from(hasher.finish() % self.workers.len() as u64).unwrap_or(0);
-        self.workers[worker].send(ask).await.map_err(|_| ErrorCode::Unavailable.into())
+        &self.workers[worker]
     }
 }

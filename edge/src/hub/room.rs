@@ -27,6 +27,8 @@ pub struct Room {
     pub sending: bool,
     /// It stands among the worker's blocked rooms.
     pub blocked: bool,
+    /// Until then nothing is written that people send.
+    pub held: Option<Instant>,
 }
 
 /// One audience's feed and its members.

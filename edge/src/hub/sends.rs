@@ -6,6 +6,7 @@ use bus_schema::{
     AgentId, Body, ErrorBody, ErrorCode, GroupId, TenantId, Visibility, VisitorId,
     claims::Role,
     protocol::{Done as Answered, SendAnswer},
+    signal::HOLD_MS,
     state::LifeState,
     subject::ConversationSubjects,
 };
@@ -15,24 +16,25 @@ use ops::{
     log::{Log, WriteError},
     wire::Lost,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
-use super::{io::Done, worker::Worker};
-use crate::{clock, conn::Reply, core::Core, directory::Index};
+use super::{io::Done, window::Load, worker::Worker};
+use crate::{clock, conn::Reply, core::Core, directory::Index, metrics::Limit};
 
-/// Sends that wait on one worker; more are refused.
-const QUEUED_MAX: usize = 4_096;
 /// A send that could not begin within this time is refused.
-const WAIT_MAX: Duration = Duration::from_secs(2);
+const WAIT_MAX: Duration = Duration::from_secs(1);
 /// Where what is said stands in a request.
 const DATA: &str = "/payload/event/data";
-const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// Who is refused tries again within these, each at their own moment.
+const RETRY_AFTER_MS: std::ops::Range<u64> = 500..1_500;
 
 /// A send with who asked for it.
 #[derive(Debug)]
 pub struct SendJob {
     pub reply: Reply,
     pub draft: Draft,
+    /// How large its request was.
+    pub bytes: usize,
     pub sender: Sender,
     pub at: Instant,
     pub answer: Stored,
@@ -130,37 +132,39 @@ impl Sender {
 
 impl Worker {
     pub(super) fn on_send(&mut self, job: Box<SendJob>) {
-        if self.queued >= QUEUED_MAX {
-            return job.reply.fail(busy());
+        if !self.window.may_wait(self.queued, self.queued_bytes) {
+            return job.refuse();
         }
         let home = job.draft.home;
         self.queued += 1;
+        self.queued_bytes += job.bytes;
         self.rooms.entry(home).or_default().sends.push_back(job);
         self.pump(home);
     }
 
     fn pump(&mut self, home: ConversationSubjects) {
         loop {
-            let has_room = self.window.has_room() && self.wire.is_open();
+            let has_room = self.window.admits(home.tenant) && self.wire.is_open();
             let Some(room) = self.rooms.get_mut(&home) else { return };
-            if room.sending || room.sends.is_empty() {
+            if room.sending || room.sends.is_empty() || room.held.is_some() {
                 break;
             }
             if !has_room {
                 if !std::mem::replace(&mut room.blocked, true) {
-                    self.blocked.push_back(home);
+                    self.blocked.push(home);
                 }
                 return;
             }
             let Some(job) = room.sends.pop_front() else { break };
             self.queued -= 1;
+            self.queued_bytes -= job.bytes;
             if job.at.elapsed() > WAIT_MAX {
-                job.reply.fail(busy());
+                job.refuse();
                 continue;
             }
             room.sending = true;
             let known = room.life.clone();
-            self.window.begin();
+            self.window.begin(job.load());
             self.write(home, job, known);
         }
         self.tidy(home);
@@ -216,7 +220,7 @@ impl Worker {
 
     pub(super) fn on_sent(&mut self, job: Box<SendJob>, result: Result<Sent, ErrorBody>) {
         let home = job.draft.home;
-        self.window.end(result.is_ok(), Instant::now());
+        self.window.end(job.load(), result.is_ok(), Instant::now());
         if let Some(room) = self.rooms.get_mut(&home) {
             room.sending = false;
             if let Ok(sent) = &result {
@@ -241,12 +245,54 @@ impl Worker {
     /// Lets rooms go on that wait for the window.
     pub(super) fn unblock(&mut self) {
         while self.window.has_room() && self.wire.is_open() {
-            let Some(next) = self.blocked.pop_front() else { break };
+            let Some(next) = self.blocked.next(|tenant| self.window.admits(tenant)) else { break };
             if let Some(room) = self.rooms.get_mut(&next) {
                 room.blocked = false;
             }
             self.pump(next);
         }
+    }
+
+    /// Refuses what has waited too long, also behind a write that is not answered.
+    pub(super) fn refuse_late(&mut self) {
+        for room in self.rooms.values_mut() {
+            while room.sends.front().is_some_and(|job| job.at.elapsed() > WAIT_MAX) {
+                let Some(job) = room.sends.pop_front() else { break };
+                self.queued -= 1;
+                self.queued_bytes -= job.bytes;
+                job.refuse();
+            }
+        }
+    }
+
+    /// A router needs the conversation quiet: what is sent waits for a moment. Both audiences hear it, and a row of
+    /// holds must not silence anybody: while one lasts, others say nothing.
+    pub(super) fn hold(&mut self, home: ConversationSubjects, for_ms: u64) {
+        let Some(room) = self.rooms.get_mut(&home).filter(|room| room.held.is_none()) else { return };
+        let until = Instant::now() + Duration::from_millis(for_ms.min(HOLD_MS));
+        room.held = Some(until);
+        self.work.push(sleep_until(until).map(move |()| Done::Held { home }).boxed());
+    }
+
+    /// A hold is over, if it is this room's: another may have come to be under its name.
+    pub(super) fn on_held(&mut self, home: ConversationSubjects) {
+        if let Some(room) = self.rooms.get_mut(&home)
+            && room.held.is_some_and(|until| until <= Instant::now())
+        {
+            room.held = None;
+            self.pump(home);
+        }
+    }
+}
+
+impl SendJob {
+    fn load(&self) -> Load {
+        Load { tenant: self.draft.home.tenant, bytes: self.bytes }
+    }
+
+    /// There is too much of it; it was not begun.
+    pub(super) fn refuse(self) {
+        refuse(self.reply);
     }
 }
 
@@ -291,6 +337,9 @@ async fn stored(
     chat::send(log, draft, Some(life), may).await
 }
 
-pub(super) fn busy() -> ErrorBody {
-    ErrorBody::new(ErrorCode::Unavailable, "more is being sent than can be stored in time").after(RETRY_AFTER)
+/// More is wanted than can be stored in time.
+pub(super) fn refuse(reply: Reply) {
+    let error = ErrorBody::new(ErrorCode::Unavailable, "more is being sent than can be stored in time");
+    let after = Duration::from_millis(rand::random_range(RETRY_AFTER_MS));
+    reply.limited(Limit::SendQueue, error.after(after));
 }

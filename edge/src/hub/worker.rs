@@ -22,6 +22,7 @@ use tokio::{
 
 use super::{
     Ask,
+    blocked::Blocked,
     io::{Done, Place},
     marks::Marks,
     room::Room,
@@ -49,9 +50,10 @@ pub struct Worker {
     pub(super) work: FuturesUnordered<BoxFuture<'static, Done>>,
     pub(super) window: Window,
     /// Rooms whose sends wait for the window.
-    pub(super) blocked: VecDeque<ConversationSubjects>,
-    /// Sends that wait in all rooms.
+    pub(super) blocked: Blocked,
+    /// Sends that wait in all rooms, and their bytes.
     pub(super) queued: usize,
+    pub(super) queued_bytes: usize,
     /// Feeds in doubt whose look at the leader waits its turn, and how many look now.
     pub(super) doubtful: VecDeque<Place>,
     pub(super) looking: usize,
@@ -83,8 +85,9 @@ impl Worker {
             next_write: 0,
             work: FuturesUnordered::new(),
             window: Window::new(Instant::now()),
-            blocked: VecDeque::new(),
+            blocked: Blocked::default(),
             queued: 0,
+            queued_bytes: 0,
             doubtful: VecDeque::new(),
             looking: 0,
             loads: 0,
@@ -126,6 +129,7 @@ impl Worker {
                     driver.tick(now);
                     self.on_tick(now);
                     self.on_pace(now);
+                    self.refuse_late();
                 }
             }
         }
@@ -167,6 +171,7 @@ impl Worker {
             Done::Looked { act, result } => self.on_looked(*act, result),
             Done::Marked { marker, due, result } => self.on_marked(marker, due, result),
             Done::Told => {}
+            Done::Held { home } => self.on_held(home),
             Done::Checked { shard, places, result } => self.on_checked(shard, &places, result),
         }
     }

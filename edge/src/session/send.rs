@@ -16,13 +16,13 @@ use crate::{
     admission::Want,
     app::App,
     conn::Reply,
-    hub::{Ask, SendJob, Stored},
+    hub::{SendJob, Stored},
     limits::or_unbounded,
     metrics::Limit,
 };
 
 /// Checks a send and hands it on; the answer comes when it is stored.
-pub async fn send_event(session: &Arc<Session>, reply: Reply, payload: Option<&RawValue>) {
+pub fn send_event(session: &Arc<Session>, reply: Reply, payload: Option<&RawValue>) {
     let draft = match draft(session, payload) {
         Ok(draft) => draft,
         Err(error) => return reply.fail(error),
@@ -31,11 +31,8 @@ pub async fn send_event(session: &Arc<Session>, reply: Reply, payload: Option<&R
     if let Err(error) = may_store(session, Want::Event { bytes }) {
         return reply.fail(error);
     }
-    let home = draft.home;
-    let job =
-        SendJob { reply, draft, sender: session.who.sender(), at: Instant::now(), answer: Stored::Event };
-    // A hub that is gone drops the job, and its reply says so.
-    let _ = session.app.hub.ask(home, Ask::Send(Box::new(job))).await;
+    let (sender, at, answer) = (session.who.sender(), Instant::now(), Stored::Event);
+    session.app.hub.send(SendJob { reply, draft, bytes, sender, at, answer });
 }
 
 /// Counts a small event that the connection wants to have stored.

@@ -33,7 +33,7 @@ pub async fn begin(session: &Arc<Session>, action: Action, reply: Reply, payload
         return reply.fail(ErrorCode::Forbidden.into());
     }
     match action {
-        Action::SendEvent => send::send_event(session, reply, payload).await,
+        Action::SendEvent => send::send_event(session, reply, payload),
         Action::Typing => signals::typing(session, reply, payload).await,
         Action::Preview => signals::preview(session, reply, payload).await,
         Action::MarkDelivered => marks::mark(session, reply, MarkKind::Delivered, payload).await,

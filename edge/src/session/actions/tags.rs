@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     conn::Reply,
-    hub::{Ask, SendJob, Stored},
+    hub::{SendJob, Stored},
     session::{Session, request, send::within_rate},
 };
 
@@ -24,11 +24,9 @@ pub async fn tag(session: &Arc<Session>, reply: Reply, on: bool, payload: Option
         Ok(None) => return reply.ok(&Done {}),
         Err(error) => return reply.fail(error),
     };
-    let home = draft.home;
-    let answer = Stored::Done;
-    let job = SendJob { reply, draft, sender: session.who.sender(), at: Instant::now(), answer };
-    // A hub that is gone drops the job, and its reply says so.
-    let _ = session.app.hub.ask(home, Ask::Send(Box::new(job))).await;
+    let (sender, at, answer) = (session.who.sender(), Instant::now(), Stored::Done);
+    let bytes = payload.map_or(0, |payload| payload.get().len());
+    session.app.hub.send(SendJob { reply, draft, bytes, sender, at, answer });
 }
 
 async fn draft(session: &Session, on: bool, payload: Option<&RawValue>) -> Result<Option<Draft>, ErrorBody> {

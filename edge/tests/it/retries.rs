@@ -1,0 +1,124 @@
+//! One event for each `client_id`, for ever: also where the server has forgotten that it was sent.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bus_schema::{Audience, Event, event::Kind, stream};
+use futures::future::join_all;
+use ops::testing::long;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde_json::{Value, json};
+use tokio::time::sleep_until;
+
+use crate::{
+    client::{Client, message},
+    signals::conversation,
+    world::World,
+};
+
+/// How long the server remembers what it has stored.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// How much is sent, and within what time it is repeated.
+struct Size {
+    conversations: u8,
+    sends: usize,
+    within: Duration,
+}
+
+fn size() -> Size {
+    match long() {
+        true => Size { conversations: 100, sends: 100, within: Duration::from_secs(60) },
+        false => Size { conversations: 10, sends: 30, within: Duration::from_secs(5) },
+    }
+}
+
+async fn shorten_the_window(world: &World) {
+    let context = async_nats::jetstream::new(world.bus.client.clone());
+    let log = context.get_stream(stream::log_name(bus_schema::Shard(0))).await.unwrap();
+    let config = async_nats::jetstream::stream::Config {
+        duplicate_window: WINDOW,
+        ..log.cached_info().config.clone()
+    };
+    context.update_stream(config).await.unwrap();
+}
+
+/// Sends everything, and everything again after a while of its own; gives the sequences that the answers told.
+async fn talk(
+    edges: [std::net::SocketAddr; 2],
+    token: String,
+    id: Value,
+    sends: usize,
+    within: Duration,
+    seed: u64,
+) -> HashMap<String, Vec<u64>> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut clients = Vec::new();
+    for edge in edges {
+        clients.push(Client::login(edge, &token).await.0);
+    }
+    let mut told: HashMap<String, Vec<u64>> = HashMap::new();
+    let mut again = Vec::new();
+    for n in 0..sends {
+        let name = format!("m-{n}");
+        let first = rng.random_range(0..2);
+        let answer = clients[first].request("send_event", message(&id, &name, "x")).await;
+        assert_eq!(answer["success"], true, "{answer}");
+        told.entry(name.clone()).or_default().push(answer["payload"]["seq"].as_u64().unwrap());
+        // By either edge, and as if it had never been sent or as a repeat.
+        let due = Instant::now() + within.mul_f64(rng.random_range(0.0..1.0));
+        again.push((due, name, rng.random_range(0..2)));
+    }
+    again.sort();
+    for (due, name, edge) in again {
+        sleep_until(due.into()).await;
+        let mut send = message(&id, &name, "x");
+        send["retry"] = json!(true);
+        let answer = clients[edge].request("send_event", send).await;
+        assert_eq!(answer["payload"]["duplicate"], true, "{answer}");
+        told.entry(name).or_default().push(answer["payload"]["seq"].as_u64().unwrap());
+    }
+    told
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_again_after_the_server_forgot_it_is_not_seen_twice() {
+    let Size { conversations, sends, within } = size();
+    let world = Arc::new(World::new().await);
+    let edges = [world.edge().await, world.edge().await];
+    shorten_the_window(&world).await;
+    let at = [edges[0].at, edges[1].at];
+    let mut talks = Vec::new();
+    for key in 0..conversations {
+        let session = world.session(&edges[0], [key; 32], json!({ "initial_message": "Hello" })).await;
+        let (token, id) =
+            (session["token"].as_str().unwrap().to_owned(), session["conversation"]["id"].clone());
+        talks.push((id.clone(), tokio::spawn(talk(at, token, id, sends, within, key.into()))));
+    }
+    let (ids, talks): (Vec<_>, Vec<_>) = talks.into_iter().unzip();
+    let told = join_all(talks).await;
+    let mut repeated = 0;
+    for (id, told) in ids.iter().zip(told) {
+        let told = told.unwrap();
+        let filter = world.home(conversation(id)).stored(Audience::All);
+        let mut stored: HashMap<String, Vec<u64>> = HashMap::new();
+        for message in world.log.read(&filter, 1, 100_000).await.unwrap() {
+            let event = Event::decode(&message.payload).unwrap();
+            if let (Some(Kind::Message), Some(name)) = (event.body.kind(), event.client_id) {
+                stored.entry(name.as_str().to_owned()).or_default().push(message.seq);
+            }
+        }
+        for (name, seqs) in told {
+            assert_eq!(stored[&name].len(), 1, "{name} is stored once");
+            assert!(seqs.iter().all(|seq| *seq == stored[&name][0]), "{name} is told to be where it is");
+            repeated += seqs.len() - 1;
+        }
+    }
+    assert_eq!(repeated, usize::from(conversations) * sends);
+    println!(
+        "{repeated} sends repeated after 0 to {within:?}, a duplicate window of {WINDOW:?}: none stored twice"
+    );
+}
