@@ -85,7 +85,8 @@ pub const RIGHTS: &[Rights] = &[
     Rights {
         service: Service::Ops,
         publish: &["command.v1.{shard}.*", "bench.>", "$KV.>"],
-        subscribe: &["live.v1.{shard}.>", "signal.v1.{shard}.>", "bench.>"],
+        // It counts who asks for history.
+        subscribe: &["live.v1.{shard}.>", "signal.v1.{shard}.>", "history.v1.{shard}.*", "bench.>"],
         buckets: &[],
         answers: false,
         manages: true,

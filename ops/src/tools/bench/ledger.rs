@@ -40,6 +40,7 @@ pub struct Ledger {
     dues: Vec<Due>,
     slots: Vec<Slot>,
     refusals: Mutex<BTreeMap<String, u64>>,
+    failed: AtomicU64,
 }
 
 /// What a run came to.
@@ -59,6 +60,8 @@ pub struct Tally {
     pub reordered: u64,
     /// Refusals by code; of those that last only a while, each time.
     pub refused: BTreeMap<String, u64>,
+    /// Refused for good, or given up.
+    pub failed: u64,
     /// From the instant it was due until the other side had it.
     pub latency: Quantiles,
     /// From the instant it was due until its sender was told that it is stored.
@@ -70,7 +73,8 @@ pub struct Tally {
 impl Ledger {
     pub fn new(run: u32, start: Instant, dues: Vec<Due>) -> Self {
         let slots = dues.iter().map(|_| Slot::default()).collect();
-        Self { start, prefix: format!("b{run:08x}-"), dues, slots, refusals: Mutex::default() }
+        let prefix = format!("b{run:08x}-");
+        Self { start, prefix, dues, slots, refusals: Mutex::default(), failed: AtomicU64::new(0) }
     }
 
     pub fn dues(&self) -> &[Due] {
@@ -138,6 +142,23 @@ impl Ledger {
         *refusals.entry(code.to_owned()).or_default() += 1;
     }
 
+    fn failed(&self, code: &str) {
+        self.refused(code);
+        self.failed.fetch_add(1, Relaxed);
+    }
+
+    /// How long those events took to the other side that it has and that fit.
+    pub fn latency(&self, fits: impl Fn(&Due) -> bool) -> Quantiles {
+        let mut latency = Spread::new();
+        for (due, slot) in self.dues.iter().zip(&self.slots).filter(|(due, _)| fits(due)) {
+            let seen = slot.seen.load(Relaxed);
+            if seen > 0 {
+                latency.record_ns(seen.saturating_sub(due.at_ns));
+            }
+        }
+        latency.quantiles()
+    }
+
     /// Events that were told to be stored, and events that the other side has.
     pub fn progress(&self) -> (usize, usize) {
         let count = |field: fn(&Slot) -> &AtomicU64| {
@@ -176,6 +197,7 @@ impl Ledger {
                 }
             }
         }
+        tally.failed = self.failed.load(Relaxed);
         tally.stored_in_database = database.then_some(in_database);
         tally.refused = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (tally.latency, tally.ack, tally.lag) = (latency.quantiles(), ack.quantiles(), lag.quantiles());
@@ -212,6 +234,11 @@ impl Board {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = ledger;
     }
 
+    /// The run that is on.
+    pub fn now(&self) -> Option<Arc<Ledger>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn with(&self, tell: impl FnOnce(&Ledger)) {
         if let Some(ledger) = self.0.read().unwrap_or_else(PoisonError::into_inner).as_deref() {
             tell(ledger);
@@ -241,7 +268,7 @@ impl Observer for Ear {
     }
 
     fn failed(&self, _: ConversationId, _: &str, error: &ErrorBody) {
-        self.board.with(|ledger| ledger.refused(error.code.name()));
+        self.board.with(|ledger| ledger.failed(error.code.name()));
     }
 }
 

@@ -19,6 +19,7 @@ mod schedule;
 mod search;
 mod spread;
 mod store;
+mod storm;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,8 @@ enum What {
     Drain(drain::Args),
     /// Connections that are logged in, and quiet
     Idle(idle::Args),
+    /// One of three edges killed under load: who comes back when, and what the others notice
+    Storm(storm::Args),
     /// What this machine allows at most: JetStream alone, and a bare echo
     Limits(limits::Args),
     /// The bare server that others are compared with
@@ -48,6 +51,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         What::Chat(args) => chat::run(*args).await,
         What::Drain(args) => Box::pin(drain::run(args)).await,
         What::Idle(args) => idle::run(args).await,
+        What::Storm(args) => storm::run(args).await,
         What::Limits(args) => limits::run(args).await,
         What::EchoServer(args) => echo::serve(&args).await,
     }

@@ -29,6 +29,11 @@ impl Procs {
         Self(self.0.iter().filter(|(n, _)| n == name).cloned().collect())
     }
 
+    /// The process id of the first of them.
+    pub fn first(&self) -> Option<u32> {
+        self.0.first().map(|(_, pid)| *pid)
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
