@@ -227,7 +227,18 @@ async fn visitors_are_online_over_all_edges_for_those_whose_business_they_are() 
     inside.find(is).await;
     outside.request("ping", json!({})).await;
     assert!(outside.seen().all(|frame| !frame.to_string().contains(&conversation.to_string())));
-    idle.request("ping", json!({})).await;
+    // With a thread of that group, the other one is out of the outsider's sight, too.
+    let started = idle.request("start_thread", json!({})).await;
+    let gone = outside.find(|frame| frame["payload"]["visitors"][0]["online"] == false).await;
+    let told = &gone["payload"]["visitors"][0];
+    assert_eq!(told["conversation_id"], started["payload"]["id"], "{gone}");
+    assert_eq!((&told["page"], &told["group_id"]), (&Value::Null, &Value::Null));
+    let conversation = started["payload"]["id"].clone();
+    let has = |frame: &Value| {
+        let told = &frame["payload"]["visitors"][0];
+        told["conversation_id"] == conversation && told["group_id"] == json!(world.group)
+    };
+    assert_eq!(inside.find(has).await["payload"]["visitors"][0]["online"], true);
     assert!(idle.seen().all(|frame| frame["action"] != "presence"));
 }
 

@@ -116,10 +116,10 @@ impl Floors {
         self.groups.get(tenant, group)
     }
 
-    fn show(&self, tenant: TenantId, changes: &[VisitorPresence]) {
+    fn show(&self, tenant: TenantId, changes: &[online::Change]) {
         let mut online = lock(&self.online);
         let online = online.entry(tenant).or_default();
-        for visitor in changes {
+        for online::Change { is: visitor, .. } in changes {
             match visitor.online {
                 true => online.insert(visitor.id),
                 false => online.remove(&visitor.id),

@@ -20,6 +20,14 @@ pub struct Online {
     visitors: HashMap<VisitorId, Seen>,
 }
 
+/// What changed of a visitor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// None: not online.
+    pub was: Option<VisitorPresence>,
+    pub is: VisitorPresence,
+}
+
 #[derive(Debug)]
 struct Seen {
     /// The newest word on where the visitor is.
@@ -29,12 +37,7 @@ struct Seen {
 
 impl Online {
     /// An edge's word; what changed by it.
-    pub fn hear(
-        &mut self,
-        edge: IncarnationId,
-        word: VisitorPresence,
-        now: Instant,
-    ) -> Option<VisitorPresence> {
+    pub fn hear(&mut self, edge: IncarnationId, word: VisitorPresence, now: Instant) -> Option<Change> {
         let id = word.id;
         let Some(seen) = self.visitors.get_mut(&id) else {
             if !word.online || self.visitors.len() >= ONLINE_MAX {
@@ -42,7 +45,7 @@ impl Online {
             }
             let edges = BTreeMap::from([(edge, now)]);
             self.visitors.insert(id, Seen { last: word.clone(), edges });
-            return Some(word);
+            return Some(Change { was: None, is: word });
         };
         if word.online {
             seen.edges.insert(edge, now);
@@ -51,23 +54,26 @@ impl Online {
             if !seen.edges.is_empty() {
                 return None;
             }
-            self.visitors.remove(&id);
-            return Some(word);
+            let was = self.visitors.remove(&id).map(|seen| seen.last);
+            return Some(Change { was, is: word });
         }
         // A connection that says nothing of a page takes none away.
         let word = VisitorPresence { page: word.page.or_else(|| seen.last.page.clone()), ..word };
-        let changed = seen.last != word;
-        seen.last = word;
-        changed.then(|| seen.last.clone())
+        let was = std::mem::replace(&mut seen.last, word);
+        (was != seen.last).then(|| Change { was: Some(was), is: seen.last.clone() })
     }
 
     /// Whoever no edge speaks of any more.
-    pub fn expire(&mut self, now: Instant) -> Vec<VisitorPresence> {
+    pub fn expire(&mut self, now: Instant) -> Vec<Change> {
         let gone = self.visitors.extract_if(|_, seen| {
             seen.edges.retain(|_, heard| now.saturating_duration_since(*heard) < SILENT);
             seen.edges.is_empty()
         });
-        gone.map(|(_, seen)| VisitorPresence { online: false, ..seen.last }).collect()
+        let change = |seen: Seen| Change {
+            is: VisitorPresence { online: false, ..seen.last.clone() },
+            was: Some(seen.last),
+        };
+        gone.map(|(_, seen)| change(seen)).collect()
     }
 
     pub fn all(&self) -> impl Iterator<Item = &VisitorPresence> {
@@ -92,19 +98,24 @@ mod tests {
         }
     }
 
+    fn change(was: Option<VisitorPresence>, is: VisitorPresence) -> Option<Change> {
+        Some(Change { was, is })
+    }
+
     #[test]
     fn a_visitor_is_gone_when_the_last_edge_says_so_or_falls_silent() {
         let now = Instant::now();
         let [one, two] = [1, 2].map(|n| IncarnationId::from_uuid(Uuid::from_u128(n)));
+        let (a, b) = (word(true, Some("/a")), word(true, Some("/b")));
         let mut online = Online::default();
         assert_eq!(online.hear(one, word(false, None), now), None);
-        assert_eq!(online.hear(one, word(true, Some("/a")), now), Some(word(true, Some("/a"))));
+        assert_eq!(online.hear(one, a.clone(), now), change(None, a.clone()));
         assert_eq!(online.hear(two, word(true, None), now), None);
-        assert_eq!(online.hear(two, word(true, Some("/b")), now), Some(word(true, Some("/b"))));
+        assert_eq!(online.hear(two, b.clone(), now), change(Some(a), b.clone()));
         assert_eq!(online.hear(one, word(false, None), now), None);
         assert_eq!(online.all().count(), 1);
         assert_eq!(online.expire(now + SILENT / 2), []);
-        assert_eq!(online.expire(now + SILENT), [word(false, Some("/b"))]);
+        assert_eq!(online.expire(now + SILENT), change(Some(b), word(false, Some("/b"))).as_slice());
         assert_eq!(online.all().count(), 0);
     }
 }

@@ -7,12 +7,10 @@ use std::{
     time::Duration,
 };
 
-use bus_schema::{
-    AgentId, VisitorId,
-    protocol::{AgentView, VisitorPresence},
-    state::AgentStatus,
-};
+use bus_schema::{AgentId, VisitorId, protocol::AgentView, state::AgentStatus};
 use tokio::time::Instant;
+
+use super::online::Change;
 
 const PACE: Duration = Duration::from_secs(1);
 /// Visitors in one push; the rest follows a second later.
@@ -24,7 +22,7 @@ pub struct Presence {
     /// Heard of since all were asked for: the answer may be older.
     touched: BTreeSet<AgentId>,
     changed_agents: BTreeMap<AgentId, AgentView>,
-    changed_visitors: BTreeMap<VisitorId, VisitorPresence>,
+    changed_visitors: BTreeMap<VisitorId, Change>,
     told: Option<Instant>,
 }
 
@@ -60,8 +58,12 @@ impl Presence {
         self.agents_changed(gone);
     }
 
-    pub fn visitors_changed(&mut self, visitors: impl IntoIterator<Item = VisitorPresence>) {
-        self.changed_visitors.extend(visitors.into_iter().map(|visitor| (visitor.id, visitor)));
+    pub fn visitors_changed(&mut self, changes: impl IntoIterator<Item = Change>) {
+        for change in changes {
+            let (id, is) = (change.is.id, change.is.clone());
+            // What was told is what there was before the first of them.
+            self.changed_visitors.entry(id).or_insert(change).is = is;
+        }
     }
 
     pub fn due(&self, now: Instant) -> Option<Instant> {
@@ -70,7 +72,7 @@ impl Presence {
     }
 
     /// What is to be told now.
-    pub fn take(&mut self, now: Instant) -> Option<(Vec<AgentView>, Vec<VisitorPresence>)> {
+    pub fn take(&mut self, now: Instant) -> Option<(Vec<AgentView>, Vec<Change>)> {
         self.due(now).filter(|due| *due <= now)?;
         self.told = Some(now);
         let agents = std::mem::take(&mut self.changed_agents).into_values().collect();

@@ -35,7 +35,7 @@ use super::{
     Ask, Which,
     io::{Asking, Done, Listed},
     local::Local,
-    online::Online,
+    online::{Change, Online},
     presence::Presence,
     view::Subscription,
 };
@@ -253,11 +253,11 @@ impl Floor {
     fn tell_staff(&mut self, now: Instant) {
         if let Some((agents, visitors)) = self.presence.take(now) {
             for staff in self.staff.values() {
-                let visible: Vec<_> = visitors.iter().filter(|visitor| self.shows(staff, visitor)).collect();
+                let visible: Vec<_> =
+                    visitors.iter().filter_map(|change| self.visible(staff, change)).collect();
                 let push = PresencePush {
                     agents: Some(agents.clone()).filter(|agents| !agents.is_empty()),
-                    visitors: Some(visible.into_iter().cloned().collect())
-                        .filter(|all: &Vec<_>| !all.is_empty()),
+                    visitors: Some(visible).filter(|visitors| !visitors.is_empty()),
                 };
                 if push != PresencePush::default() {
                     staff.conn.push("presence", push);
@@ -278,6 +278,16 @@ impl Floor {
     fn shows(&self, staff: &Staff, visitor: &VisitorPresence) -> bool {
         visitor.group_id.is_none()
             || staff.sender.sees_group(&self.app.core.directory.now(), visitor.group_id)
+    }
+
+    /// A change as it looks from there: who is out of sight is gone.
+    fn visible(&self, staff: &Staff, change: &Change) -> Option<VisitorPresence> {
+        let Change { was, is } = change;
+        if self.shows(staff, is) {
+            return Some(is.clone());
+        }
+        was.as_ref().filter(|was| self.shows(staff, was))?;
+        Some(VisitorPresence { online: false, page: None, group_id: None, ..is.clone() })
     }
 
     fn on_ask(&mut self, ask: Ask) {
@@ -468,7 +478,7 @@ impl Floor {
         self.seen(news);
     }
 
-    fn seen(&mut self, news: Vec<VisitorPresence>) {
+    fn seen(&mut self, news: Vec<Change>) {
         self.app.core.floors.show(self.tenant, &news);
         // What there was before anybody looked is no change.
         if self.gathered {
