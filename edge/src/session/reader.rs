@@ -34,6 +34,8 @@ use crate::{
 
 /// Largest message where the limit is off.
 const MESSAGE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How long the fragments of one message may take, where silence may not take less.
+const MESSAGE_WITHIN: Duration = Duration::from_secs(60);
 /// How long a client has to leave after a close.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// When to ask again for whoever has too many unanswered requests.
@@ -147,6 +149,7 @@ impl Reader {
         frames: &mut WebSocketRead<R>,
     ) -> Option<CloseCode> {
         let mut assembler = Assembler::default();
+        let mut message_by: Option<Instant> = None;
         let (app, conn) = (self.app.clone(), self.conn.clone());
         let measures = &app.core.measures;
         let outbox = &conn.outbox;
@@ -155,7 +158,8 @@ impl Reader {
             std::future::ready(Ok::<(), std::io::Error>(()))
         };
         loop {
-            let deadline = self.deadline();
+            // A message that is begun must end, whatever else is said meanwhile.
+            let deadline = message_by.unwrap_or_else(|| self.deadline());
             let read = frames.read_frame(&mut answer);
             let frame = match timeout_at(deadline, conn.gone.run_until_cancelled(read)).await {
                 Err(_) if self.session.is_none() => {
@@ -180,10 +184,12 @@ impl Reader {
                 }
                 OpCode::Text | OpCode::Binary | OpCode::Continuation | OpCode::Pong => {}
             }
-            let message = match assembler.push(frame) {
-                Ok(message) => message,
-                Err(_) => return Some(CloseCode::InvalidText),
-            };
+            let message = assembler.push(frame);
+            if !assembler.is_open() {
+                message_by = None;
+            } else if message_by.is_none() {
+                message_by = Some(self.deadline().min(Instant::now() + MESSAGE_WITHIN));
+            }
             let ended = match message {
                 None => None,
                 Some(Message::Text(text)) => self.on_text(&text).await,

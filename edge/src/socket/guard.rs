@@ -1,9 +1,12 @@
 //! What a client may put on the wire (RFC 6455), checked before fastwebsockets sees it.
 //!
 //! Invariant: bytes reach the frame parser only while every header so far is masked, of a known opcode, within the
-//! size of the whole message and the number of its fragments. How the bytes are cut never changes the verdict.
+//! size of the whole message and the number of its fragments, and every text so far is UTF-8. How the bytes are cut
+//! changes neither the verdict nor which frames are heard before it.
 
 use bus_schema::close::CloseCode;
+
+use super::utf8::Utf8;
 
 /// Fragments of one message; chat clients send one.
 pub const FRAGMENTS_MAX: u32 = 64;
@@ -31,12 +34,15 @@ pub enum Violation {
     MessageTooLarge,
     #[error("the message has too many fragments")]
     TooManyFragments,
+    #[error("a text is not UTF-8")]
+    NotUtf8,
 }
 
 impl Violation {
     pub const fn close_code(self) -> CloseCode {
         match self {
             Violation::MessageTooLarge | Violation::TooManyFragments => CloseCode::MessageTooLarge,
+            Violation::NotUtf8 => CloseCode::InvalidText,
             Violation::Unmasked
             | Violation::ReservedBits
             | Violation::Opcode
@@ -48,15 +54,35 @@ impl Violation {
     }
 }
 
-/// Follows the stream's frame headers; payloads are skipped.
+/// What is wrong, and how many of the bytes that were looked at came before the frame that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    pub violation: Violation,
+    pub good: usize,
+}
+
+/// Follows the stream's frame headers and the texts in it; other payloads are skipped.
 #[derive(Debug)]
 pub struct FrameGuard {
     header: [u8; HEADER_BYTES_MAX],
     /// Bytes of `header` that are there.
     have: usize,
     payload_left: u64,
+    /// Of the frame whose payload comes.
+    payload: Payload,
     message: Option<Message>,
     message_bytes_max: u64,
+}
+
+/// What the bytes of a frame are.
+#[derive(Debug, Clone, Copy, Default)]
+struct Payload {
+    key: [u8; 4],
+    at: u64,
+    /// Part of `message`.
+    is_data: bool,
+    /// The last of its message.
+    is_last: bool,
 }
 
 /// A message of which fragments have come.
@@ -64,34 +90,76 @@ pub struct FrameGuard {
 struct Message {
     bytes: u64,
     fragments: u32,
+    /// None: binary.
+    text: Option<Utf8>,
 }
 
 impl FrameGuard {
     pub const fn new(message_bytes_max: u64) -> Self {
-        Self { header: [0; HEADER_BYTES_MAX], have: 0, payload_left: 0, message: None, message_bytes_max }
+        let payload = Payload { key: [0; 4], at: 0, is_data: false, is_last: false };
+        let header = [0; HEADER_BYTES_MAX];
+        Self { header, have: 0, payload_left: 0, payload, message: None, message_bytes_max }
     }
 
     /// Looks at the next bytes of the stream.
-    pub fn inspect(&mut self, mut bytes: &[u8]) -> Result<(), Violation> {
-        while !bytes.is_empty() {
-            if self.payload_left > 0 {
-                let skip = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(bytes.len());
-                bytes = &bytes[skip..];
-                self.payload_left -= skip as u64;
-                continue;
-            }
-            self.header[self.have] = bytes[0];
-            self.have += 1;
-            bytes = &bytes[1..];
-            if self.have == 2 {
-                self.check_first_two()?;
-            }
-            if self.have >= 2 && self.have == self.header_length() {
-                self.have = 0;
-                self.begin_payload()?;
-            }
+    pub fn inspect(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        let mut rest = bytes;
+        // Where the frame begins whose header is being read, as far as it is in these bytes.
+        let mut good = 0;
+        while !rest.is_empty() {
+            let checked = if self.payload_left > 0 {
+                let count = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(rest.len());
+                let (payload, after) = rest.split_at(count);
+                rest = after;
+                self.follow_payload(payload)
+            } else {
+                if self.have == 0 {
+                    good = bytes.len() - rest.len();
+                }
+                let byte = rest[0];
+                rest = &rest[1..];
+                self.follow_header(byte)
+            };
+            checked.map_err(|violation| Refused { violation, good })?;
         }
         Ok(())
+    }
+
+    fn follow_header(&mut self, byte: u8) -> Result<(), Violation> {
+        self.header[self.have] = byte;
+        self.have += 1;
+        if self.have == 2 {
+            self.check_first_two()?;
+        }
+        if self.have >= 2 && self.have == self.header_length() {
+            self.begin_payload()?;
+            self.have = 0;
+        }
+        Ok(())
+    }
+
+    fn follow_payload(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        let Payload { key, at, .. } = self.payload;
+        if self.payload.is_data && !self.text().is_none_or(|text| text.push_masked(bytes, key, at)) {
+            return Err(Violation::NotUtf8);
+        }
+        self.payload.at += bytes.len() as u64;
+        self.payload_left -= bytes.len() as u64;
+        self.end_payload()
+    }
+
+    /// After the last byte of a text nothing may be missing of its last character.
+    fn end_payload(&mut self) -> Result<(), Violation> {
+        if self.payload_left > 0 || !self.payload.is_last {
+            return Ok(());
+        }
+        let whole = self.text().is_none_or(|text| text.is_whole());
+        self.message = None;
+        if whole { Ok(()) } else { Err(Violation::NotUtf8) }
+    }
+
+    fn text(&mut self) -> Option<&mut Utf8> {
+        self.message.as_mut()?.text.as_mut()
     }
 
     fn header_length(&self) -> usize {
@@ -146,19 +214,25 @@ impl FrameGuard {
         };
         self.payload_left = length;
         let (fin, opcode) = (self.header[0] & 0x80 != 0, self.header[0] & 0x0f);
-        if opcode >= 8 {
+        let mut key = [0; 4];
+        key.copy_from_slice(&self.header[self.have - 4..self.have]);
+        let is_control = opcode >= 8;
+        self.payload = Payload { key, at: 0, is_data: !is_control, is_last: fin && !is_control };
+        if is_control {
             return Ok(());
         }
-        let before = self.message.unwrap_or(Message { bytes: 0, fragments: 0 });
-        let message = Message { bytes: before.bytes.saturating_add(length), fragments: before.fragments + 1 };
+        let text = (opcode == 1).then(Utf8::default);
+        let mut message = self.message.unwrap_or(Message { bytes: 0, fragments: 0, text });
+        message.bytes = message.bytes.saturating_add(length);
+        message.fragments += 1;
         if message.bytes > self.message_bytes_max {
             return Err(Violation::MessageTooLarge);
         }
         if message.fragments > FRAGMENTS_MAX {
             return Err(Violation::TooManyFragments);
         }
-        self.message = (!fin).then_some(message);
-        Ok(())
+        self.message = Some(message);
+        self.end_payload()
     }
 }
 
@@ -182,14 +256,23 @@ mod tests {
                 out.extend_from_slice(&(length as u64).to_be_bytes());
             }
         }
-        out.extend_from_slice(&[1, 2, 3, 4]);
-        out.resize(out.len() + length, 0xff);
+        let key = [1, 2, 3, 4];
+        out.extend_from_slice(&key);
+        out.extend((0..length).map(|n| b'x' ^ key[n % 4]));
         out
     }
 
     fn verdict(frames: &[Vec<u8>]) -> Result<(), Violation> {
         let mut guard = FrameGuard::new(MAX);
-        frames.iter().try_for_each(|frame| guard.inspect(frame))
+        frames.iter().try_for_each(|frame| guard.inspect(frame)).map_err(|refused| refused.violation)
+    }
+
+    fn text_frame(first: u8, text: &[u8]) -> Vec<u8> {
+        let key = [9, 8, 7, 6];
+        let length = u8::try_from(text.len()).expect("short");
+        let mut out = vec![first, 0x80 | length, key[0], key[1], key[2], key[3]];
+        out.extend(text.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+        out
     }
 
     #[test]
@@ -238,10 +321,43 @@ mod tests {
     }
 
     #[test]
+    fn text_is_followed_over_fragments_and_binary_is_not() {
+        let text = "käse".as_bytes();
+        let (head, tail) = text.split_at(2);
+        let ping = text_frame(0x89, b"\xff");
+        let good = [text_frame(0x01, head), ping, text_frame(0x00, b""), text_frame(0x80, tail)];
+        assert_eq!(verdict(&good), Ok(()));
+        assert_eq!(verdict(&[text_frame(0x82, b"\xff"), text_frame(0x81, text)]), Ok(()));
+        assert_eq!(verdict(&[text_frame(0x02, b"\xff"), text_frame(0x80, b"\xc3")]), Ok(()));
+        for bad in [
+            vec![text_frame(0x81, b"a\xff")],
+            vec![text_frame(0x81, b"\xc3")],
+            vec![text_frame(0x01, b"\xc3"), text_frame(0x80, b"")],
+            vec![text_frame(0x01, b"\xc3"), text_frame(0x00, b"x")],
+        ] {
+            assert_eq!(verdict(&bad), Err(Violation::NotUtf8), "{bad:x?}");
+        }
+    }
+
+    #[test]
+    fn what_came_before_the_bad_frame_is_good() {
+        let (ping, text) = (text_frame(0x89, b"x"), text_frame(0x81, b"hello"));
+        let bytes = [&ping[..], &text, &[0xc1]].concat();
+        let mut guard = FrameGuard::new(MAX);
+        assert_eq!(guard.inspect(&bytes), Ok(()), "half a header says nothing yet");
+        let good = 0;
+        assert_eq!(guard.inspect(&[0x80]), Err(Refused { violation: Violation::ReservedBits, good }));
+        let whole = [&bytes[..], &[0x80]].concat();
+        let refused = FrameGuard::new(MAX).inspect(&whole).unwrap_err();
+        assert_eq!(refused.good, ping.len() + text.len());
+    }
+
+    #[test]
     fn a_huge_length_is_refused_by_its_header_alone() {
         let mut guard = FrameGuard::new(MAX);
         let header = [0x81, 0x80 | 127, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4];
-        assert_eq!(guard.inspect(&header), Err(Violation::MessageTooLarge));
+        let refused = guard.inspect(&header).unwrap_err();
+        assert_eq!(refused.violation, Violation::MessageTooLarge);
     }
 
     proptest! {
@@ -251,13 +367,13 @@ mod tests {
             cuts in proptest::collection::vec(1_usize..9, 1..50),
         ) {
             let bytes: Vec<u8> = frames.iter().flat_map(|(first, length)| frame(*first, *length)).collect();
-            let whole = FrameGuard::new(MAX).inspect(&bytes);
+            let whole = FrameGuard::new(MAX).inspect(&bytes).map_err(|refused| refused.violation);
             let mut guard = FrameGuard::new(MAX);
             let (mut rest, mut at) = (bytes.as_slice(), 0);
             let mut cut = Ok(());
             while !rest.is_empty() && cut.is_ok() {
                 let (head, tail) = rest.split_at(cuts[at % cuts.len()].min(rest.len()));
-                cut = guard.inspect(head);
+                cut = guard.inspect(head).map_err(|refused| refused.violation);
                 (rest, at) = (tail, at + 1);
             }
             prop_assert_eq!(cut, whole);

@@ -1,7 +1,8 @@
 //! An `AsyncRead` that lets a [`FrameGuard`] see everything first.
 //!
-//! Invariant: after a violation nothing more reaches the reader; what it was stays in `violation`. What still comes is
-//! thrown away, because a socket that is closed with unread bytes is reset, and the close frame lost with it.
+//! Invariant: what came before a violation reaches the reader, and after it nothing more; what it was stays in
+//! `violation`. What still comes is thrown away, because a socket that is closed with unread bytes is reset, and the
+//! close frame lost with it.
 
 use std::{
     io,
@@ -13,7 +14,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::guard::{FrameGuard, Violation};
+use super::guard::{FrameGuard, Refused, Violation};
 
 /// The guarded half of a socket.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Guarded<R> {
     /// What came with the upgrade request and was read with it.
     early: Bytes,
     guard: FrameGuard,
+    /// Found behind bytes that the reader got first.
+    next: Option<Violation>,
     violation: Arc<OnceLock<Violation>>,
 }
 
@@ -29,7 +32,7 @@ impl<R> Guarded<R> {
     /// The guarded stream, and the place where a violation will be found.
     pub fn new(inner: R, early: Bytes, guard: FrameGuard) -> (Self, Arc<OnceLock<Violation>>) {
         let violation = Arc::new(OnceLock::new());
-        (Self { inner, early, guard, violation: violation.clone() }, violation)
+        (Self { inner, early, guard, next: None, violation: violation.clone() }, violation)
     }
 
     /// Reads to the end, and shows the end alone.
@@ -47,11 +50,9 @@ impl<R> Guarded<R> {
         }
     }
 
-    fn check(&mut self, seen: &[u8]) -> io::Result<()> {
-        self.guard.inspect(seen).map_err(|violation| {
-            let _ = self.violation.set(violation);
-            io::Error::new(io::ErrorKind::InvalidData, violation)
-        })
+    fn refuse(&self, violation: Violation) -> io::Error {
+        let _ = self.violation.set(violation);
+        io::Error::new(io::ErrorKind::InvalidData, violation)
     }
 }
 
@@ -60,6 +61,9 @@ impl<R: AsyncRead + Unpin> AsyncRead for Guarded<R> {
         let this = self.get_mut();
         if this.violation.get().is_some() {
             return this.poll_discard(cx);
+        }
+        if let Some(violation) = this.next.take() {
+            return Poll::Ready(Err(this.refuse(violation)));
         }
         let before = buf.filled().len();
         if this.early.is_empty() {
@@ -73,9 +77,12 @@ impl<R: AsyncRead + Unpin> AsyncRead for Guarded<R> {
             }
         }
         let after = buf.filled().len();
-        if let Err(error) = this.check(&buf.filled()[before..after]) {
-            buf.set_filled(before);
-            return Poll::Ready(Err(error));
+        if let Err(Refused { violation, good }) = this.guard.inspect(&buf.filled()[before..after]) {
+            buf.set_filled(before + good);
+            if good == 0 {
+                return Poll::Ready(Err(this.refuse(violation)));
+            }
+            this.next = Some(violation);
         }
         Poll::Ready(Ok(()))
     }
@@ -98,5 +105,18 @@ mod tests {
         assert!(stream.read(&mut seen).await.is_err());
         assert_eq!(violation.get(), Some(&Violation::Unmasked));
         assert_eq!(stream.read(&mut seen).await.unwrap(), 0, "the rest is thrown away");
+    }
+
+    #[tokio::test]
+    async fn what_came_with_a_violation_and_before_it_is_read() {
+        let good = [0x81, 0x81, 0, 0, 0, 0, b'a'];
+        let both = [&good[..], &[0x83, 0x80, 0, 0, 0, 0]].concat();
+        let (mut stream, violation) = Guarded::new(&both[..], Bytes::new(), FrameGuard::new(10));
+        let mut seen = [0; 64];
+        assert_eq!(stream.read(&mut seen).await.unwrap(), good.len());
+        assert_eq!(violation.get(), None);
+        assert!(stream.read(&mut seen).await.is_err());
+        assert_eq!(violation.get(), Some(&Violation::Opcode));
+        assert_eq!(stream.read(&mut seen).await.unwrap(), 0);
     }
 }

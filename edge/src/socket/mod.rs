@@ -5,6 +5,7 @@ mod guard;
 mod guarded;
 mod outbox;
 mod stream;
+mod utf8;
 mod writer;
 
 pub use assemble::{Assembler, Message};

@@ -166,20 +166,23 @@ impl Client {
     }
 
     async fn read_patiently(&mut self) -> Got {
+        let Some((first, payload)) = self.wire().await else { return Got::Gone };
+        match first & 0x0f {
+            1 => Got::Frame(serde_json::from_slice(&payload).expect("frames are JSON")),
+            8 => Got::Closed(payload.get(..2).map_or(1005, |two| u16::from_be_bytes([two[0], two[1]]))),
+            10 => Got::Frame(json!({ "pong": String::from_utf8_lossy(&payload) })),
+            other => panic!("opcode {other}"),
+        }
+    }
+
+    /// The next frame as it is on the wire: its first byte and its payload; nothing once the other side is gone.
+    pub async fn wire(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
-            if let Some((first, payload)) = self.parse() {
-                match first & 0x0f {
-                    1 => return Got::Frame(serde_json::from_slice(&payload).expect("frames are JSON")),
-                    8 => {
-                        let code = payload.get(..2).map_or(1005, |two| u16::from_be_bytes([two[0], two[1]]));
-                        return Got::Closed(code);
-                    }
-                    10 => return Got::Frame(json!({ "pong": String::from_utf8_lossy(&payload) })),
-                    other => panic!("opcode {other}"),
-                }
+            if let Some(frame) = self.parse() {
+                return Some(frame);
             }
             match self.socket.read_buf(&mut self.buffer).await {
-                Ok(0) | Err(_) => return Got::Gone,
+                Ok(0) | Err(_) => return None,
                 Ok(_) => {}
             }
         }

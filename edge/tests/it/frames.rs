@@ -109,6 +109,31 @@ async fn frames_that_are_pings_are_no_silence() {
 }
 
 #[tokio::test]
+async fn a_message_that_does_not_end_is_closed() {
+    let world = World::new().await;
+    let edge = world.edge_with(&[("LIMIT_DEAD_AFTER_MS", "1000")]).await;
+    let session = world.session(&edge, [1; 32], json!({})).await;
+    let (mut visitor, _) = Client::login(edge.at, session["token"].as_str().unwrap()).await;
+    visitor.raw(&frame(0x01, b"{")).await;
+    let mut fragments = tokio::time::interval(Duration::from_millis(100));
+    // Neither its fragments nor pings between them give it more time: endless ones would end with 1009.
+    let mut n = 0;
+    let ended = loop {
+        tokio::select! {
+            got = visitor.read() => match got {
+                Got::Frame(_) => {}
+                ended => break ended,
+            },
+            _ = fragments.tick() => {
+                n += 1;
+                visitor.raw(&frame(if n % 2 == 0 { 0x89 } else { 0x00 }, b" ")).await;
+            }
+        }
+    };
+    assert_eq!(ended, Got::Closed(3003));
+}
+
+#[tokio::test]
 async fn the_oldest_connection_beyond_the_limit_is_closed() {
     let world = World::new().await;
     let edge = world.edge_with(&[("LIMIT_CONNECTIONS_PER_VISITOR", "2")]).await;

@@ -5,6 +5,7 @@
 mod admission;
 mod after;
 mod agents;
+mod autobahn;
 mod bad_input;
 mod budgets;
 mod client;
