@@ -1,5 +1,6 @@
-//! The table of actions: name and who may ask.
+//! The table of actions: name, who may ask, what is asked and what is answered.
 
+use super::{desk::*, list::*, said::*, session::*, typed::TypeVisitor, view::*, visitor::*};
 use crate::claims::Role;
 
 /// Who may use an action.
@@ -12,7 +13,7 @@ pub enum Who {
 }
 
 macro_rules! actions {
-    ($($variant:ident $name:literal $who:expr;)*) => {
+    ($($variant:ident $name:literal $who:expr, $request:ty => $answer:ty;)*) => {
         /// What a client may ask for (contract §3).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Action { $($variant,)* }
@@ -31,43 +32,53 @@ macro_rules! actions {
             pub fn parse(name: &str) -> Option<Self> {
                 match name { $($name => Some(Action::$variant),)* _ => None }
             }
+
+            /// The type of its payload.
+            pub fn request<V: TypeVisitor>(self, visitor: V) -> V::Out {
+                match self { $(Action::$variant => visitor.visit::<$request>(),)* }
+            }
+
+            /// The type of the payload of its answer.
+            pub fn answer<V: TypeVisitor>(self, visitor: V) -> V::Out {
+                match self { $(Action::$variant => visitor.visit::<$answer>(),)* }
+            }
         }
     };
 }
 
 actions! {
-    Login "login" Who::Both;
-    Ping "ping" Who::Both;
-    RefreshToken "refresh_token" Who::Both;
-    Logout "logout" Who::Both;
-    StartThread "start_thread" Who::Visitor;
-    SendEvent "send_event" Who::Both;
-    MarkDelivered "mark_delivered" Who::Both;
-    MarkRead "mark_read" Who::Both;
-    Typing "typing" Who::Both;
-    Preview "preview" Who::Visitor;
-    ListEvents "list_events" Who::Both;
-    ListThreads "list_threads" Who::Both;
-    GetAttachment "get_attachment" Who::Both;
-    CloseThread "close_thread" Who::Both;
-    Rate "rate" Who::Visitor;
-    UpdateVisitor "update_visitor" Who::Visitor;
-    SetPage "set_page" Who::Visitor;
-    SetStatus "set_status" Who::Staff(Role::Agent);
-    ListConversations "list_conversations" Who::Staff(Role::Agent);
-    Watch "watch" Who::Staff(Role::Agent);
-    Unwatch "unwatch" Who::Staff(Role::Agent);
-    Join "join" Who::Staff(Role::Agent);
-    Leave "leave" Who::Staff(Role::Agent);
-    Take "take" Who::Staff(Role::Agent);
-    Decline "decline" Who::Staff(Role::Agent);
-    Assign "assign" Who::Staff(Role::Supervisor);
-    SetPriority "set_priority" Who::Staff(Role::Supervisor);
-    Transfer "transfer" Who::Staff(Role::Agent);
-    Tag "tag" Who::Staff(Role::Agent);
-    Untag "untag" Who::Staff(Role::Agent);
-    ListAgents "list_agents" Who::Staff(Role::Agent);
-    ListVisitors "list_visitors" Who::Staff(Role::Agent);
+    Login "login" Who::Both, Login => LoginAnswer;
+    Ping "ping" Who::Both, Nothing => Done;
+    RefreshToken "refresh_token" Who::Both, RefreshToken => Refreshed;
+    Logout "logout" Who::Both, Nothing => Done;
+    StartThread "start_thread" Who::Visitor, StartThread => Conv;
+    SendEvent "send_event" Who::Both, SendEvent => SendAnswer;
+    MarkDelivered "mark_delivered" Who::Both, Mark => Done;
+    MarkRead "mark_read" Who::Both, Mark => Done;
+    Typing "typing" Who::Both, Typing => Done;
+    Preview "preview" Who::Visitor, Preview => Done;
+    ListEvents "list_events" Who::Both, ListEvents => EventPage;
+    ListThreads "list_threads" Who::Both, ListThreads => ThreadList;
+    GetAttachment "get_attachment" Who::Both, GetAttachment => AttachmentLink;
+    CloseThread "close_thread" Who::Both, CloseThread => Done;
+    Rate "rate" Who::Visitor, Rate => SendAnswer;
+    UpdateVisitor "update_visitor" Who::Visitor, UpdateVisitor => VisitorView;
+    SetPage "set_page" Who::Visitor, SetPage => Done;
+    SetStatus "set_status" Who::Staff(Role::Agent), SetStatus => SetStatus;
+    ListConversations "list_conversations" Who::Staff(Role::Agent), ListConversations => ConversationPage;
+    Watch "watch" Who::Staff(Role::Agent), ConversationRef => Done;
+    Unwatch "unwatch" Who::Staff(Role::Agent), ConversationRef => Done;
+    Join "join" Who::Staff(Role::Agent), ConversationRef => Done;
+    Leave "leave" Who::Staff(Role::Agent), ConversationRef => Done;
+    Take "take" Who::Staff(Role::Agent), ConversationRef => Done;
+    Decline "decline" Who::Staff(Role::Agent), ConversationRef => Done;
+    Assign "assign" Who::Staff(Role::Supervisor), Assign => Done;
+    SetPriority "set_priority" Who::Staff(Role::Supervisor), SetPriority => Done;
+    Transfer "transfer" Who::Staff(Role::Agent), Transfer => TransferAnswer;
+    Tag "tag" Who::Staff(Role::Agent), TagRef => Done;
+    Untag "untag" Who::Staff(Role::Agent), TagRef => Done;
+    ListAgents "list_agents" Who::Staff(Role::Agent), Nothing => AgentList;
+    ListVisitors "list_visitors" Who::Staff(Role::Agent), Nothing => VisitorList;
 }
 
 impl Who {

@@ -6,8 +6,10 @@ mod action;
 mod desk;
 mod list;
 mod push;
+mod pushes;
 mod said;
 mod session;
+mod typed;
 mod view;
 mod visitor;
 
@@ -18,8 +20,10 @@ pub use action::{Action, Who};
 pub use desk::*;
 pub use list::*;
 pub use push::*;
+pub use pushes::PushAction;
 pub use said::*;
 pub use session::*;
+pub use typed::TypeVisitor;
 pub use view::*;
 pub use visitor::*;
 

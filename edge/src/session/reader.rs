@@ -9,7 +9,7 @@ use bus_schema::{
     ErrorBody, ErrorCode,
     close::CloseCode,
     limits::{LOGIN_WITHIN_MS, PING_INTERVAL_MS},
-    protocol::{Action, Hello, PROTOCOL},
+    protocol::{Action, Done, Hello, Nothing, PROTOCOL},
 };
 use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead, after_handshake_split};
 use ops::peer::Peer;
@@ -233,10 +233,9 @@ impl Reader {
             return None;
         }
         match (&self.session, action) {
-            (None, Action::Ping) => reply.ok(&serde_json::json!({})),
+            (_, Action::Ping) => reply.with(request::payload::<Nothing>(asked.payload).map(|_| Done {})),
             (None, Action::Login) => return self.on_login(reply, asked.payload).await,
             (None, _) => reply.fail(ErrorBody::new(ErrorCode::Unauthenticated, "log in first")),
-            (Some(_), Action::Ping) => reply.ok(&serde_json::json!({})),
             (Some(_), Action::Login) => {
                 reply.fail(ErrorBody::new(ErrorCode::Conflict, "already logged in"));
             }
