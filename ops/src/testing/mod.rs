@@ -5,16 +5,19 @@
 
 mod cluster;
 mod database;
+mod fuzz;
 mod nats;
 mod postgres;
 mod process;
 mod proxy;
 mod scratch;
+pub mod shape;
 mod shim;
 mod wait;
 
 pub use cluster::NatsCluster;
 pub use database::Database;
+pub use fuzz::{Corpus, Fuzzed, fuzz};
 pub use nats::{NatsOptions, NatsServer};
 pub use postgres::Postgres;
 pub use process::{Process, ProcessBuilder, program};

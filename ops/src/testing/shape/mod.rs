@@ -1,0 +1,181 @@
+//! What JSON a type takes, asked of its own `Deserialize`.
+//!
+//! Invariant: nothing is declared a second time: names, choices, formats, what may be left out and whether unknown
+//! fields are refused are found by trying, so a shape cannot differ from what decoding does. Types that flatten or
+//! tag inside are not for this.
+
+mod sample;
+mod schema;
+mod trace;
+
+use std::fmt::Write as _;
+
+use serde::de::DeserializeOwned;
+
+pub use schema::Schemas;
+use trace::{State, Tracer};
+
+/// Tries until all texts of a type are found.
+const TRIES_MAX: usize = 2_000;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shape {
+    /// Any JSON.
+    Any,
+    Bool,
+    Integer {
+        min: i64,
+        max: u64,
+    },
+    Number,
+    Text(Text),
+    /// One of these words.
+    Choice {
+        name: &'static str,
+        words: &'static [&'static str],
+    },
+    /// Or null.
+    Optional(Box<Shape>),
+    List(Box<Shape>),
+    Map(Box<Shape>),
+    Object(Object),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Text {
+    Free,
+    Uuid,
+    Time,
+    /// Letters, digits and little else.
+    Word,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    /// Of the type.
+    pub name: &'static str,
+    pub fields: Vec<Field>,
+    /// Fields that it does not name are passed over, not refused.
+    pub open: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    pub name: &'static str,
+    pub shape: Shape,
+    pub required: bool,
+}
+
+/// The shape of a type.
+pub fn shape_of<T: DeserializeOwned>() -> Shape {
+    let state = State::default();
+    let mut shape = trace::<T>(&state).unwrap_or_else(|error| panic!("not a type to ask: {error}"));
+    refine::<T>(&state, "", &mut shape);
+    shape
+}
+
+/// Tries until every text has a form that the type takes.
+fn trace<T: DeserializeOwned>(state: &State) -> Result<Shape, trace::Failed> {
+    for _ in 0..TRIES_MAX {
+        let mut shape = Shape::Any;
+        match T::deserialize(Tracer::new(state, &mut shape)) {
+            Ok(_) => return Ok(shape),
+            Err(error) if !state.try_another() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    panic!("no end of trying")
+}
+
+/// Leaves each field out, and adds one that nobody knows, to see what happens.
+fn refine<T: DeserializeOwned>(state: &State, path: &str, shape: &mut Shape) {
+    let accepted = |state: &State| T::deserialize(Tracer::new(state, &mut Shape::Any)).is_ok();
+    match shape {
+        Shape::Optional(inner) => refine::<T>(state, path, inner),
+        Shape::List(inner) | Shape::Map(inner) => refine::<T>(state, &format!("{path}/0"), inner),
+        Shape::Object(object) => {
+            object.open = state.adding(path, || accepted(state));
+            for field in &mut object.fields {
+                let path = format!("{path}/{}", field.name);
+                field.required = !state.leaving_out(&path, || accepted(state));
+                refine::<T>(state, &path, &mut field.shape);
+            }
+        }
+        Shape::Any
+        | Shape::Bool
+        | Shape::Integer { .. }
+        | Shape::Number
+        | Shape::Text(_)
+        | Shape::Choice { .. } => {}
+    }
+}
+
+impl Shape {
+    /// The value itself, without `null`.
+    pub fn inner(&self) -> &Shape {
+        match self {
+            Shape::Optional(inner) => inner.inner(),
+            other => other,
+        }
+    }
+
+    /// The fields in a line: `{conversation_id, event: {kind, data}, retry?}`.
+    pub fn line(&self) -> String {
+        match self.inner() {
+            Shape::Object(object) => {
+                let mut line = String::from("{");
+                for (n, field) in object.fields.iter().enumerate() {
+                    let comma = if n == 0 { "" } else { ", " };
+                    let optional = if field.required { "" } else { "?" };
+                    let _ = write!(line, "{comma}{}{optional}", field.name);
+                    let more = field.shape.line();
+                    if !more.is_empty() {
+                        let _ = write!(line, ": {more}");
+                    }
+                }
+                line + "}"
+            }
+            Shape::List(inner) => match inner.line() {
+                line if line.is_empty() => "[…]".to_owned(),
+                line => format!("[{line}]"),
+            },
+            Shape::Choice { words, .. } if words.len() <= 6 => words.join("|"),
+            _ => String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bus_schema::protocol::{Done, Login, SendEvent, Transfer};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_type_says_what_it_takes() {
+        let shape = shape_of::<SendEvent>();
+        let line =
+            "{conversation_id, thread_id?, event: {kind, client_id, visibility?: all|agents, data}, retry?}";
+        assert_eq!(shape.line(), line);
+        let Shape::Object(object) = &shape else { panic!("{shape:?}") };
+        assert!(!object.open);
+        assert_eq!(object.fields[0].shape, Shape::Text(Text::Uuid));
+        assert!(
+            matches!(&shape_of::<Done>(), Shape::Object(object) if object.open && object.fields.is_empty())
+        );
+        assert_eq!(shape_of::<Login>().line().matches('?').count(), 2, "resume and status");
+    }
+
+    #[test]
+    fn a_sample_is_taken() {
+        for sample in [shape_of::<Login>().sample(), shape_of::<Login>().least()] {
+            serde_json::from_value::<Login>(sample).unwrap();
+        }
+        let sample = shape_of::<Transfer>().sample();
+        serde_json::from_value::<Transfer>(sample).unwrap();
+        let least = shape_of::<SendEvent>().least();
+        assert_eq!(least["event"]["kind"], json!("any text: ü 🙂"));
+        assert_eq!(least.get("retry"), None);
+    }
+}
