@@ -168,7 +168,11 @@ impl Client {
     async fn read_patiently(&mut self) -> Got {
         let Some((first, payload)) = self.wire().await else { return Got::Gone };
         match first & 0x0f {
-            1 => Got::Frame(serde_json::from_slice(&payload).expect("frames are JSON")),
+            1 => {
+                let frame = serde_json::from_slice(&payload).expect("frames are JSON");
+                crate::protocol::frames::check(&frame);
+                Got::Frame(frame)
+            }
             8 => Got::Closed(payload.get(..2).map_or(1005, |two| u16::from_be_bytes([two[0], two[1]]))),
             10 => Got::Frame(json!({ "pong": String::from_utf8_lossy(&payload) })),
             other => panic!("opcode {other}"),

@@ -25,6 +25,7 @@ mod origins;
 mod overload;
 mod people;
 mod permissions;
+mod protocol;
 mod races;
 mod resume;
 mod retries;
