@@ -18,6 +18,8 @@ mod desk;
 mod directory;
 mod drain;
 mod feed;
+#[cfg(test)]
+mod fuzz;
 mod http;
 mod hub;
 mod limits;

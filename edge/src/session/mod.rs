@@ -4,7 +4,7 @@ mod actions;
 mod bad_frames;
 mod login;
 mod reader;
-mod request;
+pub mod request;
 mod send;
 mod who;
 

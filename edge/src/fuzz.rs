@@ -1,0 +1,244 @@
+//! Everything that comes from outside, fed with what nobody should send.
+//!
+//! Invariant: no bytes panic, hang or make the process grow, and what is read is written and read the same again.
+//! `CHATBUS_FUZZ_SECONDS=600 cargo test -p edge --lib fuzz -- --test-threads 1` is the long run.
+
+use std::{path::PathBuf, pin::pin};
+
+use bus_schema::{
+    Event, SessionId, Subject, TenantId, Timestamp, VisitorId, WidgetId,
+    claims::{Role, StaffClaims, VisitorClaims},
+    command::{CommandRequest, Outcome},
+    config::Record,
+    cursor::Cursor,
+    event::{Kind, Seen},
+    history::{HistoryAnswer, HistoryRequest},
+    protocol::{Action, TypeVisitor, WidgetSession},
+    signal::{Signal, TenantSignal},
+    stream,
+};
+use bytes::Bytes;
+use fastwebsockets::{Role as Side, after_handshake_split};
+use futures::FutureExt as _;
+use ops::{
+    auth::{self, Audience, KeySet, PublicKey, SigningKey, StaffGrant, VisitorGrant},
+    chat::{self, TextLimit},
+    testing::{Corpus, fuzz},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use crate::{
+    cursor::CursorSeal,
+    http::profile,
+    session::request,
+    socket::{Assembler, FrameGuard, Guarded, Message},
+};
+
+const MESSAGE_MAX: u64 = 4_096;
+
+fn root(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn kept(name: &str) -> String {
+    let path = root("edge/tests/corpus").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The requests that the protocol's paper shows, each in a line, and what is kept beside them.
+fn requests() -> Corpus {
+    let paper = std::fs::read_to_string(root("docs/protocol.md")).unwrap();
+    let examples = paper.split("```json\n").skip(1).filter_map(|block| block.split("```").next());
+    let frames = examples.map(|example| serde_json::from_str::<serde_json::Value>(example).unwrap());
+    let asked = frames.filter(|frame| frame.get("type").is_none());
+    let lines: Vec<Vec<u8>> = asked.map(|frame| frame.to_string().into_bytes()).collect();
+    assert!(lines.len() + 1 >= Action::ALL.len(), "an example of each action");
+    Corpus::lines(&kept("requests.txt")).with(lines)
+}
+
+/// What is read as a type is written, and read the same again.
+#[derive(Clone, Copy)]
+struct Again<'a>(&'a [u8]);
+
+impl TypeVisitor for Again<'_> {
+    type Out = ();
+
+    fn visit<T: Serialize + DeserializeOwned>(self) {
+        let Ok(read) = request::body::<T>(self.0, "/payload") else { return };
+        let once = serde_json::to_vec(&read).unwrap();
+        let again: T = serde_json::from_slice(&once).unwrap();
+        assert_eq!(serde_json::to_vec(&again).unwrap(), once);
+    }
+}
+
+fn again<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
+    Again(bytes).visit::<T>();
+}
+
+#[test]
+fn frames() {
+    fuzz("frames", &Corpus::hex(&kept("frames.hex")), |bytes| {
+        let whole = FrameGuard::new(MESSAGE_MAX).inspect(bytes).map_err(|refused| refused.violation);
+        let mut guard = FrameGuard::new(MESSAGE_MAX);
+        let cut = bytes.chunks(7).try_for_each(|piece| guard.inspect(piece));
+        assert_eq!(cut.map_err(|refused| refused.violation), whole);
+        read_as_a_connection(bytes);
+    });
+}
+
+/// What a connection's reader does, until it would wait for more.
+fn read_as_a_connection(bytes: &[u8]) {
+    let (early, later) = bytes.split_at(bytes.len() / 3);
+    let (guarded, _) = Guarded::new(later, Bytes::copy_from_slice(early), FrameGuard::new(MESSAGE_MAX));
+    let (mut frames, _) = after_handshake_split(guarded, tokio::io::sink(), Side::Server);
+    frames.set_auto_pong(false);
+    let mut assembler = Assembler::default();
+    let mut ignore = |_| std::future::ready(Ok::<(), std::io::Error>(()));
+    loop {
+        let read = pin!(frames.read_frame(&mut ignore)).now_or_never().expect("all of it is there");
+        let Ok(frame) = read else { return };
+        if let Some(Message::Text(text)) = assembler.push(frame) {
+            assert!(text.len() as u64 <= MESSAGE_MAX);
+            assert!(std::str::from_utf8(&text).is_ok());
+        }
+    }
+}
+
+#[test]
+fn requests_and_their_payloads() {
+    fuzz("requests", &requests(), |bytes| {
+        let Ok(asked) = request::read(bytes) else { return };
+        let payload = asked.payload.map_or("{}", RawValue::get).as_bytes();
+        match asked.action {
+            Some(action) => action.request(Again(payload)),
+            None => Action::ALL.iter().for_each(|action| action.request(Again(payload))),
+        }
+    });
+}
+
+#[test]
+fn what_people_say() {
+    let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    fuzz("content", &Corpus::lines(&kept("content.txt")), |bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        let Some((kind, data)) = text.split_once(' ') else { return };
+        let Ok(data) = RawValue::from_string(data.to_owned()) else { return };
+        let known = Kind::parse(kind).or_else(|| Kind::parse(kinds[bytes.len() % kinds.len()]));
+        if let Ok(body) = chat::content(known.unwrap(), &data, TextLimit(1_000), "/data") {
+            let written = serde_json::to_value(format!("{body:?}")).unwrap();
+            assert!(written.is_string());
+        }
+    });
+}
+
+#[test]
+fn tokens() {
+    ops::service::install_crypto();
+    let (staff, visitor) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+    let keys = KeySet::default();
+    keys.add(Audience::Staff, staff.public().clone());
+    keys.add(Audience::Visitor, visitor.public().clone());
+    let now = Timestamp::from_millis(1_795_222_923_004);
+    let tenant = TenantId::NIL;
+    let good = [
+        auth::mint_visitor(
+            &visitor,
+            VisitorGrant { visitor: VisitorId::NIL, tenant, widget: WidgetId::NIL },
+            now,
+        ),
+        auth::mint_staff(
+            &staff,
+            StaffGrant {
+                agent: bus_schema::AgentId::NIL,
+                tenant,
+                role: Role::Agent,
+                session: SessionId::NIL,
+            },
+            now,
+        ),
+    ]
+    .map(|minted| minted.token.into_bytes());
+    let corpus = Corpus::lines(&kept("tokens.txt")).with(good.clone());
+    fuzz("tokens", &corpus, |bytes| {
+        again::<StaffClaims>(bytes);
+        again::<VisitorClaims>(bytes);
+        let _ = PublicKey::from_json(bytes);
+        let Ok(token) = std::str::from_utf8(bytes) else { return };
+        let accepted =
+            auth::verify_staff(&keys, token, now).is_ok() || auth::verify_visitor(&keys, token, now).is_ok();
+        assert!(!accepted || good.iter().any(|good| good == bytes), "only what was signed is accepted");
+    });
+}
+
+#[test]
+fn cursors() {
+    let seal = CursorSeal::new(b"secret");
+    let cursor = Cursor::from_bytes(&Corpus::hex(&kept("cursors.hex")).entries()[0]).unwrap();
+    let sealed = seal.seal(&cursor).into_bytes();
+    fuzz("cursors", &Corpus::hex(&kept("cursors.hex")).with([sealed.clone()]), |bytes| {
+        if let Ok(cursor) = Cursor::from_bytes(bytes) {
+            assert_eq!(Cursor::from_bytes(&cursor.to_bytes()), Ok(cursor));
+        }
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        assert!(seal.open(text).is_err() || bytes == sealed, "only what was sealed is opened");
+    });
+}
+
+#[test]
+fn events() {
+    let golden = Corpus::files(&root("bus-schema/tests/golden/v1")).unwrap();
+    fuzz("events", &golden, |bytes| {
+        let _ = Seen::decode(bytes);
+        let _ = chat::Head::decode(bytes);
+        let Ok(event) = Event::decode(bytes) else { return };
+        let written = event.encode();
+        assert_eq!(Event::decode(&written).unwrap(), event);
+    });
+}
+
+#[test]
+fn what_comes_over_the_bus() {
+    fuzz("bus", &Corpus::lines(&kept("bus.txt")), |bytes| {
+        again::<Signal>(bytes);
+        again::<TenantSignal>(bytes);
+        again::<CommandRequest>(bytes);
+        again::<Outcome>(bytes);
+        again::<HistoryRequest>(bytes);
+        again::<HistoryAnswer>(bytes);
+        let _ = stream::parse_horizon(bytes);
+    });
+}
+
+#[test]
+fn subjects_and_times() {
+    fuzz("subjects", &Corpus::lines(&kept("subjects.txt")), |bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        if let Ok(time) = Timestamp::parse(text) {
+            assert_eq!(Timestamp::parse(&time.to_string()).unwrap(), time);
+        }
+        if let Ok(subject) = Subject::parse(text) {
+            assert_eq!(Subject::parse(&subject.to_string()), Ok(subject));
+        }
+    });
+}
+
+#[test]
+fn configuration_records() {
+    fuzz("records", &Corpus::lines(&kept("records.txt")), |bytes| {
+        let Some(at) = bytes.iter().position(|byte| *byte == b' ') else { return };
+        let (key, value) = bytes.split_at(at);
+        let Ok(record) = Record::decode(&String::from_utf8_lossy(key), value) else { return };
+        assert_eq!(Record::decode(&record.key(), &record.encode()).unwrap().encode(), record.encode());
+    });
+}
+
+#[test]
+fn bodies_of_sessions() {
+    fuzz("sessions", &Corpus::lines(&kept("sessions.txt")), |bytes| {
+        again::<WidgetSession>(bytes);
+        if let Ok(session) = request::body::<WidgetSession>(bytes, "") {
+            let _ = profile::of_session(&session, WidgetId::NIL);
+        }
+    });
+}
