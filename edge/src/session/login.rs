@@ -7,7 +7,7 @@ use bus_schema::{
     close::CloseCode,
     command::{Command, View},
     cursor::Cursor,
-    limits::{COMMAND_WAIT_MS, LOGIN_CONVERSATIONS_MAX, RESUME_MAX},
+    limits::{COMMAND_WAIT_MS, LOGIN_CONVERSATIONS_MAX, NAME_CHARS_MAX, RESUME_MAX},
     protocol::{
         Conv, ConversationRemoved, Login, LoginAnswer, PROTOCOL, Person, Profile, ResetReason, Resume,
     },
@@ -129,6 +129,13 @@ fn checked(login: Login) -> Result<Login, ErrorBody> {
     }
     if login.resume.len() > RESUME_MAX {
         return Err(ErrorBody::field("/payload/resume", format!("at most {RESUME_MAX}")));
+    }
+    let Login { client, .. } = &login;
+    for (name, value) in [("name", &client.name), ("version", &client.version)] {
+        if value.chars().count() > NAME_CHARS_MAX {
+            let most = format!("at most {NAME_CHARS_MAX} characters");
+            return Err(ErrorBody::field(format!("/payload/client/{name}"), most));
+        }
     }
     Ok(login)
 }

@@ -6,6 +6,7 @@ mod admission;
 mod after;
 mod agents;
 mod autobahn;
+mod bad_fields;
 mod bad_input;
 mod budgets;
 mod client;
