@@ -34,7 +34,9 @@ function openVisitor() {
   const tokens = new VisitorTokens({
     edges: settings.edges, widgetKey: settings.widget, visitorKey: visitorKey(localStorage, VISITOR_KEY), profile: { name: "Ada" },
   });
-  const client = new ChatClient({ edges: settings.edges, tokens, storage: sessionStorage, keepAs: VISITOR_KEPT });
+  const client = new ChatClient({
+    edges: settings.edges, tokens, storage: sessionStorage, keepAs: VISITOR_KEPT, previews: true,
+  });
   const panel = new Panel(sides.visitor, client, {
     title: () => "Ada", initial: "A", placeholder: "Write to the company…", pick: () => client.own, draw: compare,
     who: (conversation) => (isOpen(conversation?.thread) ? waiting(conversation) : "Visitor on the company's web page"),

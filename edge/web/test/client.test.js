@@ -5,13 +5,14 @@ import { ChatClient } from "../widget/client.js";
 import { visitorKey } from "../widget/keep.js";
 import { AGENT, FakeStorage, VISITOR, conv, fakeWorld, life, loginAnswer, message, settle } from "./fakes.js";
 
-function setUp(storage = new FakeStorage()) {
+function setUp(storage = new FakeStorage(), previews = false) {
   const fake = fakeWorld();
   /** @type {boolean[]} */
   const asked = [];
   const tokens = { get: async (/** @type {boolean} */ fresh) => (asked.push(fresh), `token ${asked.length}`) };
   const client = new ChatClient({
     edges: ["http://one", "http://two"], tokens, storage: /** @type {any} */ (storage), keepAs: "me", world: fake.world,
+    previews,
   });
   client.start();
   return { ...fake, client, asked, storage };
@@ -133,6 +134,16 @@ test("others' typing shows until they have said it", async () => {
   assert.equal(it.client.heard.in("c", it.world.now()).length, 0);
   it.client.typed("c", "h");
   assert.deepEqual(it.last().asked("typing").payload, { conversation_id: "c", on: true });
+});
+
+test("a visitor's unsent words are shown where that is wanted, and nowhere else", async () => {
+  for (const previews of [false, true]) {
+    const it = setUp(new FakeStorage(), previews);
+    await logIn(it);
+    it.client.typed("c", "hel");
+    const shown = it.last().requests.filter((r) => r.action === "preview").map((r) => r.payload);
+    assert.deepEqual(shown, previews ? [{ conversation_id: "c", text: "hel" }] : []);
+  }
 });
 
 test("a quiet connection is pinged, and left when nothing answers", async () => {

@@ -107,17 +107,36 @@ test("a mark that was lost is told again; one that the server has is not", () =>
 test("typing is said, repeated, and ended by a pause or the message", () => {
   const said = new Said();
   assert.equal(said.next(0), null);
-  said.typed(false, 0);
+  said.typed("h", 0);
   assert.equal(said.next(0), true);
-  said.typed(false, 3_000);
+  said.typed("h", 3_000);
   assert.equal(said.next(3_999), null);
   assert.equal(said.next(4_000), true);
-  assert.equal(said.due(), 8_000);
+  assert.equal(said.due(false), 8_000);
   assert.equal(said.next(8_000), false);
-  said.typed(false, 9_000);
+  said.typed("h", 9_000);
   said.next(9_000);
   said.sent();
   assert.equal(said.next(9_100), null, "a message ends it without a word");
+});
+
+test("a preview is shown when it changed, once a second, and again to a new connection", () => {
+  const said = new Said();
+  said.typed("h", 0);
+  assert.equal(said.preview(0), null, "typing is said first");
+  said.next(0);
+  assert.equal(said.preview(0), "h");
+  said.typed("he", 200);
+  assert.equal(said.preview(999), null);
+  assert.equal(said.due(true), 1_000);
+  assert.equal(said.preview(1_000), "he");
+  assert.equal(said.preview(2_500), null, "nothing new");
+  said.disconnected();
+  said.next(3_000);
+  assert.equal(said.preview(3_000), "he");
+  said.typed("", 4_100);
+  assert.equal(said.next(4_100), false, "an empty field is no preview: typing ends it");
+  assert.equal(said.preview(4_100), null);
 });
 
 test("others' typing ends with a message, a stop, or its expiry", () => {

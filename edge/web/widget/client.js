@@ -33,6 +33,7 @@ export class ChatClient {
   #world;
   #storage;
   #keepAs;
+  #previews;
   /** @type {Set<() => void>} */
   #listeners = new Set();
   #told = false;
@@ -47,10 +48,12 @@ export class ChatClient {
    * @param {Storage} options.storage of this tab
    * @param {string} options.keepAs name in it
    * @param {string} [options.status] an agent's, set at each login
+   * @param {boolean} [options.previews] whether a visitor shows what they write before they send it
    * @param {import("./transport.js").World} [options.world]
    */
-  constructor({ edges, tokens, storage, keepAs, status, world = BROWSER }) {
+  constructor({ edges, tokens, storage, keepAs, status, previews = false, world = BROWSER }) {
     this.#world = world;
+    this.#previews = previews;
     this.#storage = storage;
     this.#keepAs = keepAs;
     this.outbox = new Outbox(world.random);
@@ -141,7 +144,7 @@ export class ChatClient {
   typed(conversation, text) {
     let said = this.#said.get(conversation);
     if (!said) this.#said.set(conversation, (said = new Said()));
-    said.typed(text === "", this.#world.now());
+    said.typed(text, this.#world.now());
     this.#pump();
   }
 
@@ -223,7 +226,7 @@ export class ChatClient {
     }
     const dues = [this.heard.due(now)];
     if (this.#transport.isLive) {
-      const said = [...this.#said.values()].map((said) => said.due());
+      const said = [...this.#said.values()].map((said) => said.due(this.#showsPreviews()));
       dues.push(this.outbox.due(now), this.#receipts.due(), ...said);
     }
     const times = dues.filter((due) => due !== null);
@@ -297,7 +300,13 @@ export class ChatClient {
       const on = said.next(now);
       // Nothing hangs on it: the next one comes in 4 s.
       if (on !== null) this.request("typing", { conversation_id, on }).catch(() => {});
+      const text = this.#showsPreviews() ? said.preview(now) : null;
+      if (text !== null) this.request("preview", { conversation_id, text }).catch(() => {});
     }
+  }
+
+  #showsPreviews() {
+    return this.#previews && this.store.me?.type === "visitor";
   }
 
   // ---- who is told ----

@@ -6,6 +6,8 @@
 import { keyOf } from "./protocol.js";
 
 const REPEAT_MS = 4_000;
+/** Between two previews: more are not passed on. */
+const PREVIEW_EVERY_MS = 1_000;
 /** Without a key for so long, one has stopped. */
 const PAUSE_MS = 5_000;
 const EXPIRES_MS = 6_000;
@@ -17,16 +19,21 @@ export class Said {
   #input = -Infinity;
   #told = -Infinity;
   #on = false;
+  #text = "";
+  #shown = "";
+  #shownAt = -Infinity;
 
-  /** The person changed the text. @param {boolean} isEmpty @param {number} now */
-  typed(isEmpty, now) {
-    this.#input = isEmpty ? -Infinity : now;
+  /** The person changed the text. @param {string} text @param {number} now */
+  typed(text, now) {
+    this.#text = text;
+    this.#input = text === "" ? -Infinity : now;
   }
 
   /** The text was sent: the message itself ends it. */
   sent() {
     this.#input = -Infinity;
     this.#on = false;
+    this.#text = this.#shown = "";
   }
 
   /** What to tell now, if anything. @param {number} now @returns {?boolean} */
@@ -38,15 +45,29 @@ export class Said {
     return typing;
   }
 
+  /** What is written and not yet sent, to show it now, if it changed. Its end is told by `next`. @param {number} now @returns {?string} */
+  preview(now) {
+    if (!this.#isUnshown() || now < this.#shownAt + PREVIEW_EVERY_MS) return null;
+    this.#shown = this.#text;
+    this.#shownAt = now;
+    return this.#text;
+  }
+
+  #isUnshown() {
+    return this.#on && this.#text !== "" && this.#text !== this.#shown;
+  }
+
   /** A new connection has told nobody. */
   disconnected() {
     this.#on = false;
+    this.#shown = "";
   }
 
-  /** When `next` has more; `null`: when something is typed. @returns {?number} */
-  due() {
+  /** When `next` has more, or `preview` where it is asked; `null`: when something is typed. @param {boolean} previews @returns {?number} */
+  due(previews) {
     if (!this.#on) return this.#input === -Infinity ? null : this.#input;
-    return Math.min(this.#told + REPEAT_MS, this.#input + PAUSE_MS);
+    const due = Math.min(this.#told + REPEAT_MS, this.#input + PAUSE_MS);
+    return previews && this.#isUnshown() ? Math.min(due, this.#shownAt + PREVIEW_EVERY_MS) : due;
   }
 }
 
