@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 need_fetcher
 need_node
 need_browser
+want_s3
 
 if [ "${1:-}" = --long ]; then
     shift

@@ -74,6 +74,10 @@ pub const QUICK_REPLIES_MAX: usize = 10;
 pub const ELEMENTS_MAX: usize = 20;
 pub const ELEMENT_DEPTH_MAX: usize = 8;
 pub const URL_BYTES_MAX: usize = 2_048;
+/// A file that was uploaded and not sent within this time is removed.
+pub const UPLOAD_UNUSED_MS: u64 = 3_600_000;
+/// How long a link to a file counts.
+pub const LINK_MS: u64 = 10 * 60_000;
 /// Fields of a form, and the length of what is filled in.
 pub const FORM_FIELDS_MAX: usize = 50;
 pub const FORM_VALUE_CHARS_MAX: usize = 4_000;

@@ -90,7 +90,54 @@ pub const META: BucketDef = BucketDef {
     marker_ttl_ms: 0,
 };
 
-pub const BUCKETS: &[BucketDef] = &[CONFIG, KEYS, LEASES, REVOKED, META];
+/// Files that are not settled, by `<tenant>.<attachment>` ([`crate::file::Pending`]).
+pub const UPLOADS: BucketDef = BucketDef {
+    name: "uploads",
+    description: "files that no event names yet, and files that go",
+    history: 1,
+    max_age_ms: 0,
+    marker_ttl_ms: 60_000,
+};
+
+/// Files that events name, by `<tenant>.<attachment>` ([`crate::file::FileRecord`]).
+pub const FILES: BucketDef = BucketDef {
+    name: "files",
+    description: "which event names a file",
+    history: 1,
+    max_age_ms: 0,
+    marker_ttl_ms: 60_000,
+};
+
+pub const BUCKETS: &[BucketDef] = &[CONFIG, KEYS, LEASES, REVOKED, META, UPLOADS, FILES];
+
+/// An object store: bytes under names, in the layout that NATS clients know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectsDef {
+    pub name: &'static str,
+    pub description: &'static str,
+}
+
+/// The bytes of files, where no other object store is set.
+pub const ATTACHMENTS: ObjectsDef = ObjectsDef { name: "attachments", description: "the bytes of files" };
+
+pub const OBJECTS: &[ObjectsDef] = &[ATTACHMENTS];
+
+impl ObjectsDef {
+    /// The stream behind it.
+    pub fn stream(&self) -> String {
+        format!("OBJ_{}", self.name)
+    }
+
+    /// Where the pieces of an object lie, in order.
+    pub fn chunks(&self, object: &str) -> String {
+        format!("$O.{}.C.{object}", self.name)
+    }
+
+    /// Where it is said what an object is; the name is in base64url.
+    pub fn about(&self, encoded_name: &str) -> String {
+        format!("$O.{}.M.{encoded_name}", self.name)
+    }
+}
 
 /// An edge refreshes its lease this often, and the lease lives that long without.
 pub const LEASE_REFRESH_MS: u64 = 1_500;

@@ -70,6 +70,8 @@ fn every_stream_and_bucket_is_listed() {
     assert!(PAGE.contains(&format!("at most {} KiB", log.message_bytes_max / 1024)));
     let names: Vec<&str> = BUCKETS.iter().map(|bucket| bucket.name).collect();
     assert_eq!(first_column("Buckets"), names);
+    let stores: Vec<&str> = stream::OBJECTS.iter().map(|store| store.name).collect();
+    assert_eq!(first_column("Object stores"), stores);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::{
     HeaderMap, Request, RequestErrorKind,
-    header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MARKER_REASON, NATS_MESSAGE_TTL},
+    header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MARKER_REASON, NATS_MESSAGE_TTL, NATS_ROLLUP},
     jetstream::{self, kv},
 };
 use bus_schema::stream::BucketDef;
@@ -31,6 +31,8 @@ pub struct Kv {
 
 /// What a message of a bucket is, unless it is a value.
 const OPERATION: &str = "KV-Operation";
+/// How long it is said that a removed key is gone.
+const GONE_TTL: &str = "60s";
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -112,6 +114,19 @@ impl Kv {
         }
     }
 
+    /// Takes a key away, only at this revision if one is given; what says so goes by itself after a while. For
+    /// buckets whose keys come and go without end.
+    pub async fn remove(&self, key: &str, revision: Option<u64>) -> Result<(), KvError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(OPERATION, "PURGE");
+        headers.insert(NATS_ROLLUP, "sub");
+        headers.insert(NATS_MESSAGE_TTL, GONE_TTL);
+        if let Some(revision) = revision {
+            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());
+        }
+        self.send(key, headers, Bytes::new()).await.map(drop)
+    }
+
     pub async fn delete(&self, key: &str) -> Result<(), KvError> {
         self.store.delete(key).await.map_err(|error| self.read(error))
     }
@@ -153,6 +168,10 @@ impl Kv {
             let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
             headers.insert(NATS_MESSAGE_TTL, format!("{}s", seconds.max(1)));
         }
+        self.send(key, headers, value).await
+    }
+
+    async fn send(&self, key: &str, headers: HeaderMap, value: Bytes) -> Result<u64, KvError> {
         let request = Request::new().headers(headers).payload(value).timeout(Some(ACK_WAIT));
         let subject = format!("$KV.{}.{key}", self.bucket);
         let stored = match self.bus.client.send_request(subject, request).await {

@@ -10,6 +10,7 @@ pub mod chat;
 pub mod client;
 #[cfg(feature = "testing")]
 pub mod dev;
+pub mod files;
 pub mod health;
 pub mod invariants;
 pub mod kv;

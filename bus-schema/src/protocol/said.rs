@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{AttachmentId, ClientId, ConversationId, EventId, ThreadId, Timestamp, Visibility};
+use crate::{AttachmentId, ClientId, ConversationId, EventId, ThreadId, Timestamp, Visibility, event::File};
 
 /// An event as a client sends it. `data` is decoded by its kind.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -71,6 +71,15 @@ pub struct Rate {
     pub score: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+}
+
+/// Answer to an upload over HTTP: what a `file` is sent with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Uploaded {
+    #[serde(flatten)]
+    pub file: File,
+    /// Unless it was sent by then it is removed.
+    pub expires_at: Timestamp,
 }
 
 /// `get_attachment`.

@@ -47,8 +47,13 @@ fn publish(rights: &Rights, shards: &[Shard]) -> Vec<String> {
     for bucket in rights.buckets {
         out.extend(reading(&format!("KV_{bucket}")));
     }
+    for store in stream::OBJECTS.iter().filter(|store| rights.objects.contains(&store.name)) {
+        out.extend(reading(&store.stream()));
+        out.extend([store.chunks("*"), store.about("*"), format!("$JS.API.STREAM.PURGE.{}", store.stream())]);
+    }
     // What verifying at the start asks about all of them.
     out.extend(stream::BUCKETS.iter().map(|bucket| format!("$JS.API.STREAM.INFO.KV_{}", bucket.name)));
+    out.extend(stream::OBJECTS.iter().map(|store| format!("$JS.API.STREAM.INFO.{}", store.stream())));
     out.push("$JS.FC.>".to_owned());
     out.sort();
     out.dedup();

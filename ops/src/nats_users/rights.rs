@@ -14,6 +14,8 @@ pub struct Rights {
     pub subscribe: &'static [&'static str],
     /// Buckets it may read.
     pub buckets: &'static [&'static str],
+    /// Object stores it reads, writes and removes from.
+    pub objects: &'static [&'static str],
     /// Whether it answers requests: it may publish to a request's reply subject, once.
     pub answers: bool,
     /// Whether it may manage streams and consumers of any kind.
@@ -35,9 +37,12 @@ pub const RIGHTS: &[Rights] = &[
             "signal.v1.{shard}.>",
             "$KV.keys.visitor.*",
             "$KV.leases.edge.*",
+            "$KV.uploads.>",
+            "$KV.files.>",
         ],
         subscribe: &["live.v1.{shard}.>", "signal.v1.{shard}.>"],
-        buckets: &["config", "keys", "leases", "revoked", "meta"],
+        buckets: &["config", "keys", "leases", "revoked", "meta", "uploads", "files"],
+        objects: &["attachments"],
         // Who is here.
         answers: true,
         manages: false,
@@ -53,6 +58,7 @@ pub const RIGHTS: &[Rights] = &[
         ],
         subscribe: &["command.v1.{shard}.*"],
         buckets: &["config", "leases", "meta"],
+        objects: &[],
         answers: true,
         manages: false,
     },
@@ -61,6 +67,7 @@ pub const RIGHTS: &[Rights] = &[
         publish: &["$KV.meta.>"],
         subscribe: &[],
         buckets: &["meta"],
+        objects: &[],
         answers: false,
         manages: false,
     },
@@ -79,6 +86,7 @@ pub const RIGHTS: &[Rights] = &[
         ],
         subscribe: &["live.v1.{shard}.>", "history.v1.{shard}.*"],
         buckets: &["config", "keys", "leases", "revoked", "meta"],
+        objects: &[],
         answers: true,
         manages: false,
     },
@@ -88,6 +96,7 @@ pub const RIGHTS: &[Rights] = &[
         // It counts who asks for history.
         subscribe: &["live.v1.{shard}.>", "signal.v1.{shard}.>", "history.v1.{shard}.*", "bench.>"],
         buckets: &[],
+        objects: &[],
         answers: false,
         manages: true,
     },
@@ -118,6 +127,9 @@ mod tests {
             assert_eq!(routing, service == Service::Router, "{service}");
             for bucket in rights.buckets {
                 assert!(stream::BUCKETS.iter().any(|def| def.name == *bucket), "{bucket}");
+            }
+            for store in rights.objects {
+                assert!(stream::OBJECTS.iter().any(|def| def.name == *store), "{store}");
             }
         }
     }

@@ -24,12 +24,14 @@ pub struct Plan {
     pub replicas: usize,
     /// Size limit of each log.
     pub log_bytes_max: u64,
+    /// Size limit of the object store of files.
+    pub files_bytes_max: u64,
 }
 
-/// What was found and done, one entry for each stream and bucket.
+/// What was found and done, one entry for each stream, bucket and object store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// The stream's name; a bucket's is `KV_<bucket>`.
+    /// The stream's name; a bucket's is `KV_<bucket>`, an object store's `OBJ_<store>`.
     pub stream: String,
     pub outcome: Outcome,
 }
@@ -63,12 +65,15 @@ impl Plan {
             shards: shards(settings),
             replicas: usize::try_from(settings.int(names::NATS_REPLICAS)).expect("at most 5"),
             log_bytes_max: settings.int(names::STREAM_BYTES_MAX),
+            files_bytes_max: settings.int(names::FILES_BYTES_MAX),
         }
     }
 
     fn configs(&self) -> Vec<Config> {
         let logs = self.shards.iter().map(|shard| shape::log(&stream::log(*shard), self));
-        logs.chain(stream::BUCKETS.iter().map(|bucket| shape::bucket(bucket, self))).collect()
+        let buckets = stream::BUCKETS.iter().map(|bucket| shape::bucket(bucket, self));
+        let objects = stream::OBJECTS.iter().map(|store| shape::objects(store, self));
+        logs.chain(buckets).chain(objects).collect()
     }
 }
 
@@ -108,7 +113,7 @@ pub async fn inspect(bus: &Bus, plan: &Plan) -> Result<Vec<Item>, ProvisionError
 
 /// What a service does at its start: everything it needs is there, or it ends with 69 and the fix.
 pub async fn verify(bus: &Bus, shards: &[Shard]) -> Result<(), ProvisionError> {
-    let plan = Plan { shards: shards.to_vec(), replicas: 1, log_bytes_max: 0 };
+    let plan = Plan { shards: shards.to_vec(), replicas: 1, log_bytes_max: 0, files_bytes_max: 0 };
     let mut wrong = Vec::new();
     for item in inspect(bus, &plan).await? {
         match item.outcome {
@@ -144,7 +149,7 @@ async fn look(context: &Context, stream: &str) -> Result<Option<Config>, Provisi
 
 async fn create(context: &Context, mut wanted: Config) -> Result<Outcome, ProvisionError> {
     let stream = wanted.name.clone();
-    if stream::BUCKETS.iter().all(|bucket| shape::bucket_stream(bucket) != stream) {
+    if wanted.republish.is_some() {
         // Drawn once: a log that is made again is another log, and says so.
         wanted.metadata.insert(stream::EPOCH_KEY.to_owned(), uuid::Uuid::now_v7().to_string());
     }

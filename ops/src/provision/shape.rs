@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Republish, RetentionPolicy, StorageType};
-use bus_schema::stream::{BucketDef, StreamDef};
+use bus_schema::stream::{BucketDef, ObjectsDef, StreamDef};
 
 use super::Plan;
 
@@ -41,16 +41,12 @@ pub(super) fn log(def: &StreamDef, plan: &Plan) -> Config {
     }
 }
 
-pub(super) fn bucket_stream(def: &BucketDef) -> String {
-    format!("KV_{}", def.name)
-}
-
 /// A bucket, as key-value clients expect it.
 pub(super) fn bucket(def: &BucketDef, plan: &Plan) -> Config {
     let marker = Some(def.marker_ttl_ms).filter(|ms| *ms > 0).map(Duration::from_millis);
     let max_age = Duration::from_millis(def.max_age_ms);
     Config {
-        name: bucket_stream(def),
+        name: format!("KV_{}", def.name),
         description: Some(def.description.to_owned()),
         subjects: vec![format!("$KV.{}.>", def.name)],
         retention: RetentionPolicy::Limits,
@@ -72,6 +68,28 @@ pub(super) fn bucket(def: &BucketDef, plan: &Plan) -> Config {
         allow_direct: true,
         allow_message_ttl: marker.is_some(),
         subject_delete_marker_ttl: marker,
+        ..Config::default()
+    }
+}
+
+/// An object store, as clients of such expect it.
+pub(super) fn objects(def: &ObjectsDef, plan: &Plan) -> Config {
+    Config {
+        name: def.stream(),
+        description: Some(def.description.to_owned()),
+        subjects: vec![def.chunks(">"), def.about(">")],
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::New,
+        storage: StorageType::File,
+        num_replicas: plan.replicas,
+        max_bytes: i64::try_from(plan.files_bytes_max).unwrap_or(i64::MAX),
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        max_consumers: -1,
+        max_message_size: VALUE_BYTES_MAX,
+        duplicate_window: Duration::from_secs(120),
+        allow_rollup: true,
+        allow_direct: true,
         ..Config::default()
     }
 }

@@ -54,6 +54,9 @@ fn judge(settings: &Settings, setting: &Setting) -> Option<Problem> {
         {
             problem("use tls://, or say CHATBUS_PRIVATE_NETWORK=true")
         }
+        (names::FILES_S3_ENDPOINT, Value::Text(url)) if !private && in_the_clear(url, "http") => {
+            problem("use https://, or say CHATBUS_PRIVATE_NETWORK=true")
+        }
         (names::SMTP_URL, Value::Secret(url)) if !private && in_the_clear(url, "smtp") => {
             problem("use smtps://, or say CHATBUS_PRIVATE_NETWORK=true")
         }
@@ -155,6 +158,7 @@ mod tests {
             (Service::Edge, names::CORS_ORIGINS, "*"),
             (Service::Edge, names::TRUSTED_PROXIES, "10.0.0.0/8,0.0.0.0/0"),
             (Service::Edge, names::LIMIT_MESSAGE_BYTES, "0"),
+            (Service::Edge, names::FILES_S3_ENDPOINT, "http://s3.example"),
             (Service::Edge, names::UNVERIFIED_MS, "60001"),
             (Service::AdminApi, names::DATABASE_URL, "postgres://postgres:postgres@db/x"),
             (Service::AdminApi, names::DATABASE_URL, "postgres://me@db/x"),

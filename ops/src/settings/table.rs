@@ -99,6 +99,7 @@ impl Setting {
 
 const PROCESS: &str = "Process";
 const BUS: &str = "Bus";
+const FILES: &str = "Files";
 const DATABASE: &str = "Database";
 const PUBLIC: &str = "Public side";
 const KEYS: &str = "Keys";
@@ -133,8 +134,20 @@ pub const SETTINGS: &[Setting] = &[
         "Replicas of streams and buckets; 3 on three machines is the production shape."),
     setting(BUS, names::STREAM_BYTES_MAX, Kind::Int(1 << 20, NO_END), Default::Is("10737418240"), ALL,
         "Size limit of each log stream when it is provisioned."),
+    setting(BUS, names::FILES_BYTES_MAX, Kind::Int(1 << 20, NO_END), Default::Is("10737418240"), ALL,
+        "Size limit of the bus's object store of files when it is provisioned."),
     setting(BUS, names::SHARDS, Kind::Ints, Default::Is("0"), ALL,
         "Which shards of the log this installation has, or this process works on."),
+    setting(FILES, names::FILES_S3_BUCKET, Kind::Text, Default::None, EDGE,
+        "S3 bucket that keeps the bytes of files, instead of the bus's object store. Give it a life-cycle rule that ends incomplete uploads."),
+    setting(FILES, names::FILES_S3_ENDPOINT, Kind::Url(&["http", "https"]), Default::None, EDGE,
+        "Where S3 is spoken, if not at Amazon, for example `https://s3.example`."),
+    setting(FILES, names::FILES_S3_REGION, Kind::Text, Default::Is("us-east-1"), EDGE,
+        "Region of the bucket."),
+    setting(FILES, names::FILES_S3_ACCESS_KEY, Kind::Text, Default::None, EDGE,
+        "Who asks for the bucket's objects.").secret(),
+    setting(FILES, names::FILES_S3_SECRET_KEY, Kind::Text, Default::None, EDGE,
+        "What proves it.").secret(),
     setting(DATABASE, names::DATABASE_URL, Kind::Url(&["postgres", "postgresql"]), Default::Is("postgres://chatbus@127.0.0.1:7732/chatbus"), DB,
         "Postgres 15 or newer.").secret().decide(),
     setting(DATABASE, names::DATABASE_POOL_MAX, Kind::Int(1, 1000), Default::Is("10"), DB,
@@ -181,6 +194,14 @@ pub const SETTINGS: &[Setting] = &[
         "Bytes of one tenant's events per second over all edges; each edge enforces its part."),
     setting(LIMITS, names::LIMIT_STARTS_PER_SECOND_PER_TENANT, Kind::Int(0, NO_END), Default::Is("200"), EDGE,
         "Threads that one tenant's visitors may start per second over all edges; each edge enforces its part."),
+    setting(LIMITS, names::LIMIT_FILE_BYTES_PER_MINUTE_PER_TENANT, Kind::Int(0, NO_END), Default::Is("1073741824"), EDGE,
+        "Bytes of files that one tenant's people may upload per minute over all edges; each edge enforces its part."),
+    setting(LIMITS, names::LIMIT_UPLOADS_PER_MINUTE_PER_PERSON, Kind::Int(0, NO_END), Default::Is("30"), EDGE,
+        "Files that one person may upload per minute at one edge."),
+    setting(LIMITS, names::LIMIT_UPLOADS_AT_ONCE, Kind::Int(0, NO_END), Default::Is("64"), EDGE,
+        "Uploads at one edge at the same time."),
+    setting(LIMITS, names::LIMIT_UPLOADS_AT_ONCE_PER_PERSON, Kind::Int(0, NO_END), Default::Is("3"), EDGE,
+        "The same of one person."),
     setting(LIMITS, names::LIMIT_CONNECTIONS, Kind::Int(0, NO_END), Default::Is("100000"), EDGE,
         "Connections at one edge, of any kind."),
     setting(LIMITS, names::LIMIT_CONNECTIONS_PER_SECOND, Kind::Int(0, NO_END), Default::Is("5000"), EDGE,
@@ -217,7 +238,7 @@ pub const NOT_SETTINGS: &[&str] = &[
     "EDGE_URLS", "ADMIN_URL", "WIDGET_KEY", "ADMIN_EMAIL", "ADMIN_PASSWORD", "AGENT_EMAIL", "AGENT_PASSWORD",
     "EDGE_OPS_URLS", "ADMIN_OPS_URLS", "ADMIN_API_OPS_URLS", "ROUTER_OPS_URLS", "PERSISTER_OPS_URLS", "PIDS",
     "NO_INSTALL", "NATS_SERVER_BIN", "POSTGRES_BIN_DIR", "REVISION", "DATA", "UP_ENV", "KEEP", "LONG", "BIN_DIR",
-    "BROWSER_BIN", "SCREENSHOT",
+    "BROWSER_BIN", "SCREENSHOT", "MOTO_PYTHON",
 ];
 
 /// The setting with this name.

@@ -72,7 +72,7 @@ async fn provisioning_twice_changes_nothing_and_services_find_all_they_need() {
     assert_eq!(code_of(&error.into()), 69);
     let first = provision::apply(&bus, &plan()).await.unwrap();
     assert!(first.iter().all(|item| item.outcome == Outcome::Created), "{first:?}");
-    assert_eq!(first.len(), 1 + stream::BUCKETS.len());
+    assert_eq!(first.len(), 1 + stream::BUCKETS.len() + stream::OBJECTS.len());
     let again = provision::apply(&bus, &plan()).await.unwrap();
     assert!(again.iter().all(|item| item.outcome == Outcome::Same), "{again:?}");
     provision::verify(&bus, &[SHARD]).await.unwrap();

@@ -16,7 +16,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 pub const SHARD: Shard = Shard(0);
 
 pub fn plan() -> Plan {
-    Plan { shards: vec![SHARD], replicas: 1, log_bytes_max: 64 << 20 }
+    Plan { shards: vec![SHARD], replicas: 1, log_bytes_max: 64 << 20, files_bytes_max: 256 << 20 }
 }
 
 pub async fn connect(url: String) -> Bus {

@@ -5,6 +5,7 @@
 mod bus;
 mod chat;
 mod client;
+mod files;
 mod keys;
 mod kit;
 mod lifecycle;

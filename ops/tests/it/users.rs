@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use bus_schema::{Lane, stream, subject};
+use bus_schema::{Lane, file::FileKey, stream, subject};
 use futures::StreamExt as _;
 use ops::{
+    files::{NatsStore, Store as _},
     kv::Kv,
     log::{DeliverFrom, Expect, Log, Write},
     nats::{self, Bus, Options},
@@ -115,6 +116,17 @@ async fn each_service_can_do_its_work() {
     leases.put_for("edge.a", "{}", second).await.unwrap();
     let leases = Kv::open(router.bus(), stream::LEASES).await.unwrap();
     leases.create("router.0", "{}", Some(second)).await.unwrap();
+    let uploads = Kv::open(edge.bus(), stream::UPLOADS).await.unwrap();
+    uploads.create("a.b", "{}", None).await.unwrap();
+    uploads.remove("a.b", None).await.unwrap();
+    assert!(uploads.get("a.b").await.unwrap().is_none());
+    let store = NatsStore::new(edge.bus().clone());
+    let key = FileKey { tenant: bus_schema::TenantId::NIL, attachment: bus_schema::AttachmentId::NIL };
+    let mut writing = store.create(key);
+    writing.write("bytes".into()).await.unwrap();
+    writing.finish().await.unwrap();
+    assert_eq!(store.read(key, 5).next().await.unwrap().unwrap(), "bytes");
+    store.remove(key).await.unwrap();
 }
 
 #[tokio::test]
@@ -146,10 +158,19 @@ async fn what_is_not_its_work_a_service_cannot_do() {
         ),
         (
             Service::Router,
-            &[&msg, &note, &visitor(), "$KV.config.a", "$KV.leases.edge.a", "$KV.keys.staff.a"],
+            &[
+                &msg,
+                &note,
+                &visitor(),
+                "$KV.config.a",
+                "$KV.leases.edge.a",
+                "$KV.keys.staff.a",
+                "$O.attachments.C.a",
+                "$KV.uploads.a",
+            ],
         ),
         (Service::Persister, &[&msg, &desk, &agent(), "$KV.config.a"]),
-        (Service::AdminApi, &[&desk, &agent(), &lane(1, Lane::Life), "$KV.leases.router.0"]),
+        (Service::AdminApi, &[&desk, &agent(), &lane(1, Lane::Life), "$KV.leases.router.0", "$KV.files.a"]),
         (Service::Ops, &[&msg, &desk, &agent()]),
     ];
     let streams = async || {
@@ -160,6 +181,9 @@ async fn what_is_not_its_work_a_service_cannot_do() {
         let mut total = info(ops.stream().to_owned()).await;
         for bucket in stream::BUCKETS {
             total += info(format!("KV_{}", bucket.name)).await;
+        }
+        for store in stream::OBJECTS {
+            total += info(store.stream()).await;
         }
         total
     };

@@ -160,7 +160,7 @@ async fn connect_bus(nats: &NatsServer, keys: &Scratch) -> Bus {
 }
 
 pub async fn provision(bus: &Bus) {
-    let plan = Plan { shards: vec![SHARD], replicas: 1, log_bytes_max: 1 << 30 };
+    let plan = Plan { shards: vec![SHARD], replicas: 1, log_bytes_max: 1 << 30, files_bytes_max: 256 << 20 };
     provision::apply(bus, &plan).await.unwrap();
 }
 

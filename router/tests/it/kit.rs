@@ -101,7 +101,8 @@ impl Kit {
 
     /// With everything provisioned over a connection that may do everything.
     pub async fn on(server: NatsServer, bus: Bus) -> Self {
-        let plan = Plan { shards: vec![SHARD], replicas: 1, log_bytes_max: 256 << 20 };
+        let plan =
+            Plan { shards: vec![SHARD], replicas: 1, log_bytes_max: 256 << 20, files_bytes_max: 256 << 20 };
         provision::apply(&bus, &plan).await.unwrap();
         let mut kit = Self {
             log: Log::new(bus.clone(), SHARD),

@@ -27,6 +27,8 @@ const DATABASE: &str = "chatbus";
 const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
 const LOG_BYTES_MAX: u64 = 8 << 30;
+/// It writes no files.
+const FILES_BYTES_MAX: u64 = 1 << 20;
 
 pub struct World {
     pub log: Log,
@@ -71,7 +73,12 @@ impl World {
         let nats = nats.start().await?;
         let nats_url = format!("nats://{}", nats.address);
         let bus = connect_with(Options::new(&nats_url, "drain")).await?;
-        let plan = Plan { shards: vec![SHARD], replicas: 1, log_bytes_max: LOG_BYTES_MAX };
+        let plan = Plan {
+            shards: vec![SHARD],
+            replicas: 1,
+            log_bytes_max: LOG_BYTES_MAX,
+            files_bytes_max: FILES_BYTES_MAX,
+        };
         provision::apply(&bus, &plan).await?;
         let program = std::env::current_exe()?.with_file_name("persister");
         if !program.is_file() {
