@@ -6,11 +6,11 @@ use bus_schema::{
     Audience, Author, AuthorType, ConversationId, Epoch, IncarnationId, Lane, Shard, TenantId,
     cursor::Cursor, limits::Limits, protocol::Person, signal::Signal, subject::ConversationSubjects,
 };
-use ops::{log::Log, nats::Bus};
+use ops::{files::Files, log::Log, nats::Bus};
 
 use crate::{
     catch_up::CatchUps, conn::Conn, cursor::CursorSeal, desk::floor::Floors, directory::Directory,
-    metrics::Measures,
+    files::Links, metrics::Measures,
 };
 
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Core {
     pub bus: Bus,
     pub shards: BTreeMap<Shard, (Log, Epoch)>,
     pub directory: Directory,
+    pub files: Files,
+    pub links: Links,
     pub seal: CursorSeal,
     pub limits: Limits,
     pub catch_ups: CatchUps,

@@ -18,6 +18,7 @@ mod desk;
 mod directory;
 mod drain;
 mod feed;
+mod files;
 #[cfg(test)]
 mod fuzz;
 mod http;
@@ -35,6 +36,7 @@ use anyhow::Context as _;
 use bus_schema::{IncarnationId, stream};
 use ops::{
     auth::{self, SigningKey},
+    files::{self as file_store, Files},
     kv::Kv,
     log::Log,
     service::{Context, Unavailable},
@@ -51,12 +53,14 @@ use crate::{
     cursor::CursorSeal,
     desk::floor::Floors,
     directory::{Directory, origin_of_url},
+    files::Links,
     hub::Hub,
     metrics::Measures,
     standing::{Following, Revoked},
 };
 
 const CURSOR_PURPOSE: &str = "chatbus cursor v1";
+const LINK_PURPOSE: &str = "chatbus link v1";
 
 /// Runs an edge until `ctx.shutdown`.
 pub async fn run(ctx: Context) -> anyhow::Result<()> {
@@ -66,6 +70,7 @@ pub async fn run(ctx: Context) -> anyhow::Result<()> {
     watch::start(&ctx, &app);
     standing::start(&ctx, &app, sessions);
     Admission::start(&ctx, &app);
+    files::start(&ctx, &app);
     serve(&ctx, app).await
 }
 
@@ -83,10 +88,13 @@ async fn build(ctx: &Context, stop: &CancellationToken) -> anyhow::Result<(Arc<A
         let epoch = log.epoch().await.with_context(|| format!("the epoch of shard {shard}"))?;
         logs.insert(shard, (log, epoch));
     }
+    let store = file_store::store(settings, &bus).context("the store of files")?;
     let core = Arc::new(Core {
         bus: bus.clone(),
         shards: logs,
         directory: Directory::default(),
+        files: Files::open(&bus, store).await.context("open the files")?,
+        links: Links::new(&signing.derive(LINK_PURPOSE), settings.text(names::PUBLIC_WS_URL)),
         seal: CursorSeal::new(&signing.derive(CURSOR_PURPOSE)),
         limits: limits::limits(settings),
         catch_ups: catch_up::CatchUps::new(settings.limit(names::LIMIT_LOGINS_AT_ONCE)),

@@ -26,6 +26,7 @@ const RESUMES: &str = "chatbus_edge_resumes_total";
 const REPLAYED: &str = "chatbus_edge_replayed_events_total";
 const ROOMS: &str = "chatbus_edge_subscribed_conversations";
 const LIMITED: &str = "chatbus_edge_refused_total";
+const FILE_BYTES: &str = "chatbus_edge_file_bytes_total";
 const WRITES: &str = "chatbus_edge_socket_writes_total";
 
 pub const TABLE: &[Metric] = &[
@@ -47,6 +48,7 @@ pub const TABLE: &[Metric] = &[
     counter_of(REPLAYED, "Missed events sent to clients that resumed."),
     gauge_of(ROOMS, "Conversation audiences with a local reader."),
     counter_of(LIMITED, "What was refused because there is too much of it, by limit."),
+    counter_of(FILE_BYTES, "Bytes of files, by direction."),
     counter_of(WRITES, "Writes to sockets; frames that wait together share one."),
 ];
 
@@ -87,6 +89,10 @@ limits! {
     TenantEvents "tenant_events";
     TenantBytes "tenant_bytes";
     TenantStarts "tenant_starts";
+    TenantFileBytes "tenant_file_bytes";
+    PersonUploads "uploads_per_person";
+    Uploads "uploads_at_once";
+    PersonUploadsAtOnce "uploads_at_once_per_person";
     ReserveMarks "reserve_marks";
     ReserveEvents "reserve_events";
 }
@@ -119,6 +125,8 @@ pub struct Measures {
     pub reset: Counter,
     pub replayed: Counter,
     pub rooms: Gauge,
+    pub file_bytes_in: Counter,
+    pub file_bytes_out: Counter,
     pub writes: Counter,
 }
 
@@ -158,6 +166,8 @@ impl Measures {
             reset: counter!(RESUMES, "outcome" => "reset"),
             replayed: counter!(REPLAYED),
             rooms: gauge!(ROOMS),
+            file_bytes_in: counter!(FILE_BYTES, "direction" => "in"),
+            file_bytes_out: counter!(FILE_BYTES, "direction" => "out"),
             writes: counter!(WRITES),
         }
     }

@@ -10,6 +10,7 @@ mod limiter;
 mod reserve;
 mod share;
 mod stored;
+mod uploads;
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,6 +36,7 @@ use limiter::Limiter;
 use reserve::Reserve;
 use share::Share;
 use stored::Tenants;
+use uploads::Uploads;
 
 /// Who is sent away comes back after a while within these, each at their own.
 const COME_BACK: std::ops::Range<u64> = 1_000..10_000;
@@ -53,6 +55,7 @@ pub struct Admission {
     pub sessions_of_widget: Limiter<WidgetId>,
     pub logins_of_address: Limiter<Peer>,
     tenants: Tenants,
+    uploads: Uploads,
     reserve: Reserve,
     measures: Arc<Measures>,
 }
@@ -93,6 +96,7 @@ impl Admission {
                 measures.clone(),
             ),
             tenants: Tenants::new(settings, Share::default(), measures),
+            uploads: Uploads::new(settings, measures),
             reserve: Reserve::new(&ops::provision::shards(settings)),
             measures: measures.clone(),
         }

@@ -88,13 +88,13 @@ fn position(audience: Audience, end: u64) -> [u64; Lane::ALL.len()] {
     position
 }
 
-fn conversation_id(text: &str) -> Result<ConversationId, Problem> {
+pub(super) fn conversation_id(text: &str) -> Result<ConversationId, Problem> {
     // What is no id names nothing.
     text.parse().map_err(|_| ErrorCode::NotFound.into())
 }
 
 /// Whose token the request carries; visitors also by their record.
-async fn bearer(app: &App, headers: &HeaderMap) -> Result<Who, Problem> {
+pub(super) async fn bearer(app: &App, headers: &HeaderMap) -> Result<Who, Problem> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = value.and_then(|value| value.split_once(' '));
     let Some((_, token)) = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {

@@ -1,5 +1,6 @@
 //! The edge's HTTP: the visitor's few calls, and the way to the socket.
 
+mod attachments;
 mod conversations;
 mod cors;
 mod problem;
@@ -44,8 +45,15 @@ pub fn router(app: Arc<App>, web: Router<Arc<App>>) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), cors::cors))
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_TIMEOUT));
+    // Their bodies are bounded, timed and streamed by the handlers.
+    let files = Router::new()
+        .route("/v1/conversations/{id}/attachments", post(attachments::upload))
+        .route("/v1/attachments/{id}", get(attachments::download))
+        .method_not_allowed_fallback(not_allowed)
+        .layer(middleware::from_fn_with_state(app.clone(), cors::cors));
     Router::new()
         .merge(calls)
+        .merge(files)
         .merge(web)
         .route("/v1/ws", get(upgrade::upgrade))
         .route("/healthz", get(healthz))

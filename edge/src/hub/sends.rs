@@ -296,9 +296,9 @@ impl SendJob {
     }
 }
 
-/// Whether it says something about what was said before, which is looked up first.
+/// Whether it names something that is looked up first: what was said before, or a file.
 const fn refers(body: &Body) -> bool {
-    matches!(body, Body::MessageEdited(_) | Body::MessageDeleted(_) | Body::FormFilled(_))
+    matches!(body, Body::MessageEdited(_) | Body::MessageDeleted(_) | Body::FormFilled(_) | Body::File(_))
 }
 
 /// Stores a send, once what it refers to was found. `failed`: its first write, made under what is `known`.
@@ -311,6 +311,14 @@ async fn stored(
 ) -> Result<Sent, ErrorBody> {
     let SendJob { draft, sender, .. } = job;
     let sender = *sender;
+    if let Body::File(wanted) = &draft.body {
+        let claim = core.files.claim(log, draft, wanted, clock::now(), DATA).await?;
+        (draft.body, draft.retry) = (Body::File(claim.file.clone()), draft.retry || claim.again);
+        let may = |state: &LifeState| sender.may_send(&core.directory.now(), state, draft);
+        let outcome = chat::send(log, draft, known, may).await;
+        core.files.claimed(claim, &outcome).await;
+        return outcome;
+    }
     if !refers(&draft.body) {
         let may = |state: &LifeState| sender.may_send(&core.directory.now(), state, draft);
         return chat::send_after(log, draft, known, failed, may).await;
@@ -318,12 +326,18 @@ async fn stored(
     let life = chat::life(log, draft.home).await?.ok_or(ErrorCode::NotFound)?;
     sender.may_see(&core.directory.now(), &life.state)?;
     let referred = chat::refer(log, draft, &life, sender.right(), clock::now(), DATA).await?;
-    let mut while_open = false;
+    let (mut while_open, mut purge) = (false, None);
     match referred {
         Some(Referred::Stored { seq }) => {
             return Ok(Sent { event_id: draft.event_id(), seq, duplicate: true, life });
         }
-        Some(Referred::To { thread, while_open: open }) => (draft.thread, while_open) = (thread, open),
+        Some(Referred::To { thread, while_open: open, file }) => {
+            (draft.thread, while_open) = (thread, open);
+            if matches!(&draft.body, Body::MessageDeleted(delete) if delete.purge) {
+                let only = || ErrorBody::field(format!("{DATA}/purge"), "only files have bytes to remove");
+                purge = Some(core.files.purge(draft, file.ok_or_else(only)?, life.seq, clock::now()).await?);
+            }
+        }
         None => {}
     }
     let may = |state: &LifeState| {
@@ -334,7 +348,11 @@ async fn stored(
         }
         Ok(())
     };
-    chat::send(log, draft, Some(life), may).await
+    let outcome = chat::send(log, draft, Some(life), may).await;
+    if let Some(purge) = purge {
+        core.files.purged(purge, &outcome).await;
+    }
+    outcome
 }
 
 /// More is wanted than can be stored in time.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bus_schema::{
     Body, ErrorBody, ErrorCode, Visibility,
+    claims::Role,
     event::Kind,
     protocol::{SendBody, SendEvent},
 };
@@ -96,12 +97,8 @@ pub fn said(app: &App, who: Who, event: &SendBody, at: &str) -> Result<Body, Err
     let data = format!("{at}/data");
     let body = chat::content(kind, &event.data, limit, &data)?;
     match &body {
-        // Nothing was ever uploaded.
-        Body::File(_) => {
-            Err(ErrorBody::field(format!("{data}/attachment_id"), "there is no such attachment"))
-        }
-        Body::MessageDeleted(delete) if delete.purge => {
-            Err(ErrorBody::field(format!("{data}/purge"), "removing the bytes is not supported yet"))
+        Body::MessageDeleted(delete) if delete.purge && who.role() < Some(Role::Supervisor) => {
+            Err(ErrorBody::new(ErrorCode::Forbidden, "only supervisors remove the bytes"))
         }
         _ => Ok(body),
     }

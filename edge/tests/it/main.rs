@@ -14,6 +14,8 @@ mod counts;
 mod desk;
 mod desk_work;
 mod fields;
+mod files;
+mod files_gone;
 mod first_light;
 mod floor;
 mod foreign_bytes;

@@ -59,7 +59,7 @@ impl World {
         ops::service::install_crypto();
         let nats = NatsServer::start().await;
         let bus = connect_with(Options::new(nats.url(), "test")).await.unwrap();
-        let plan = Plan { shards: vec![Shard(0)], replicas: 1, log_bytes_max };
+        let plan = Plan { shards: vec![Shard(0)], replicas: 1, log_bytes_max, files_bytes_max: 256 << 20 };
         provision::apply(&bus, &plan).await.unwrap();
         let dir = Scratch::new("edge").unwrap();
         let staff_key = SigningKey::generate().unwrap();

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use bus_schema::{
-    Author, Body, ErrorBody, ErrorCode, Event, EventId, Lane, ThreadId, Timestamp, event::Kind,
+    AttachmentId, Author, Body, ErrorBody, ErrorCode, Event, EventId, Lane, ThreadId, Timestamp, event::Kind,
     limits::VISITOR_EDIT_WITHIN_MS,
 };
 
@@ -27,8 +27,9 @@ pub enum Right {
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Referred {
-    /// The thread of what the event refers to, and whether it must be open still when the event is written.
-    To { thread: Option<ThreadId>, while_open: bool },
+    /// The thread of what the event refers to, whether it must be open still when the event is written, and the file
+    /// that it is.
+    To { thread: Option<ThreadId>, while_open: bool, file: Option<AttachmentId> },
     /// The event itself is stored already.
     Stored { seq: u64 },
 }
@@ -74,10 +75,15 @@ pub async fn refer(
     let said =
         Said { kind: event.body.kind(), author: event.author, at: message.at, thread: event.thread_id };
     let while_open = said.may_change(draft, life, right, now, &pointer)?;
-    if found.deleted {
+    // What was hidden can still be removed.
+    if found.deleted && !matches!(&draft.body, Body::MessageDeleted(delete) if delete.purge) {
         return Err(deleted());
     }
-    Ok(Some(Referred::To { thread: said.thread, while_open }))
+    let file = match &event.body {
+        Body::File(file) => Some(file.attachment_id),
+        _ => None,
+    };
+    Ok(Some(Referred::To { thread: said.thread, while_open, file }))
 }
 
 fn deleted() -> ErrorBody {

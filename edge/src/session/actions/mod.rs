@@ -70,7 +70,7 @@ async fn carry_out(session: &Arc<Session>, action: Action, reply: Reply, payload
         Action::SetPage => reply.with(visitor::set_page(session, payload).await),
         Action::Tag => tags::tag(session, reply, true, payload).await,
         Action::Untag => tags::tag(session, reply, false, payload).await,
-        Action::GetAttachment => reply.with(files::get_attachment(payload)),
+        Action::GetAttachment => reply.with(files::get_attachment(session, payload).await),
         Action::RefreshToken => account::refresh_token(session, reply, payload),
         Action::Logout => account::logout(session, reply, payload),
         Action::SetStatus

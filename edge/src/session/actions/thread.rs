@@ -3,17 +3,22 @@
 use std::sync::Arc;
 
 use bus_schema::{
-    Audience, ErrorBody, ErrorCode,
+    Audience, Body, ErrorBody, ErrorCode, Visibility,
     command::Command,
     protocol::{CloseThread, Conv, Done, StartThread},
     state::{CloseReason, StartSource},
     subject::ConversationSubjects,
 };
-use ops::chat::{self, Initial};
+use ops::{
+    chat::{self, Draft, Initial},
+    files::Claim,
+    log::Log,
+};
 use serde_json::value::RawValue;
 
 use crate::{
     admission::Want,
+    clock,
     conn::Reply,
     desk,
     http::{self, profile},
@@ -51,13 +56,42 @@ async fn started(
     let start = http::start_of(&session.app, tenant, visitor, widget, wanted.group_id, "/payload/group_id")?;
     let bytes = payload.map_or(0, |payload| payload.get().len());
     send::may_store(session, Want::Start { bytes })?;
-    let start = chat::Start { profile: change, initial, source: StartSource::Widget, ..start };
+    let mut start = chat::Start { profile: change, initial, source: StartSource::Widget, ..start };
     let home = start.home;
     let log = session.app.core.log(home.shard).ok_or(ErrorCode::Unavailable)?;
-    chat::start(log, &start).await?;
+    let claim = first_file(session, log, &mut start).await?;
+    let outcome = chat::start(log, &start).await;
+    if let Some(claim) = claim {
+        session.app.core.files.claimed(claim, &outcome).await;
+    }
+    outcome?;
     let joined =
         session.app.hub.join(home, Audience::All, &session.conn, session.who.author(), None, None).await?;
     Ok((home, joined.conv.ok_or(ErrorCode::Unavailable)?))
+}
+
+/// The file that a thread begins with, claimed for its first event.
+async fn first_file(
+    session: &Session,
+    log: &Log,
+    start: &mut chat::Start,
+) -> Result<Option<Claim>, ErrorBody> {
+    let Some(Initial { client_id: Some(client_id), body }) = &mut start.initial else { return Ok(None) };
+    let Body::File(wanted) = &*body else { return Ok(None) };
+    let draft = Draft {
+        home: start.home,
+        author: session.who.author(),
+        client_id: client_id.clone(),
+        visibility: Visibility::All,
+        body: body.clone(),
+        thread: None,
+        retry: false,
+        cause: None,
+    };
+    let at = "/payload/initial_event/data";
+    let claim = session.app.core.files.claim(log, &draft, wanted, clock::now(), at).await?;
+    *body = Body::File(claim.file.clone());
+    Ok(Some(claim))
 }
 
 pub async fn close(session: &Session, payload: Option<&RawValue>) -> Result<Done, ErrorBody> {
