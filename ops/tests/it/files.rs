@@ -69,11 +69,11 @@ async fn the_bus_keeps_files_as_its_clients_know_them() {
     let context = async_nats::jetstream::new(log.bus().client.clone());
     let mut stream = context.get_stream("OBJ_attachments").await.unwrap();
     assert_eq!(stream.info().await.unwrap().state.messages, 0, "not a trace is left");
-    let mut writing = store.create(key(1));
+    let mut writing = store.create(key(100));
     writing.write(content(300_000).into()).await.unwrap();
     writing.finish().await.unwrap();
     let bucket = context.get_object_store("attachments").await.unwrap();
-    let mut object = bucket.get(key(1).object()).await.unwrap();
+    let mut object = bucket.get(key(100).object()).await.unwrap();
     let mut got = Vec::new();
     object.read_to_end(&mut got).await.unwrap();
     assert!(got == content(300_000), "as any client of object stores reads it");
