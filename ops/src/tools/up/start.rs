@@ -89,10 +89,13 @@ impl System {
         let bus = connect_with(Options::from_settings(&settings, "ops")).await?;
         let mut plan = provision::Plan::from_settings(&settings);
         plan.log_bytes_max = own.int(names::STREAM_BYTES_MAX);
+        plan.files_bytes_max = own.int(names::FILES_BYTES_MAX);
         if wiring.own_nats {
             let dir = self.layout.dir();
             plan.log_bytes_max =
                 room::log_bytes(&bus, &plan.shards, dir, plan.replicas, plan.log_bytes_max).await;
+            // The server reserves this as well.
+            plan.files_bytes_max = plan.files_bytes_max.min(plan.log_bytes_max);
         }
         provision::apply(&bus, &plan).await?;
         Ok(())
