@@ -7,7 +7,7 @@
 //! - [`id`], [`time`]: the words every record is made of
 //! - [`event`]: what is stored in the log; [`state`]: the whole states that some events carry
 //! - [`subject`], [`stream`]: where it is stored; [`splice`]: how a reader puts `seq` and `at` in front
-//! - [`file`]: files beside the log
+//! - [`mod@file`]: files beside the log
 //! - [`history`]: requests for events that the log no longer has
 //! - [`command`]: requests on the bus and their single outcome; [`signal`]: what is never stored
 //! - [`config`]: the configuration that travels from admin-api to edges and routers
