@@ -24,7 +24,7 @@ const TEXT_BYTES: usize = 16 * 1024;
 const TEXTS: usize = 120;
 /// Visitors who write at the same time.
 const WRITERS: usize = 16;
-const WITHIN: Duration = Duration::from_secs(300);
+const WITHIN: Duration = Duration::from_secs(900);
 
 /// One person with two tabs; the second one is behind a network that can stand still.
 struct Reader {
