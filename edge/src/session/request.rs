@@ -6,7 +6,7 @@ use bus_schema::{
     ErrorBody, FieldError,
     protocol::{Action, Request},
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 const REQUEST_ID_MAX: usize = 64;
@@ -23,10 +23,7 @@ pub struct Asked<'a> {
 
 /// Reads a frame; an error means that it is no request.
 pub fn read(text: &[u8]) -> Result<Asked<'_>, ErrorBody> {
-    let mut json = serde_json::Deserializer::from_slice(text);
-    let request: Request<'_> = serde_path_to_error::deserialize(&mut json)
-        .map_err(|error| ErrorBody::fields(vec![field("", &error)]))?;
-    json.end().map_err(|_| ErrorBody::field("", "there is more after the JSON value"))?;
+    let request: Request<'_> = whole(text, "")?;
     if request.request_id.is_empty() || request.request_id.chars().count() > REQUEST_ID_MAX {
         return Err(ErrorBody::field("/request_id", format!("1 to {REQUEST_ID_MAX} characters")));
     }
@@ -41,6 +38,14 @@ pub fn payload<T: DeserializeOwned>(payload: Option<&RawValue>) -> Result<T, Err
 
 /// Reads a JSON body whose pointers begin with `at`.
 pub fn body<T: DeserializeOwned>(bytes: &[u8], at: &str) -> Result<T, ErrorBody> {
+    whole(bytes, at)
+}
+
+/// Read twice where something is wrong: finding out where costs as much as the reading.
+fn whole<'a, T: Deserialize<'a>>(bytes: &'a [u8], at: &str) -> Result<T, ErrorBody> {
+    if let Ok(value) = serde_json::from_slice(bytes) {
+        return Ok(value);
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| ErrorBody::fields(vec![field(at, &error)]))?;
