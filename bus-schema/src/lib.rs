@@ -7,6 +7,7 @@
 //! - [`id`], [`time`]: the words every record is made of
 //! - [`event`]: what is stored in the log; [`state`]: the whole states that some events carry
 //! - [`subject`], [`stream`]: where it is stored; [`splice`]: how a reader puts `seq` and `at` in front
+//! - [`refusal`]: what the server's error numbers mean to a writer
 //! - [`mod@file`]: files beside the log
 //! - [`history`]: requests for events that the log no longer has
 //! - [`command`]: requests on the bus and their single outcome; [`signal`]: what is never stored
@@ -27,6 +28,7 @@ pub mod hours;
 pub mod id;
 pub mod limits;
 pub mod protocol;
+pub mod refusal;
 pub mod routing;
 pub mod signal;
 pub mod splice;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: errors are told apart by number alone; their texts change between versions.
 
+use bus_schema::refusal::Refusal;
 use serde::Deserialize;
 
 use super::write::{Stored, WriteError};
@@ -26,19 +27,6 @@ pub(super) struct ApiError<'a> {
     pub(super) description: std::borrow::Cow<'a, str>,
 }
 
-const WRONG_LAST_SEQUENCE: u64 = 10071;
-/// On a cluster: another write with this expectation subject is in flight.
-const EXPECTATION_IN_FLIGHT: u64 = 10164;
-const MSG_ID_IN_FLIGHT: u64 = 10158;
-const STREAM_LIMIT: u64 = 10077;
-/// The whole server is out of room, or the account is.
-const RESOURCES: [u64; 3] = [10023, 10047, 10028];
-/// Nothing of a batch is stored: part of it was lost on the way, or too many are under way.
-const BATCH_INCOMPLETE: u64 = 10176;
-const BATCH_TOO_MANY: [u64; 2] = [10210, 10211];
-/// The stream has no leader at the moment.
-const CLUSTER_NOT_AVAILABLE: u64 = 10008;
-
 pub(crate) fn parse(payload: &[u8]) -> Result<Stored, WriteError> {
     let ack: Ack<'_> = serde_json::from_slice(payload).map_err(|_| WriteError::Unknown)?;
     match ack.error {
@@ -49,17 +37,15 @@ pub(crate) fn parse(payload: &[u8]) -> Result<Stored, WriteError> {
 }
 
 fn refused(error: &ApiError<'_>) -> WriteError {
-    match error.err_code {
-        WRONG_LAST_SEQUENCE => WriteError::Mismatch,
-        EXPECTATION_IN_FLIGHT => WriteError::InFlight,
-        MSG_ID_IN_FLIGHT => WriteError::DuplicateInFlight,
-        STREAM_LIMIT => WriteError::Full,
-        code if RESOURCES.contains(&code) => WriteError::Full,
-        // Nothing is stored, and the same again may well be.
-        BATCH_INCOMPLETE => WriteError::InFlight,
-        code if BATCH_TOO_MANY.contains(&code) => WriteError::InFlight,
-        CLUSTER_NOT_AVAILABLE => WriteError::Unknown,
-        code => WriteError::Refused { code, text: error.description.as_ref().into() },
+    match Refusal::of(error.err_code) {
+        Refusal::Mismatch => WriteError::Mismatch,
+        Refusal::InFlight => WriteError::InFlight,
+        Refusal::DuplicateInFlight => WriteError::DuplicateInFlight,
+        Refusal::Full => WriteError::Full,
+        Refusal::Unknown => WriteError::Unknown,
+        Refusal::Other => {
+            WriteError::Refused { code: error.err_code, text: error.description.as_ref().into() }
+        }
     }
 }
 

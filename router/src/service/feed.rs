@@ -16,8 +16,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{commands::Asked, holder::Role};
-use crate::routing::{Input, Stored};
+use super::commands::Asked;
+use crate::{
+    routing::{Input, Stored},
+    steps::{Role, Source},
+};
 
 /// Inputs that wait for the loop; feeders wait beyond it.
 pub const FEED_MAX: usize = 1024;
@@ -38,13 +41,6 @@ pub enum Fed {
     Whole(Source),
     Command(Asked),
     Role(Role),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    Log,
-    Config,
-    Leases,
 }
 
 pub type Feed = mpsc::Sender<Fed>;

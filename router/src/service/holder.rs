@@ -1,6 +1,4 @@
-//! The lease that keeps one router of a shard working.
-//!
-//! For efficiency alone: a router that believes to hold it and does not is refused by the log, write by write.
+//! Keeps the lease of a shard, as [`crate::steps::Holding`] says.
 
 use std::time::Duration;
 
@@ -9,7 +7,6 @@ use bus_schema::{
     stream::{LEASE_REFRESH_MS, LEASE_TTL_MS, router_lease},
 };
 use ops::kv::{Kv, KvError};
-use serde::{Deserialize, Serialize};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
@@ -17,19 +14,7 @@ use super::{
     Options, Turns,
     feed::{Fed, Feed, tell},
 };
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    Active,
-    StandBy,
-}
-
-/// What the lease says of its holder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Holder {
-    incarnation: IncarnationId,
-    place: String,
-}
+use crate::steps::{Holder, Holding, LeaseAsk as Ask, LeaseNext as Next, Role, Wrote};
 
 /// Takes the lease when it is free and keeps it while it can; tells the loop of every change.
 pub async fn hold(
@@ -43,31 +28,49 @@ pub async fn hold(
         let _the_loop_may_be_gone = tell(&feed, Fed::Role(Role::Active)).await;
         return Ok(());
     }
-    let lease =
-        Lease { kv, key: router_lease(options.shard), holder: Holder { incarnation, place: options.place } };
-    let mut revision = None;
-    let mut said = None;
+    let key = router_lease(options.shard);
+    let mut holding = Holding::new(Holder { incarnation, place: options.place });
     let mut tick = interval(Duration::from_millis(LEASE_REFRESH_MS));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
-        match lease.refresh(revision).await {
-            Ok(new) => revision = new,
-            // Nobody else can take it either while the bus is away.
-            Err(error) => {
-                tracing::warn!(%error, "the lease cannot be refreshed");
-                continue;
+        let mut ask = holding.due();
+        let role = loop {
+            match put(&kv, &key, &mut holding, ask).await {
+                Next::Ask(next) => ask = next,
+                Next::Rest(role) => break role,
             }
-        }
-        let role = if revision.is_some() { Role::Active } else { Role::StandBy };
-        if said != Some(role) {
-            tracing::info!(?role, shard = %options.shard, "the lease decides");
-            said = Some(role);
-            if tell(&feed, Fed::Role(role)).await.is_err() {
-                break;
-            }
+        };
+        let Some(role) = role else { continue };
+        tracing::info!(?role, shard = %options.shard, "the lease decides");
+        if tell(&feed, Fed::Role(role)).await.is_err() {
+            break;
         }
     }
     Ok(())
+}
+
+async fn put(kv: &Kv, key: &str, holding: &mut Holding, ask: Ask) -> Next {
+    let ttl = Duration::from_millis(LEASE_TTL_MS);
+    let value = serde_json::to_vec(holding.me()).expect("an id and a text are JSON");
+    let wrote = match ask {
+        Ask::Create => kv.create(key, value, Some(ttl)).await,
+        Ask::Update(revision) => kv.update_for(key, value, revision, ttl).await,
+        Ask::Look => match kv.get(key).await {
+            Ok(entry) => {
+                return holding
+                    .looked(entry.map(|entry| (entry.revision, serde_json::from_slice(&entry.value).ok())));
+            }
+            Err(error) => Err(error),
+        },
+    };
+    holding.wrote(match wrote {
+        Ok(revision) => Wrote::Done(revision),
+        Err(error) if error.is_mismatch() => Wrote::Mismatch,
+        Err(error) => {
+            tracing::warn!(%error, "the lease cannot be refreshed");
+            Wrote::Failed
+        }
+    })
 }
 
 /// Gives the lease up, so that the next need not wait for its end.
@@ -78,40 +81,5 @@ pub async fn give_up(kv: &Kv, options: &Options, incarnation: IncarnationId) -> 
     match mine {
         Some(holder) if holder.incarnation == incarnation => kv.delete(&key).await,
         _ => Ok(()),
-    }
-}
-
-struct Lease {
-    kv: Kv,
-    key: String,
-    holder: Holder,
-}
-
-impl Lease {
-    /// The revision under which this process holds the lease now; none where another does.
-    async fn refresh(&self, held: Option<u64>) -> Result<Option<u64>, KvError> {
-        let ttl = Duration::from_millis(LEASE_TTL_MS);
-        let value = serde_json::to_vec(&self.holder).expect("an id and a text are JSON");
-        let outcome = match held {
-            Some(revision) => self.kv.update_for(&self.key, value.clone(), revision, ttl).await,
-            None => self.kv.create(&self.key, value.clone(), Some(ttl)).await,
-        };
-        match outcome {
-            Ok(revision) => return Ok(Some(revision)),
-            Err(error) if error.is_mismatch() => {}
-            Err(error) => return Err(error),
-        }
-        let Some(entry) = self.kv.get(&self.key).await? else { return Ok(None) };
-        let theirs: Option<Holder> = serde_json::from_slice(&entry.value).ok();
-        // Its own, stored by a write whose answer was lost; or of the process that was in this place before.
-        let ours = theirs.is_some_and(|theirs| theirs.place == self.holder.place);
-        if !ours {
-            return Ok(None);
-        }
-        match self.kv.update_for(&self.key, value, entry.revision, ttl).await {
-            Ok(revision) => Ok(Some(revision)),
-            Err(error) if error.is_mismatch() => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 }

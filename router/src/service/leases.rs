@@ -1,17 +1,14 @@
-//! Edges' leases, and whether the bus can be asked about them at all.
-//!
-//! Invariant: an edge counts as gone only when a whole list of the keys was read without it; a marker that a lease
-//! expired is only a hint to look.
+//! Follows edges' leases; what follows from them says [`crate::steps::Edges`].
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bus_schema::IncarnationId;
 use ops::kv::Kv;
 use tokio::time::{interval, timeout};
 
-use super::feed::{Fed, Feed, Source, tell};
-use crate::routing::Input;
+use super::feed::{Fed, Feed, tell};
+use crate::steps::{Edges, Source};
 
 /// How often all keys are listed.
 const LIST_EVERY: Duration = Duration::from_secs(3);
@@ -21,8 +18,7 @@ const PREFIX: &str = "edge.";
 
 pub async fn follow(kv: Kv, feed: Feed) -> anyhow::Result<()> {
     let mut watch = kv.watch("edge.*").await.context("watch leases")?;
-    let mut alive: BTreeSet<IncarnationId> = BTreeSet::new();
-    let mut works = true;
+    let mut edges = Edges::default();
     let mut whole = false;
     let mut tick = interval(LIST_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -30,16 +26,11 @@ pub async fn follow(kv: Kv, feed: Feed) -> anyhow::Result<()> {
         let mut inputs = Vec::new();
         tokio::select! {
             change = watch.next() => match change {
-                Ok(change) => {
-                    let incarnation = incarnation(&change.key);
-                    match (incarnation, change.value) {
-                        (Some(edge), Some(_)) if alive.insert(edge) => {
-                            inputs.push(Input::Lease { incarnation: edge, alive: true });
-                        }
-                        (_, None) => tick.reset_immediately(),
-                        (_, Some(_)) => {}
-                    }
-                }
+                Ok(change) => match (incarnation(&change.key), change.value) {
+                    (Some(edge), Some(_)) => inputs.extend(edges.written(edge)),
+                    (_, None) => tick.reset_immediately(),
+                    (None, Some(_)) => {}
+                },
                 Err(error) => {
                     tracing::warn!(%error, "leases cannot be followed");
                     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -47,27 +38,14 @@ pub async fn follow(kv: Kv, feed: Feed) -> anyhow::Result<()> {
             },
             _ = tick.tick() => match timeout(LIST_WITHIN, kv.keys()).await {
                 Ok(Ok(keys)) => {
-                    if !std::mem::replace(&mut works, true) {
-                        inputs.push(Input::BusWorks);
-                    }
-                    let listed: BTreeSet<IncarnationId> =
-                        keys.iter().filter_map(|key| incarnation(key)).collect();
-                    let gone = alive.difference(&listed);
-                    inputs.extend(gone.map(|edge| Input::Lease { incarnation: *edge, alive: false }));
-                    let came = listed.difference(&alive);
-                    inputs.extend(came.map(|edge| Input::Lease { incarnation: *edge, alive: true }));
-                    alive = listed;
+                    inputs.extend(edges.listed(keys.iter().filter_map(|key| incarnation(key)).collect()));
                     if !std::mem::replace(&mut whole, true)
                         && tell(&feed, Fed::Whole(Source::Leases)).await.is_err()
                     {
                         return Ok(());
                     }
                 }
-                Ok(Err(_)) | Err(_) => {
-                    if std::mem::replace(&mut works, false) {
-                        inputs.push(Input::BusDown);
-                    }
-                }
+                Ok(Err(_)) | Err(_) => inputs.extend(edges.unlisted()),
             },
         }
         for input in inputs {

@@ -14,8 +14,11 @@ use ops::{
 };
 use tokio::time::sleep;
 
-use super::writer::{LEADER_FIRST, LEADER_LAST, jittered};
-use crate::routing::{Input, Said};
+use super::writer::by_chance;
+use crate::{
+    routing::{Input, Said},
+    steps::Backoff,
+};
 
 /// Messages of one look; what comes after them is asked for again.
 const MESSAGES_MAX: usize = 1000;
@@ -29,14 +32,13 @@ pub struct Asked {
 }
 
 pub async fn look(log: Log, asked: Asked) -> Input {
-    let mut tries = 0;
+    let mut failed = Backoff::LEADER;
     loop {
         match read(&log, asked).await {
             Ok(found) => return found,
             Err(error) => {
-                tries += 1;
-                tracing::debug!(%error, tries, "a conversation cannot be read yet");
-                sleep(jittered(LEADER_FIRST, tries, LEADER_LAST)).await;
+                tracing::debug!(%error, "a conversation cannot be read yet");
+                sleep(by_chance(failed.failed())).await;
             }
         }
     }

@@ -25,13 +25,15 @@ use super::{
     Options,
     clock::{self, Skew},
     commands::{self, Asked},
-    feed::{self, FEED_MAX, Fed, Source},
-    holder::{self, Role},
-    leases, looker, metrics,
+    feed::{self, FEED_MAX, Fed},
+    holder, leases, looker, metrics,
     signals::{self, Signals},
     writer,
 };
-use crate::routing::{Effect, Input, Routing, Settings, Token};
+use crate::{
+    routing::{Effect, Input, Routing, Settings, Token},
+    steps::{Change, Source, Turn},
+};
 
 const TICK: Duration = Duration::from_millis(250);
 /// How often gauges and checks are renewed.
@@ -57,8 +59,7 @@ pub struct Shard {
     work: JoinSet<Option<Input>>,
     asked: BTreeMap<u64, Asked>,
     next_token: u64,
-    whole: Vec<Source>,
-    role: Role,
+    turn: Turn,
     /// Ends the subscription to commands.
     serving: Option<CancellationToken>,
     skew: Skew,
@@ -95,6 +96,7 @@ impl Shard {
         checks.log.fail("the log is being read");
         checks.clock.ok();
         checks.states.ok();
+        metrics::leader(false);
         let (feed, feeds) = mpsc::channel(FEED_MAX);
         // Feeders end with the process: they only read.
         let stop = context.shutdown.clone();
@@ -121,8 +123,7 @@ impl Shard {
             work: JoinSet::new(),
             asked: BTreeMap::new(),
             next_token: 1,
-            whole: Vec::new(),
-            role: Role::StandBy,
+            turn: Turn::default(),
             serving: None,
             skew: Skew::new(),
             checks,
@@ -157,7 +158,7 @@ impl Shard {
             Fed::Log { stored, pending } => {
                 let now = clock::now();
                 metrics::lag(pending, now.since(stored.at));
-                if pending == 0 && self.whole.contains(&Source::Log) {
+                if pending == 0 && self.turn.is_whole(Source::Log) {
                     self.skew.saw(stored.at, now);
                 }
                 self.tell(Input::Log(stored));
@@ -167,15 +168,12 @@ impl Shard {
                 if source == Source::Log {
                     self.checks.log.ok();
                 }
-                self.whole.push(source);
-                self.begin();
+                let change = self.turn.whole(source);
+                self.take_turn(change);
             }
             Fed::Role(role) => {
-                self.role = role;
-                match role {
-                    Role::Active => self.begin(),
-                    Role::StandBy => self.stand_by(),
-                }
+                let change = self.turn.role(role);
+                self.take_turn(change);
             }
             Fed::Command(asked) => {
                 let token = self.next_token;
@@ -187,12 +185,16 @@ impl Shard {
         }
     }
 
-    /// Decides from now on, if everything has been read and it is this router's turn.
-    fn begin(&mut self) {
-        let read = [Source::Log, Source::Config, Source::Leases].iter().all(|s| self.whole.contains(s));
-        if self.role != Role::Active || !read || self.serving.is_some() {
-            return;
+    fn take_turn(&mut self, change: Option<Change>) {
+        match change {
+            Some(Change::Begin) => self.begin(),
+            Some(Change::End) => self.stand_by(),
+            None => {}
         }
+    }
+
+    /// Decides from now on.
+    fn begin(&mut self) {
         let stop = self.context.shutdown.child_token();
         let client = self.log.bus().client.clone();
         let serving = commands::serve(client, self.options.shard, self.feed.clone(), stop.clone());
