@@ -9,7 +9,7 @@ use diesel_async::RunQueryDsl;
 use persister::db::{
     At, Id,
     schema::{
-        chat::{agent_states, conversations, daily_counters, watermark},
+        chat::{agent_states, conversations, daily_counters},
         config::{agents, outbox, widgets},
     },
 };
@@ -21,7 +21,7 @@ use crate::{
     app::App,
     clock,
     http::Problem,
-    read_model::{Applied, applied},
+    read_model::{Applied, applied, position},
 };
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,7 +39,7 @@ pub struct Stats {
 pub async fn stats(State(app): State<App>, caller: Caller) -> Result<Applied<Stats>, Problem> {
     let seq = applied(&app, &caller, None).await?;
     let tenant = Id(caller.tenant);
-    let mut connection = app.pool.get().await?;
+    let mut connection = app.within(caller.tenant).await?;
     let by_status: Vec<(String, i64)> = conversations::table
         .filter(conversations::tenant_id.eq(tenant))
         .group_by(conversations::status)
@@ -101,13 +101,8 @@ pub struct ReadModel {
 }
 
 pub async fn bus(State(app): State<App>, caller: Caller) -> Result<Json<BusState>, Problem> {
-    let mut connection = app.pool.get().await?;
-    let applied: Option<(i64, At)> = watermark::table
-        .find(i32::from(caller.shard.0))
-        .select((watermark::seq, watermark::at))
-        .first(&mut connection)
-        .await
-        .optional()?;
+    let applied = position(&app, caller.shard).await?;
+    let mut connection = app.within(caller.tenant).await?;
     let outbox: i64 = outbox::table
         .filter(outbox::tenant_id.eq(Id(caller.tenant)))
         .select(count_star())

@@ -3,6 +3,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use axum::extract::FromRef;
+use bus_schema::TenantId;
 use ops::{
     peer::Proxies,
     settings::{Settings, names},
@@ -13,7 +14,7 @@ use tokio::sync::Notify;
 use crate::{
     auth::{Budgets, Passwords, Tokens},
     bus::Link,
-    db::{By, Change},
+    db::{By, Change, Within},
     http::{Origins, Problem},
 };
 
@@ -22,6 +23,7 @@ use crate::{
 pub struct App(Arc<Shared>);
 
 pub struct Shared {
+    /// Sees all tenants: for what is of none, or is asked before it is known of which.
     pub pool: Pool,
     pub tokens: Tokens,
     pub passwords: Passwords,
@@ -54,6 +56,11 @@ impl App {
             body_max: bytes(names::LIMIT_MESSAGE_BYTES).unwrap_or(BODY_CEILING),
             text_max: bytes(names::LIMIT_TEXT_BYTES).unwrap_or(BODY_CEILING),
         }))
+    }
+
+    /// The rows of one tenant, for reading.
+    pub async fn within(&self, tenant: TenantId) -> Result<Within, Problem> {
+        Within::read(&self.pool, tenant).await
     }
 
     pub async fn change(&self, by: By) -> Result<Change, Problem> {

@@ -35,7 +35,7 @@ use ops::{
     service::{Context, misconfigured},
     settings::{Problem, Source, names, table::PREFIX},
 };
-use persister::db::{Pool, migrations};
+use persister::db::{Options, Pool, migrations, roles};
 
 use crate::{app::App, auth::Tokens, bus::Link};
 
@@ -54,7 +54,7 @@ pub async fn run(context: Context) -> anyhow::Result<()> {
             fix: error.to_string(),
         })
     })?;
-    let pool = Pool::from_settings(settings)?;
+    let pool = Pool::with_options(settings, &Options::new("admin-api").working_as(roles::SYSTEM))?;
     migrations::verify(&mut *pool.get().await?).await?;
     let listener = serve::listen(&context).await?;
     let link = Link::start(&context, tokens.clone());

@@ -8,11 +8,11 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use bus_schema::{ErrorBody, ErrorCode};
+use bus_schema::{ErrorBody, ErrorCode, Shard};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use http::{HeaderName, HeaderValue};
-use persister::db::schema::chat::watermark;
+use persister::db::{At, schema::chat::watermark};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -58,12 +58,17 @@ pub async fn applied(app: &App, caller: &Caller, min_seq: Option<u64>) -> Result
     }
 }
 
-pub async fn watermark(app: &App, caller: &Caller) -> Result<i64, Problem> {
+async fn watermark(app: &App, caller: &Caller) -> Result<i64, Problem> {
+    Ok(position(app, caller.shard).await?.map_or(0, |(seq, _)| seq))
+}
+
+/// Where the read model of a shard stands, and when that was written; none: nothing was read yet.
+pub async fn position(app: &App, shard: Shard) -> Result<Option<(i64, At)>, Problem> {
     let found = watermark::table
-        .find(i32::from(caller.shard.0))
-        .select(watermark::seq)
+        .find(i32::from(shard.0))
+        .select((watermark::seq, watermark::at))
         .first(&mut app.pool.get().await?)
         .await
         .optional()?;
-    Ok(found.unwrap_or(0))
+    Ok(found)
 }

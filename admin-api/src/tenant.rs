@@ -57,7 +57,7 @@ pub async fn get(State(app): State<App>, caller: Caller) -> Result<Tagged<Tenant
     let row: TenantRow = tenants::table
         .find(Id(caller.tenant))
         .select(TenantRow::as_select())
-        .first(&mut app.pool.get().await?)
+        .first(&mut app.within(caller.tenant).await?)
         .await?;
     Ok(Tagged::ok(row.revision, TenantView::of(&row)?))
 }

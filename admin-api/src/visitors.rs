@@ -94,7 +94,7 @@ pub async fn list(
 ) -> Result<Applied<List<VisitorRecord>>, Problem> {
     let page = Page::of(query.limit, query.cursor.as_deref())?;
     let seq = applied(&app, &caller, query.min_seq).await?;
-    let mut connection = app.pool.get().await?;
+    let mut connection = app.within(caller.tenant).await?;
     let same =
         conversations::tenant_id.eq(visitors::tenant_id).and(conversations::id.eq(visitors::conversation_id));
     let mut rows = visitors::table
@@ -137,7 +137,7 @@ pub async fn get(
     Query(query): Query<OneQuery>,
 ) -> Result<Applied<VisitorRecord>, Problem> {
     let seq = applied(&app, &caller, query.min_seq).await?;
-    let mut connection = app.pool.get().await?;
+    let mut connection = app.within(caller.tenant).await?;
     let row: Row = visitors::table
         .find((Id(caller.tenant), Id(id)))
         .filter(visitors::erased_at.is_null())

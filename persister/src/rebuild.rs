@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     agree,
-    db::{Options, Pool, connect, migrations, schema},
+    db::{Options, Pool, connect, migrations, roles, schema},
     reader::Reader,
     store::{self, Position},
     writer::{Refusals, Writer},
@@ -45,7 +45,7 @@ pub struct Rebuild {
 impl Rebuild {
     pub async fn open(context: &Context) -> anyhow::Result<Self> {
         let url = context.settings.secret(names::DATABASE_URL).to_owned();
-        let options = Options::new("rebuild").patient();
+        let options = Options::new("rebuild").working_as(roles::PERSISTER).patient();
         let kept = Pool::open(&url, &options, 1)?;
         let target = Pool::open(&url, &options.in_schema(TARGET).repeatable(), 1)?;
         migrations::verify(&mut *kept.get().await?).await?;

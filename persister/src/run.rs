@@ -14,7 +14,7 @@ use ops::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    db::{DbError, Options, Pool, migrations},
+    db::{DbError, Options, Pool, migrations, roles},
     worker::{Checks, Worker},
 };
 
@@ -26,7 +26,7 @@ pub async fn run(context: Context) -> anyhow::Result<()> {
         context.health.check(name);
     }
     // Rows and watermark are forgotten together, and the log still has them.
-    let options = Options::new(context.settings.service().name()).repeatable();
+    let options = Options::new("persister").working_as(roles::PERSISTER).repeatable();
     let pool = Pool::with_options(&context.settings, &options)?;
     if !ready(&context, &pool).await? {
         return Ok(());

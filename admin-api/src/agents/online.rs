@@ -55,7 +55,11 @@ pub async fn put_status(
     Body(body): Body<PutStatus>,
 ) -> Result<Json<StatusView>, Problem> {
     let there = agents::table.find((Id(caller.tenant), Id(id))).filter(agents::deleted_at.is_null());
-    let there = there.select(agents::id).first::<Id<AgentId>>(&mut app.pool.get().await?).await.optional()?;
+    let there = there
+        .select(agents::id)
+        .first::<Id<AgentId>>(&mut app.within(caller.tenant).await?)
+        .await
+        .optional()?;
     there.ok_or_else(Problem::not_found)?;
     app.bus.command(&caller, Command::SetStatus { agent_id: id, status: body.status }).await?;
     Ok(Json(StatusView { status: body.status }))

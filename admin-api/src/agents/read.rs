@@ -108,7 +108,7 @@ pub async fn list(
         let later = agents::created_at.eq(At(at)).and(agents::id.gt(Id(AgentId::from_uuid(id))));
         rows = rows.filter(agents::created_at.gt(At(at)).or(later));
     }
-    let mut connection = app.pool.get().await?;
+    let mut connection = app.within(caller.tenant).await?;
     let rows: Vec<(AgentRow, String)> = rows.load(&mut connection).await?;
     let ids: Vec<_> = rows.iter().map(|(row, _)| row.id).collect();
     let groups = group_ids(&mut connection, &ids, Id(caller.tenant)).await?;
@@ -123,7 +123,7 @@ pub async fn get(
     caller: Caller,
     PathId(id): PathId<AgentId>,
 ) -> Result<Tagged<AgentView>, Problem> {
-    let mut connection = app.pool.get().await?;
+    let mut connection = app.within(caller.tenant).await?;
     let (row, email): (AgentRow, String) = agents::table
         .inner_join(accounts::table.on(accounts::id.eq(agents::account_id)))
         .filter(agents::tenant_id.eq(Id(caller.tenant)).and(agents::id.eq(Id(id))))

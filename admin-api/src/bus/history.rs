@@ -73,7 +73,7 @@ async fn look_up(app: &App, request: &async_nats::Message) -> Result<EventPage, 
 }
 
 async fn read(app: &App, tenant: TenantId, wanted: &HistoryRequest) -> Result<EventPage, Problem> {
-    let mut connection = app.pool.get().await?;
+    let mut connection = app.within(tenant).await?;
     let there =
         conversations::table.find((Id(tenant), Id(wanted.conversation_id))).select(conversations::life_seq);
     there.first::<i64>(&mut connection).await.optional()?.ok_or_else(Problem::not_found)?;

@@ -176,7 +176,7 @@ pub async fn events(
     let from = Way::of(&query)?;
     let limit = limit(&query)?;
     let seq = applied(&app, &caller, query.min_seq).await?;
-    let mut connection = app.pool.get().await?;
+    let mut connection = app.within(caller.tenant).await?;
     visible(&mut connection, &caller, conversation).await?;
     let of = Of { tenant: caller.tenant, conversation, thread: None, public: false };
     answer(&mut connection, of, from, limit, seq).await
@@ -191,7 +191,7 @@ pub async fn thread_events(
     let from = Way::of(&query)?;
     let limit = limit(&query)?;
     let seq = applied(&app, &caller, query.min_seq).await?;
-    let mut connection = app.pool.get().await?;
+    let mut connection = app.within(caller.tenant).await?;
     let conversation = conversation_of(&mut connection, &caller, thread).await?;
     visible(&mut connection, &caller, conversation).await?;
     let of = Of { tenant: caller.tenant, conversation, thread: Some(thread), public: false };

@@ -32,7 +32,7 @@ pub async fn get(
     Query(query): Query<MinSeq>,
 ) -> Result<Applied<ConversationDetail>, Problem> {
     let seq = applied(&app, &caller, query.min_seq).await?;
-    let mut connection = app.pool.get().await?;
+    let mut connection = app.within(caller.tenant).await?;
     let row = visible(&mut connection, &caller, id).await?;
     let thread = row.thread_id.0;
     let (events, has_more) =

@@ -69,7 +69,7 @@ pub async fn list(
 ) -> Result<Applied<List<ConversationView>>, Problem> {
     let page = Page::of(filter.limit, filter.cursor.as_deref())?;
     let seq = applied(&app, &caller, filter.min_seq).await?;
-    let mut connection = app.pool.get().await?;
+    let mut connection = app.within(caller.tenant).await?;
     let mut rows = conversations::table
         .filter(conversations::tenant_id.eq(Id(caller.tenant)))
         .order((conversations::last_at.desc(), conversations::id.desc()))

@@ -52,7 +52,7 @@ pub async fn routing(
 ) -> Result<Applied<List<RoutingEntry>>, Problem> {
     let page = Page::of(query.limit, query.cursor.as_deref())?;
     let seq = applied(&app, &caller, query.min_seq).await?;
-    let mut connection = app.pool.get().await?;
+    let mut connection = app.within(caller.tenant).await?;
     visible(&mut connection, &caller, conversation).await?;
     let mut rows = decisions::table
         .filter(

@@ -69,7 +69,7 @@ impl Current {
         let log = app.bus.log(caller.shard)?;
         let home = ConversationSubjects { shard: caller.shard, tenant: caller.tenant, conversation };
         let life = chat::life(&log, home).await?.ok_or_else(Problem::not_found)?;
-        let scope = Scope::of(&mut *app.pool.get().await?, caller).await?;
+        let scope = Scope::of(&mut *app.within(caller.tenant).await?, caller).await?;
         if !scope.sees_state(&life.state) {
             return Err(Problem::not_found());
         }

@@ -81,7 +81,7 @@ pub async fn send_to_thread(
     headers: HeaderMap,
     Body(body): Body<SendEvent>,
 ) -> Result<(StatusCode, Json<Sent>), Problem> {
-    let conversation = conversation_of(&mut *app.pool.get().await?, &caller, thread).await?;
+    let conversation = conversation_of(&mut *app.within(caller.tenant).await?, &caller, thread).await?;
     send_in(&app, &caller, conversation, Some(thread), &headers, body).await
 }
 

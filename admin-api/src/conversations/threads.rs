@@ -121,7 +121,7 @@ pub async fn threads(
 ) -> Result<Applied<List<ThreadRecord>>, Problem> {
     let page = Page::of(query.limit, query.cursor.as_deref())?;
     let seq = applied(&app, &caller, query.min_seq).await?;
-    let mut connection = app.pool.get().await?;
+    let mut connection = app.within(caller.tenant).await?;
     visible(&mut connection, &caller, conversation).await?;
     let mut rows = threads::table
         .filter(threads::tenant_id.eq(Id(caller.tenant)).and(threads::conversation_id.eq(Id(conversation))))
@@ -145,7 +145,7 @@ pub async fn thread(
     Query(query): Query<MinSeq>,
 ) -> Result<Applied<ThreadRecord>, Problem> {
     let seq = applied(&app, &caller, query.min_seq).await?;
-    let mut connection = app.pool.get().await?;
+    let mut connection = app.within(caller.tenant).await?;
     let row: ThreadRow = threads::table
         .find((Id(caller.tenant), Id(id)))
         .select(ThreadRow::as_select())

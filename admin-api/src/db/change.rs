@@ -1,24 +1,21 @@
 //! A change of a tenant's configuration: rows, audit and outbox in one transaction.
 //!
-//! Invariant: changes of one tenant follow each other (each takes the tenant's counter first), and the bus is told
-//! of exactly those that were committed.
+//! Invariant: changes of one tenant follow each other (each takes the tenant's counter first), touch no other
+//! tenant's rows, and the bus is told of exactly those that were committed.
 
-use std::{
-    ops::{Deref, DerefMut},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use bus_schema::{AgentId, GroupId, SessionId, TenantId, Timestamp, config::Record, stream};
 use diesel::prelude::*;
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{
-    At, Connection, Id, Pool,
+    At, Id, Pool,
     schema::config::{agents, audit_log, group_members, groups, outbox, tenants},
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{GroupRow, MemberRow};
+use super::{GroupRow, MemberRow, Within};
 use crate::{clock, http::Problem};
 
 /// On whose behalf a change is made.
@@ -32,53 +29,16 @@ pub struct By {
 
 /// A transaction whose rows get the tenant's next revision.
 pub struct Change {
-    connection: InTransaction,
+    connection: Within,
     by: By,
     wake: Arc<Notify>,
     pub revision: i64,
     pub now: Timestamp,
 }
 
-/// A connection in a transaction. If it is dropped before the end (a client that hung up, an error on the way), it
-/// is closed: in the pool it would keep the tenant's row locked until somebody borrowed it.
-struct InTransaction(Option<Connection>);
-
-impl InTransaction {
-    async fn begin(pool: &Pool) -> Result<Self, Problem> {
-        let mut begun = Self(Some(pool.get().await?));
-        AnsiTransactionManager::begin_transaction(&mut *begun).await?;
-        Ok(begun)
-    }
-
-    /// Back to the pool.
-    fn ended(mut self) {
-        drop(self.0.take());
-    }
-}
-
-impl Deref for InTransaction {
-    type Target = AsyncPgConnection;
-
-    fn deref(&self) -> &AsyncPgConnection {
-        self.0.as_ref().expect("taken only at the end")
-    }
-}
-
-impl DerefMut for InTransaction {
-    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
-        self.0.as_mut().expect("taken only at the end")
-    }
-}
-
-impl Drop for InTransaction {
-    fn drop(&mut self) {
-        drop(self.0.take().map(Connection::take));
-    }
-}
-
 impl Change {
     pub async fn begin(pool: &Pool, wake: &Arc<Notify>, by: By) -> Result<Self, Problem> {
-        let mut connection = InTransaction::begin(pool).await?;
+        let mut connection = Within::write(pool, by.tenant).await?;
         let counter = diesel::update(tenants::table.find(Id(by.tenant)))
             .set(tenants::counter.eq(tenants::counter + 1))
             .returning(tenants::counter)
@@ -91,7 +51,7 @@ impl Change {
 
     /// For a tenant that is made in this very transaction.
     pub async fn begin_tenant(pool: &Pool, wake: &Arc<Notify>, by: By) -> Result<Self, Problem> {
-        let connection = InTransaction::begin(pool).await?;
+        let connection = Within::write(pool, by.tenant).await?;
         Ok(Self { connection, by, wake: wake.clone(), revision: 1, now: clock::now() })
     }
 
@@ -104,22 +64,11 @@ impl Change {
     }
 
     /// Commits what went well and takes back what did not.
-    pub async fn finish<T>(mut self, outcome: Result<T, Problem>) -> Result<T, Problem> {
-        match outcome {
-            Ok(done) => {
-                AnsiTransactionManager::commit_transaction(&mut *self.connection).await?;
-                self.connection.ended();
-                self.wake.notify_one();
-                Ok(done)
-            }
-            Err(problem) => {
-                // A connection that cannot even roll back is not used again.
-                if AnsiTransactionManager::rollback_transaction(&mut *self.connection).await.is_ok() {
-                    self.connection.ended();
-                }
-                Err(problem)
-            }
-        }
+    pub async fn finish<T>(self, outcome: Result<T, Problem>) -> Result<T, Problem> {
+        let done = outcome?;
+        self.connection.commit().await?;
+        self.wake.notify_one();
+        Ok(done)
     }
 
     /// Tells edges and routers.

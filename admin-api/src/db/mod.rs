@@ -2,11 +2,14 @@
 
 mod change;
 mod rows;
+mod within;
 
 pub use change::{By, Change, members_of, named};
 pub use rows::{
     AccountRow, AgentRow, GroupRow, MemberRow, SessionRow, TagRow, TenantRow, WidgetRow, meaning, word,
 };
+
+pub use within::Within;
 
 use bus_schema::{FieldError, Timestamp};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};

@@ -107,7 +107,7 @@ pub async fn list(
         let later = groups::created_at.eq(At(at)).and(groups::id.gt(Id(GroupId::from_uuid(id))));
         rows = rows.filter(groups::created_at.gt(At(at)).or(later));
     }
-    let mut connection = app.pool.get().await?;
+    let mut connection = app.within(caller.tenant).await?;
     let rows: Vec<GroupRow> = rows.load(&mut connection).await?;
     let list = page.of_rows(rows, |row| Position { at: row.created_at.0, id: row.id.0.uuid() }, |row| row);
     let mut data = Vec::with_capacity(list.data.len());
@@ -122,7 +122,7 @@ pub async fn get(
     caller: Caller,
     PathId(id): PathId<GroupId>,
 ) -> Result<Tagged<GroupView>, Problem> {
-    let mut connection = app.pool.get().await?;
+    let mut connection = app.within(caller.tenant).await?;
     let row: GroupRow = groups::table
         .find((Id(caller.tenant), Id(id)))
         .filter(groups::deleted_at.is_null())

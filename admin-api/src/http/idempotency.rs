@@ -19,7 +19,7 @@ use persister::db::{At, Id, schema::config::idempotency_keys as keys};
 use sha2::{Digest as _, Sha256};
 
 use super::Problem;
-use crate::{access::Caller, app::App, clock, metrics};
+use crate::{access::Caller, app::App, clock, db::Within, metrics};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -86,7 +86,7 @@ async fn under(
 
 /// Claims the key; or gives what is stored under it.
 async fn begin(app: &App, caller: &Caller, key: &str, fingerprint: &[u8]) -> Result<Option<Stored>, Problem> {
-    let mut connection = app.pool.get().await?;
+    let mut connection = Within::write(&app.pool, caller.tenant).await?;
     let now = clock::now();
     let claimed = diesel::insert_into(keys::table)
         .values((
@@ -100,6 +100,7 @@ async fn begin(app: &App, caller: &Caller, key: &str, fingerprint: &[u8]) -> Res
         .execute(&mut connection)
         .await?;
     if claimed == 1 {
+        connection.commit().await?;
         return Ok(None);
     }
     let place = keys::table.find((Id(caller.tenant), Id(caller.agent), key));
@@ -117,6 +118,7 @@ async fn begin(app: &App, caller: &Caller, key: &str, fingerprint: &[u8]) -> Res
             .set(keys::started_at.eq(At(now)))
             .execute(&mut connection)
             .await?;
+    connection.commit().await?;
     if again == 1 { Ok(None) } else { Err(in_flight()) }
 }
 
@@ -147,10 +149,11 @@ fn replay(stored: Stored, fingerprint: &[u8]) -> Result<Response, Problem> {
 
 /// Remembers what went well; gives the key up otherwise, because nothing was changed then.
 async fn settle(app: &App, caller: &Caller, key: &str, response: Response) -> Result<Response, Problem> {
-    let mut connection = app.pool.get().await?;
+    let mut connection = Within::write(&app.pool, caller.tenant).await?;
     let place = keys::table.find((Id(caller.tenant), Id(caller.agent), key));
     if !response.status().is_success() {
         diesel::delete(place).execute(&mut connection).await?;
+        connection.commit().await?;
         return Ok(response);
     }
     let (parts, body) = response.into_parts();
@@ -166,5 +169,6 @@ async fn settle(app: &App, caller: &Caller, key: &str, response: Response) -> Re
         ))
         .execute(&mut connection)
         .await?;
+    connection.commit().await?;
     Ok(Response::from_parts(parts, Body::from(bytes)))
 }

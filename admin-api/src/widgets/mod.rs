@@ -85,7 +85,7 @@ pub async fn list(
         let later = widgets::created_at.eq(At(at)).and(widgets::id.gt(Id(WidgetId::from_uuid(id))));
         rows = rows.filter(widgets::created_at.gt(At(at)).or(later));
     }
-    let rows: Vec<WidgetRow> = rows.load(&mut app.pool.get().await?).await?;
+    let rows: Vec<WidgetRow> = rows.load(&mut app.within(caller.tenant).await?).await?;
     let place = |row: &WidgetRow| Position { at: row.created_at.0, id: row.id.0.uuid() };
     let list = page.of_rows(rows, place, WidgetView::of);
     let data = list.data.into_iter().collect::<Result<_, Problem>>()?;
@@ -101,7 +101,7 @@ pub async fn get(
         .find((Id(caller.tenant), Id(id)))
         .filter(widgets::deleted_at.is_null())
         .select(WidgetRow::as_select())
-        .first(&mut app.pool.get().await?)
+        .first(&mut app.within(caller.tenant).await?)
         .await
         .optional()?
         .ok_or_else(Problem::not_found)?;

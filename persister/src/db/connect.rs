@@ -21,6 +21,8 @@ pub struct Options {
     pub application: String,
     /// What unqualified names mean: this schema alone.
     pub schema: String,
+    /// As whom to work; none: as who logs in.
+    pub role: Option<&'static str>,
     pub statement_max: Duration,
     /// How long a statement waits for a lock.
     pub lock_max: Duration,
@@ -33,6 +35,7 @@ impl Options {
         Self {
             application: format!("chatbus-{application}"),
             schema: super::schema::CHAT.to_owned(),
+            role: None,
             statement_max: Duration::from_secs(30),
             lock_max: Duration::from_secs(10),
             durable: true,
@@ -43,6 +46,12 @@ impl Options {
     pub fn in_schema(mut self, schema: &str) -> Self {
         debug_assert!(schema.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{schema}");
         schema.clone_into(&mut self.schema);
+        self
+    }
+
+    /// Works as one of [`super::roles`].
+    pub fn working_as(mut self, role: &'static str) -> Self {
+        self.role = Some(role);
         self
     }
 
@@ -73,11 +82,12 @@ pub(super) fn config(url: &str, options: &Options) -> Result<tokio_postgres::Con
         .application_name(&options.application)
         .options(format!(
             "-c search_path={} -c statement_timeout={} -c lock_timeout={} -c TimeZone=UTC \
-             -c synchronous_commit={}",
+             -c synchronous_commit={}{}",
             options.schema,
             options.statement_max.as_millis(),
             options.lock_max.as_millis(),
             if options.durable { "on" } else { "off" },
+            options.role.map(|role| format!(" -c role={role}")).unwrap_or_default(),
         ))
         .connect_timeout(CONNECT_MAX)
         .tcp_user_timeout(UNANSWERED_MAX)

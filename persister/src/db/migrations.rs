@@ -11,7 +11,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrati
 use ops::service::Unavailable;
 use tokio::time::{Instant, sleep};
 
-use super::{DbError, Options, connect, schema};
+use super::{DbError, Options, connect, roles, schema};
 
 /// Schema `chat`: the read model.
 const CHAT: EmbeddedMigrations = embed_migrations!("migrations/chat");
@@ -148,6 +148,7 @@ async fn locked(url: &str, name: &str) -> Result<AsyncPgConnection, MigrateError
     let options = Options::new("migrate").in_schema(name).patient();
     let mut connection = connect(url, &options).await?;
     turn(&mut connection).await?;
+    roles::make(&mut connection).await?;
     connection.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {name}")).await?;
     Ok(connection)
 }

@@ -6,6 +6,7 @@ mod connect;
 pub mod error;
 pub mod migrations;
 mod pool;
+pub mod roles;
 pub mod schema;
 mod types;
 

@@ -43,11 +43,6 @@ impl Pool {
     }
 
     /// The pool a service's settings ask for.
-    pub fn from_settings(settings: &Settings) -> Result<Self, DbError> {
-        Self::with_options(settings, &Options::new(settings.service().name()))
-    }
-
-    /// The same with connections of another kind.
     pub fn with_options(settings: &Settings, options: &Options) -> Result<Self, DbError> {
         let max = usize::try_from(settings.int(names::DATABASE_POOL_MAX)).unwrap_or(usize::MAX);
         Self::open(settings.secret(names::DATABASE_URL), options, max)

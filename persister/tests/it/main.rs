@@ -9,4 +9,5 @@ mod read;
 mod rebuild;
 mod schema;
 mod story;
+mod walls;
 mod world;

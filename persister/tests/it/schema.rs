@@ -31,7 +31,8 @@ async fn dump(connection: &mut AsyncPgConnection) -> String {
         "SELECT format('constraint %s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) AS line
            FROM pg_constraint WHERE connamespace::regnamespace::text IN ('chat', 'config')",
         "SELECT format('relation %s %s %s rls=%s,%s %s %s', oid::regclass, relkind, reloptions, relrowsecurity,
-                       relforcerowsecurity, relacl, obj_description(oid, 'pg_class')) AS line
+                       relforcerowsecurity,
+                       coalesce(relacl, acldefault('r', relowner)), obj_description(oid, 'pg_class')) AS line
            FROM pg_class WHERE relnamespace::regnamespace::text IN ('chat', 'config') AND relkind <> 't'",
         "SELECT format('view %s.%s %s', schemaname, viewname, definition) AS line
            FROM pg_views WHERE schemaname IN ('chat', 'config')",
@@ -45,7 +46,8 @@ async fn dump(connection: &mut AsyncPgConnection) -> String {
            FROM pg_proc WHERE pronamespace::regnamespace::text IN ('chat', 'config') AND prokind <> 'a'",
         "SELECT format('type %s %s', typname, typtype) AS line
            FROM pg_type WHERE typnamespace::regnamespace::text IN ('chat', 'config')",
-        "SELECT format('grants %s %s', nspname, nspacl) AS line FROM pg_namespace WHERE nspname IN ('chat', 'config')",
+        "SELECT format('grants %s %s', nspname, coalesce(nspacl, acldefault('n', nspowner))) AS line
+           FROM pg_namespace WHERE nspname IN ('chat', 'config')",
     ] {
         for line in lines(connection, &format!("{query} ORDER BY 1")).await {
             writeln!(out, "{line}").unwrap();

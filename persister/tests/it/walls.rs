@@ -1,0 +1,235 @@
+//! `tenant-walls` in Postgres: what each role can see and do, over every table there is.
+
+use diesel::{QueryableByName, sql_types::Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
+use ops::testing::{Database, Postgres};
+use persister::db::{Options, connect, migrations, roles};
+
+use crate::world::rows;
+
+/// Two tenants, and what in the tables below belongs to each: every id and every number in a row is theirs.
+const TENANTS: [u32; 2] = [1, 2];
+
+#[derive(QueryableByName)]
+struct Column {
+    #[diesel(sql_type = Text)]
+    table: String,
+    #[diesel(sql_type = Text)]
+    column: String,
+    #[diesel(sql_type = Text)]
+    kind: String,
+}
+
+async fn columns(sql: &mut AsyncPgConnection) -> Vec<Column> {
+    let query = "SELECT format('%I.%I', n.nspname, c.relname) AS table, quote_ident(a.attname) AS column,
+                        format_type(a.atttypid, NULL) AS kind
+          FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname IN ('chat', 'config') AND c.relkind = 'r' AND c.relname <> '__diesel_schema_migrations'
+           AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY 1, a.attnum";
+    diesel::sql_query(query).load(sql).await.unwrap()
+}
+
+fn uuid(n: u32) -> String {
+    format!("00000000-0000-4000-8000-{n:012}")
+}
+
+fn value(kind: &str, n: u32) -> String {
+    match kind {
+        "uuid" => format!("'{}'", uuid(n)),
+        "boolean" => "false".to_owned(),
+        "timestamp with time zone" => "now()".to_owned(),
+        "date" => "current_date".to_owned(),
+        "jsonb" => "'{}'".to_owned(),
+        "bytea" => format!("'\\x{n:02}'"),
+        list if list.ends_with("[]") => "'{}'".to_owned(),
+        "text" | "smallint" | "integer" | "bigint" | "double precision" | "numeric" => format!("'{n}'"),
+        other => panic!("a column of type {other}: say here what stands in it"),
+    }
+}
+
+struct Filled {
+    database: Database<'static>,
+    /// Each table with the statement that adds the row of a tenant.
+    tables: Vec<(String, [String; 2])>,
+    of_tenants: Vec<String>,
+}
+
+/// A database with one row of each of two tenants in every table.
+async fn filled() -> Filled {
+    let migrate = async |url: String| drop(migrations::run(&url).await.unwrap());
+    let database = Postgres::shared().await.database_from("persister_template", migrate).await;
+    let mut sql = owner(&database).await;
+    let columns = columns(&mut sql).await;
+    let mut tables: Vec<(String, [String; 2])> = Vec::new();
+    let mut names: Vec<&str> = columns.iter().map(|c| c.table.as_str()).collect();
+    names.dedup();
+    for table in names {
+        let own: Vec<&Column> = columns.iter().filter(|c| c.table == table).collect();
+        let list = own.iter().map(|c| c.column.as_str()).collect::<Vec<_>>().join(", ");
+        let insert = TENANTS.map(|n| {
+            let values: Vec<_> = own.iter().map(|c| value(&c.kind, n)).collect();
+            format!("INSERT INTO {table} ({list}) VALUES ({})", values.join(", "))
+        });
+        tables.push((table.to_owned(), insert));
+    }
+    // What a value means is not the matter here.
+    let checks = "SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) AS row
+        FROM pg_constraint WHERE contype = 'c' AND connamespace::regnamespace::text IN ('chat', 'config')";
+    for statement in rows(&mut sql, checks).await {
+        sql.batch_execute(&statement).await.unwrap();
+    }
+    sql.batch_execute("SET session_replication_role = replica").await.unwrap();
+    for (_, inserts) in &tables {
+        sql.batch_execute(&inserts.join("; ")).await.unwrap();
+    }
+    let with_tenant = columns.iter().filter(|c| c.column == "tenant_id").map(|c| c.table.clone());
+    Filled { of_tenants: with_tenant.collect(), database, tables }
+}
+
+async fn owner(database: &Database<'static>) -> AsyncPgConnection {
+    connect(&database.url(), &Options::new("test")).await.unwrap()
+}
+
+async fn working_as(database: &Database<'static>, role: &'static str) -> AsyncPgConnection {
+    connect(&database.url(), &Options::new("test").working_as(role)).await.unwrap()
+}
+
+async fn may(sql: &mut AsyncPgConnection, role: &str, table: &str, what: &str) -> bool {
+    rows(sql, &format!("SELECT has_table_privilege('{role}', '{table}', '{what}')::text AS row")).await[0]
+        == "true"
+}
+
+async fn count(sql: &mut AsyncPgConnection, table: &str) -> String {
+    rows(sql, &format!("SELECT count(*)::text AS row FROM {table}")).await.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenant_walls_without_a_tenant_raw_sql_sees_nothing_and_with_one_only_its_own() {
+    let filled = filled().await;
+    let mut owner = owner(&filled.database).await;
+    let mut sql = working_as(&filled.database, roles::TENANT).await;
+    let mut seen = 0;
+    for (table, _) in &filled.tables {
+        assert_eq!(count(&mut owner, table).await, "2", "{table}");
+        if !may(&mut owner, roles::TENANT, table, "SELECT").await {
+            assert!(diesel::sql_query(format!("TABLE {table}")).execute(&mut sql).await.is_err(), "{table}");
+            continue;
+        }
+        seen += 1;
+        assert_eq!(count(&mut sql, table).await, "0", "{table} without a tenant");
+        for n in TENANTS {
+            let tenant = uuid(n).parse().unwrap();
+            sql.batch_execute(&roles::begin_within(tenant, true)).await.unwrap();
+            assert_eq!(count(&mut sql, table).await, "1", "{table} of a tenant");
+            if filled.of_tenants.contains(table) {
+                let own = format!("SELECT tenant_id::text AS row FROM {table}");
+                assert_eq!(rows(&mut sql, &own).await, [uuid(n)], "{table}");
+            }
+            sql.batch_execute("ROLLBACK").await.unwrap();
+        }
+        assert_eq!(count(&mut sql, table).await, "0", "{table} once the transaction is over");
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenant_walls_nobody_writes_into_another_tenant() {
+    let filled = filled().await;
+    let mut owner = owner(&filled.database).await;
+    let mut sql = working_as(&filled.database, roles::TENANT).await;
+    let begin = roles::begin_within(uuid(1).parse().unwrap(), false);
+    for (table, [_, theirs]) in filled.tables.iter().filter(|(table, _)| filled.of_tenants.contains(table)) {
+        for (what, statement) in
+            [("INSERT", theirs.clone()), ("UPDATE", format!("UPDATE {table} SET tenant_id = '{}'", uuid(2)))]
+        {
+            sql.batch_execute(&begin).await.unwrap();
+            let error = sql.batch_execute(&statement).await.unwrap_err().to_string();
+            sql.batch_execute("ROLLBACK").await.unwrap();
+            let wall = match may(&mut owner, roles::TENANT, table, what).await {
+                true => "violates row-level security policy",
+                false => "permission denied",
+            };
+            assert!(error.contains(wall), "{what} {table}: {error}");
+        }
+        if may(&mut owner, roles::TENANT, table, "DELETE").await {
+            sql.batch_execute(&begin).await.unwrap();
+            let theirs = format!("DELETE FROM {table} WHERE tenant_id = '{}'", uuid(2));
+            assert_eq!(diesel::sql_query(theirs).execute(&mut sql).await.unwrap(), 0, "{table}");
+            sql.batch_execute("ROLLBACK").await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_may_do_what_its_service_does_and_no_more() {
+    let filled = filled().await;
+    let mut sql = owner(&filled.database).await;
+    let open = "SELECT c.oid::regclass::text AS row FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname IN ('chat', 'config') AND c.relkind = 'r' AND c.relname <> '__diesel_schema_migrations'
+           AND NOT (c.relrowsecurity AND c.relforcerowsecurity)";
+    assert_eq!(rows(&mut sql, open).await, Vec::<String>::new(), "call wall_in('…') where the table is made");
+    let strong = format!(
+        "SELECT rolname::text AS row FROM pg_roles WHERE rolname IN ('{}') AND (rolsuper OR rolbypassrls OR rolcanlogin)",
+        roles::ALL.join("', '"),
+    );
+    assert_eq!(rows(&mut sql, &strong).await, Vec::<String>::new());
+    for (table, _) in &filled.tables {
+        let chat = table.starts_with("chat.");
+        let read_by_system = ["chat.watermark", "chat.parked"].contains(&table.as_str());
+        for what in ["SELECT", "INSERT", "UPDATE", "DELETE"] {
+            let persister = may(&mut sql, roles::PERSISTER, table, what).await;
+            let kept = match table.as_str() {
+                "chat.watermark" => what == "DELETE",
+                "chat.parked" => what == "DELETE" || what == "UPDATE",
+                _ => false,
+            };
+            assert_eq!(persister, chat && !kept, "persister: {what} {table}");
+            let system = may(&mut sql, roles::SYSTEM, table, what).await;
+            let done = table == "config.audit_log" && (what == "UPDATE" || what == "DELETE");
+            let expected = if chat { read_by_system && what == "SELECT" } else { !done };
+            assert_eq!(system, expected, "system: {what} {table}");
+            if chat && what != "SELECT" {
+                assert!(!may(&mut sql, roles::TENANT, table, what).await, "tenant: {what} {table}");
+            }
+        }
+    }
+    // The persister writes what is of many tenants.
+    let mut sql = working_as(&filled.database, roles::PERSISTER).await;
+    assert_eq!(count(&mut sql, "chat.events").await, "2");
+    let mut sql = working_as(&filled.database, roles::SYSTEM).await;
+    assert_eq!(count(&mut sql, "config.agents").await, "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_who_is_no_superuser_migrates_and_services_work_as_its_roles() {
+    let server = Postgres::shared().await;
+    let database = server.database().await;
+    let mut root = owner(&database).await;
+    let name = rows(&mut root, "SELECT current_database()::text AS row").await.remove(0);
+    let me = rows(&mut root, "SELECT current_user::text AS row").await.remove(0);
+    root.batch_execute(&format!(
+        "CREATE ROLE installer LOGIN CREATEROLE; ALTER DATABASE {name} OWNER TO installer;"
+    ))
+    .await
+    .unwrap();
+    // Made by somebody else before, as on a server with several installations.
+    for role in roles::ALL {
+        let there = format!("SELECT count(*)::text AS row FROM pg_roles WHERE rolname = '{role}'");
+        if rows(&mut root, &there).await == ["1"] {
+            root.batch_execute(&format!("GRANT {role} TO installer")).await.unwrap();
+        }
+    }
+    let url = database.url().replace(&format!("//{me}"), "//installer");
+    assert_ne!(url, database.url());
+    assert!(!migrations::run(&url).await.unwrap().is_empty());
+    for role in roles::ALL {
+        let mut sql = connect(&url, &Options::new("test").working_as(role)).await.unwrap();
+        let table = if role == roles::PERSISTER { "chat.events" } else { "config.tenants" };
+        assert_eq!(count(&mut sql, table).await, "0");
+        let worked = rows(&mut sql, "SELECT current_user::text AS row").await;
+        assert_eq!(worked, [role]);
+    }
+    for schema in migrations::SCHEMAS {
+        while migrations::step_down(&url, schema).await.unwrap().is_some() {}
+    }
+}
