@@ -45,7 +45,7 @@ struct Row {
 /// Publishes until shutdown; compares everything at start, after each reconnect, and now and then.
 pub async fn publisher(context: Context, app: App) -> anyhow::Result<()> {
     let shutdown = context.shutdown.clone();
-    shutdown.run_until_cancelled(run(&app)).await;
+    shutdown.run_until_cancelled(Box::pin(run(&app))).await;
     Ok(())
 }
 
