@@ -135,6 +135,35 @@ pub enum Command {
 }
 
 impl Command {
+    /// The conversation whose thread it is about, and the place where it names that thread.
+    pub const fn thread_mut(&mut self) -> Option<(ConversationId, &mut Option<ThreadId>)> {
+        match self {
+            Command::Take { conversation_id, thread_id }
+            | Command::Decline { conversation_id, thread_id }
+            | Command::Assign { conversation_id, thread_id, .. }
+            | Command::Transfer { conversation_id, thread_id, .. }
+            | Command::Join { conversation_id, thread_id }
+            | Command::Leave { conversation_id, thread_id }
+            | Command::Close { conversation_id, thread_id, .. }
+            | Command::SetPriority { conversation_id, thread_id, .. }
+            | Command::SetSkills { conversation_id, thread_id, .. } => Some((*conversation_id, thread_id)),
+            Command::Admit { .. }
+            | Command::Presence { .. }
+            | Command::PresenceDigest { .. }
+            | Command::SetStatus { .. }
+            | Command::Reopen { .. }
+            | Command::ListConversations { .. }
+            | Command::GetConversation { .. }
+            | Command::ListAgents
+            | Command::ListGroups => None,
+        }
+    }
+
+    /// The conversation whose thread it is about, and the thread where it names one.
+    pub fn thread(&self) -> Option<(ConversationId, Option<ThreadId>)> {
+        self.clone().thread_mut().map(|(conversation, thread)| (conversation, *thread))
+    }
+
     /// The label of metrics and logs.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -180,17 +180,40 @@ pub enum BadRecord {
     },
 }
 
-impl Record {
+/// The key of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RecordId {
+    Tenant,
+    Widget(WidgetId),
+    Group(GroupId),
+    Agent(AgentId),
+    Tag(TagId),
+}
+
+impl RecordId {
     /// `tenant.<tenant>`, `widget.<tenant>.<widget>`, `group.<tenant>.<group>`, `agent.<tenant>.<agent>`,
     /// `tag.<tenant>.<tag>`.
-    pub fn key(&self) -> String {
+    pub fn key(self, tenant: TenantId) -> String {
         match self {
-            Record::Tenant(r) => format!("tenant.{}", r.tenant_id),
-            Record::Widget(r) => format!("widget.{}.{}", r.tenant_id, r.widget_id),
-            Record::Group(r) => format!("group.{}.{}", r.tenant_id, r.group_id),
-            Record::Agent(r) => format!("agent.{}.{}", r.tenant_id, r.agent_id),
-            Record::Tag(r) => format!("tag.{}.{}", r.tenant_id, r.tag_id),
+            RecordId::Tenant => format!("tenant.{tenant}"),
+            RecordId::Widget(id) => format!("widget.{tenant}.{id}"),
+            RecordId::Group(id) => format!("group.{tenant}.{id}"),
+            RecordId::Agent(id) => format!("agent.{tenant}.{id}"),
+            RecordId::Tag(id) => format!("tag.{tenant}.{id}"),
         }
+    }
+}
+
+impl Record {
+    pub fn key(&self) -> String {
+        let id = match self {
+            Record::Tenant(_) => RecordId::Tenant,
+            Record::Widget(r) => RecordId::Widget(r.widget_id),
+            Record::Group(r) => RecordId::Group(r.group_id),
+            Record::Agent(r) => RecordId::Agent(r.agent_id),
+            Record::Tag(r) => RecordId::Tag(r.tag_id),
+        };
+        id.key(self.tenant_id())
     }
 
     pub const fn tenant_id(&self) -> TenantId {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bus_schema::{
-    AgentId, Author, Body, ClientId, ConversationId, Epoch, ErrorCode, Event, EventId, GroupId,
-    IncarnationId, Lane, Shard, TenantId, ThreadId, Visibility, VisitorId,
+    AgentId, Author, Body, ClientId, ConversationId, Epoch, Event, EventId, GroupId, IncarnationId, Lane,
+    Shard, TenantId, ThreadId, Visibility, VisitorId,
     event::{self, Message},
     state::{CloseReason, LifeState, StartSource, ThreadStatus},
     subject::ConversationSubjects,
@@ -70,14 +70,7 @@ impl Chat {
             epoch: log.epoch().await.unwrap_or(Epoch::NIL),
             writer: IncarnationId::from_uuid(Uuid::now_v7()),
         };
-        // A router hears of a group that was just made a moment later.
-        let started = wait_for(Duration::from_secs(20), "the router to know the group", async || {
-            match chat::start(log, &wanted).await {
-                Err(error) if error.code == ErrorCode::NotFound => Err(error.message),
-                started => Ok(started.unwrap()),
-            }
-        })
-        .await;
+        let started = chat::start(log, &wanted).await.unwrap();
         let seq = started.initial.as_ref().map_or(started.life.seq, |sent| sent.seq);
         Self { log: log.clone(), home, visitor, state: started.life.state, seq }
     }

@@ -1,19 +1,20 @@
 //! Requests to the router.
 //!
-//! Invariant: a repeat carries the same `command_id`, so that a router that did it once answers the same.
+//! Invariant: a repeat carries the same `command_id`, so that a router that did it once answers the same, and means the
+//! same thread, so that it never happens to a later one.
 
 use std::time::Duration;
 
 use async_nats::RequestErrorKind;
 use bus_schema::{
-    CommandId, ErrorBody, ErrorCode, Shard, TenantId,
+    CommandId, ErrorBody, ErrorCode, Shard, TenantId, ThreadId,
     command::{Actor, Answer, Command, CommandRequest, Outcome},
-    subject,
+    subject::{self, ConversationSubjects},
 };
 use tokio::time::Instant;
 
-use super::start::now;
-use crate::nats::Bus;
+use super::{life, start::now};
+use crate::{log::Log, nats::Bus};
 
 /// A try without an answer is repeated after this long.
 const TRY: Duration = Duration::from_secs(2);
@@ -35,7 +36,10 @@ pub async fn ask(
     wait: Duration,
 ) -> Result<Answer, ErrorBody> {
     let subject = subject::commands(shard, tenant);
-    let request = CommandRequest { deadline: Some(now().plus(wait)), ..request.clone() };
+    let mut request = CommandRequest { deadline: Some(now().plus(wait)), ..request.clone() };
+    if let Some((conversation, thread @ None)) = request.command.thread_mut() {
+        *thread = Some(last_thread(bus, ConversationSubjects { shard, tenant, conversation }).await?);
+    }
     let payload = bytes::Bytes::from(serde_json::to_vec(&request).map_err(|_| ErrorCode::Internal)?);
     let end = Instant::now() + wait;
     loop {
@@ -63,4 +67,10 @@ pub async fn ask(
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// The thread that a command means which names none: the last one as it is asked.
+async fn last_thread(bus: &Bus, home: ConversationSubjects) -> Result<ThreadId, ErrorBody> {
+    let last = life(&Log::new(bus.clone(), home.shard), home).await?;
+    last.map(|life| life.state.thread_id).ok_or_else(|| ErrorCode::NotFound.into())
 }

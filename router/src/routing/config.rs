@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bus_schema::{
     AgentId, GroupId, Timestamp, WidgetId,
-    config::{AgentRecord, GroupRecord, MemberPriority, Record, RoutingSettings, Rules, TenantRecord},
+    command::Command,
+    config::{
+        AgentRecord, GroupRecord, MemberPriority, Record, RecordId, RoutingSettings, Rules, TenantRecord,
+    },
     hours::Hours,
     state::{AgentState, Strategy},
 };
 
-use super::slot::QueueId;
+use super::{settings::UNSEEN_MAX, slot::QueueId};
 
 /// How a queue picks an agent by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +123,38 @@ impl Config {
 
     pub fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
         self.groups.values().filter(|group| !group.deleted).map(|group| group.group_id)
+    }
+
+    /// Who gets an active thread from somebody gets a thread of its own.
+    pub fn thread_per_assignment(&self) -> bool {
+        self.tenant.as_ref().is_some_and(|tenant| tenant.thread_per_assignment)
+    }
+
+    /// Records that a command depends on and that were never seen, so that they may have been made just now.
+    pub fn unseen(&self, command: &Command) -> Vec<RecordId> {
+        let (groups, agents, widget) = match command {
+            Command::Admit { group_id, widget_id, .. } => (*group_id, Vec::new(), *widget_id),
+            Command::Transfer { group_id, agent_id, .. } => (*group_id, Vec::from_iter(*agent_id), None),
+            Command::ListConversations { group_id, .. } => (*group_id, Vec::new(), None),
+            Command::Assign { agent_id, .. } | Command::SetStatus { agent_id, .. } => {
+                (None, vec![*agent_id], None)
+            }
+            Command::Presence { agents, .. } => {
+                let connected = agents.iter().filter(|report| report.connections > 0);
+                (None, connected.map(|report| report.agent_id).take(UNSEEN_MAX).collect(), None)
+            }
+            _ => return Vec::new(),
+        };
+        let starts = matches!(command, Command::Admit { .. });
+        let tenant = (starts && self.tenant.is_none()).then_some(RecordId::Tenant);
+        let of_widget = widget.and_then(|id| self.widgets.get(&id)).and_then(|(_, group)| *group);
+        let of_tenant = self.tenant.as_ref().and_then(|tenant| tenant.default_group_id);
+        let default = of_widget.or(of_tenant).filter(|_| starts && groups.is_none());
+        let groups = groups.into_iter().chain(default).filter(|id| !self.groups.contains_key(id));
+        let agents = agents.into_iter().filter(|id| !self.agents.contains_key(id));
+        let widget = widget.filter(|id| !self.widgets.contains_key(id));
+        let named = groups.map(RecordId::Group).chain(agents.map(RecordId::Agent));
+        tenant.into_iter().chain(widget.map(RecordId::Widget)).chain(named).collect()
     }
 
     pub fn agent(&self, id: AgentId) -> Option<&AgentRecord> {

@@ -34,8 +34,9 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 use bus_schema::{
-    ErrorBody, ErrorCode, TenantId, Timestamp,
-    command::{CommandRequest, Outcome},
+    ErrorBody, ErrorCode, Subject, TenantId, Timestamp,
+    command::{Command, CommandRequest, Outcome},
+    config::RecordId,
 };
 
 pub use effect::{Effect, Message, Told, Write};
@@ -46,12 +47,21 @@ pub use stats::Stats;
 pub use timers::Said;
 
 use chores::Chore;
+use conversation::Conversation;
 use plan::{After, Job, Step};
 use settings::{COMMANDS_PER_TENANT_MAX, STEPS_PER_CALL};
 use shared::Shared;
 use slot::{Key, Target};
 use telling::Telling;
 use tenant::Tenant;
+
+/// Something that a command depends on, and where it would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unseen {
+    Record(RecordId),
+    /// The subject's last message.
+    State(Subject),
+}
 
 /// The core of one shard's router.
 #[derive(Debug)]
@@ -141,6 +151,22 @@ impl Routing {
     /// There is more to decide right now than one call does.
     pub fn has_more(&self) -> bool {
         self.shared.active && !self.line.is_empty() && self.shared.has_room()
+    }
+
+    /// What a command depends on and this core never saw. Whoever has it says so before the command: a group that was
+    /// made, or a thread that was started a moment ago, is not "no such group" and not "no such conversation".
+    pub fn unseen(&self, id: TenantId, command: &Command) -> Vec<Unseen> {
+        let fresh = Tenant::new(id);
+        let tenant = self.tenants.get(&id).unwrap_or(&fresh);
+        let life = command.thread().filter(|(conversation, named)| {
+            let known = tenant.conversations.get(conversation).filter(|known| known.life_seq > 0);
+            let is = |known: &Conversation| known.life().map(|life| life.thread_id).or(known.closed());
+            !known.is_some_and(|known| named.is_none_or(|named| is(known) == Some(named)))
+        });
+        let records = tenant.config.unseen(command).into_iter().map(Unseen::Record);
+        let shard = self.shared.settings.shard;
+        let life = life.map(|(conversation, _)| Unseen::State(Target::Life(conversation).subject(shard, id)));
+        records.chain(life).collect()
     }
 
     pub fn counters(&self) -> Counters {

@@ -21,6 +21,8 @@ pub const IN_FLIGHT_MAX: usize = 32;
 pub const STEPS_PER_CALL: usize = 512;
 /// Commands of one tenant that wait to be decided or for a write.
 pub const COMMANDS_PER_TENANT_MAX: usize = 4096;
+/// Records of the configuration that are read again for one command.
+pub const UNSEEN_MAX: usize = 16;
 /// Conversations that change hands in one batch.
 pub const CONVERSATIONS_PER_BATCH: usize = 8;
 /// So often a batch is tried before it is halved.

@@ -19,6 +19,8 @@ pub struct Asked {
     pub request: CommandRequest,
     pub reply: Subject,
     pub at: Instant,
+    /// How often something was read again for it.
+    pub read_again: u8,
 }
 
 /// Reads requests until `stop`.
@@ -29,7 +31,7 @@ pub async fn serve(client: Client, shard: Shard, feed: Feed, stop: CancellationT
         let Some(reply) = message.reply.clone() else { continue };
         match read(&message) {
             Ok((tenant, request)) => {
-                let asked = Asked { tenant, request, reply, at: Instant::now() };
+                let asked = Asked { tenant, request, reply, at: Instant::now(), read_again: 0 };
                 if tell(&feed, Fed::Command(asked)).await.is_err() {
                     break;
                 }

@@ -11,6 +11,7 @@ mod looker;
 mod metrics;
 mod shard;
 mod signals;
+mod unseen;
 mod writer;
 
 use std::time::Duration;

@@ -28,7 +28,7 @@ use super::{
     feed::{self, FEED_MAX, Fed},
     holder, leases, looker, metrics,
     signals::{self, Signals},
-    writer,
+    unseen, writer,
 };
 use crate::{
     routing::{Effect, Input, Routing, Settings, Token},
@@ -45,6 +45,26 @@ const NAMED_MAX: usize = 5;
 /// How long a shutdown waits for writes under way; the process's own deadline may be shorter.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
+/// Commands for which something is read again at once; others go by what is known.
+const READING_AGAIN_MAX: usize = 64;
+
+/// What came of something that was under way.
+enum Done {
+    Nothing,
+    /// The core should hear it.
+    Told(Box<Input>),
+    ReadAgain {
+        asked: Box<Asked>,
+        found: Vec<Input>,
+    },
+}
+
+impl Done {
+    fn told(input: Input) -> Self {
+        Self::Told(Box::new(input))
+    }
+}
+
 pub struct Shard {
     context: Context,
     log: Log,
@@ -55,8 +75,11 @@ pub struct Shard {
     signals: Signals,
     feeds: mpsc::Receiver<Fed>,
     feed: feed::Feed,
-    /// Writes, reads and answers under way; each ends with what the core should hear.
-    work: JoinSet<Option<Input>>,
+    config: Kv,
+    /// Writes, reads and answers under way.
+    work: JoinSet<Done>,
+    /// Commands for which something is read again.
+    reading_again: usize,
     asked: BTreeMap<u64, Asked>,
     next_token: u64,
     turn: Turn,
@@ -101,7 +124,7 @@ impl Shard {
         // Feeders end with the process: they only read.
         let stop = context.shutdown.clone();
         let reading = feed::log(log.clone(), feed.clone(), checks.log.clone());
-        let configuring = feed::config(config, feed.clone());
+        let configuring = feed::config(config.clone(), feed.clone());
         let following = leases::follow(leases.clone(), feed.clone());
         let holding = holder::hold(leases.clone(), options.clone(), incarnation, feed.clone(), stop.clone());
         let (signals, carrying) = signals::begin(bus.client.clone(), options.shard);
@@ -120,7 +143,9 @@ impl Shard {
             signals,
             feeds,
             feed,
+            config,
             work: JoinSet::new(),
+            reading_again: 0,
             asked: BTreeMap::new(),
             next_token: 1,
             turn: Turn::default(),
@@ -175,14 +200,31 @@ impl Shard {
                 let change = self.turn.role(role);
                 self.take_turn(change);
             }
-            Fed::Command(asked) => {
-                let token = self.next_token;
-                self.next_token += 1;
-                let (tenant, request) = (asked.tenant, asked.request.clone());
-                self.asked.insert(token, asked);
-                self.tell(Input::Command { token: Token(token), tenant, request });
-            }
+            Fed::Command(asked) => self.command(asked),
         }
+    }
+
+    /// Hands a command to the core, once the core knows what it names or there is no such thing.
+    fn command(&mut self, mut asked: Asked) {
+        let unseen = self.routing.unseen(asked.tenant, &asked.request.command);
+        let again = !unseen.is_empty()
+            && asked.read_again < unseen::TIMES_MAX
+            && self.reading_again < READING_AGAIN_MAX;
+        if again {
+            asked.read_again += 1;
+            self.reading_again += 1;
+            let sources = unseen::Sources { config: self.config.clone(), log: self.log.clone() };
+            self.work.spawn(async move {
+                let found = sources.read(asked.tenant, unseen).await;
+                Done::ReadAgain { asked: Box::new(asked), found }
+            });
+            return;
+        }
+        let token = self.next_token;
+        self.next_token += 1;
+        let (tenant, request) = (asked.tenant, asked.request.clone());
+        self.asked.insert(token, asked);
+        self.tell(Input::Command { token: Token(token), tenant, request });
     }
 
     fn take_turn(&mut self, change: Option<Change>) {
@@ -238,17 +280,17 @@ impl Shard {
                     if matches!(outcome, Input::Written { .. }) {
                         metrics::stored(&write);
                     }
-                    Some(outcome)
+                    Done::told(outcome)
                 });
             }
             Effect::Refresh { subject } => {
                 let log = self.log.clone();
-                self.work.spawn(async move { Some(writer::refresh(log, subject).await) });
+                self.work.spawn(async move { Done::told(writer::refresh(log, subject).await) });
             }
             Effect::Look { tenant, conversation, thread, after } => {
                 let log = self.log.clone();
                 let asked = looker::Asked { tenant, conversation, thread, after };
-                self.work.spawn(async move { Some(looker::look(log, asked).await) });
+                self.work.spawn(async move { Done::told(looker::look(log, asked).await) });
             }
             Effect::Tell { tenant, told } => self.signals.say(tenant, &told),
             Effect::Reply { token, outcome } => {
@@ -261,16 +303,21 @@ impl Shard {
                     if !matches!(sent, Ok(Ok(()))) {
                         tracing::debug!("an answer was not sent");
                     }
-                    None
+                    Done::Nothing
                 });
             }
         }
     }
 
-    fn done(&mut self, done: Result<Option<Input>, tokio::task::JoinError>) {
+    fn done(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
-            Ok(Some(input)) => self.tell(input),
-            Ok(None) => {}
+            Ok(Done::Told(input)) => self.tell(*input),
+            Ok(Done::ReadAgain { asked, found }) => {
+                self.reading_again -= 1;
+                found.into_iter().for_each(|input| self.tell(input));
+                self.command(*asked);
+            }
+            Ok(Done::Nothing) => {}
             Err(error) if error.is_cancelled() => {}
             // The core would wait for ever for what this task should have said.
             Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -259,14 +259,7 @@ async fn of_fifty_agents_who_take_one_thread_at_once_one_has_it_and_the_others_a
     for round in 1..=rounds {
         kit.start(round).await;
         let kit = &kit;
-        let one = |n| async move {
-            // A router that has not read the start yet knows of no such conversation.
-            wait_for(SOON, "the start to be known", async || match kit.ask(by(n), take(round)).await {
-                Err(error) if error.code == ErrorCode::NotFound => None,
-                outcome => Some(outcome),
-            })
-            .await
-        };
+        let one = |n| kit.ask(by(n), take(round));
         let outcomes = join_all((1..=AGENTS).map(one)).await;
         let won = (1..).zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()).map(|(n, _)| agent(n));
         let won: Vec<_> = won.collect();

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use bus_schema::{
-    ErrorCode,
+    ErrorCode, GroupId,
     claims::Role,
     command::{Actor, Answer, Command},
-    config::RoutingSettings,
+    config::{GroupRecord, RoutingSettings},
     state::{RoutingStatus, Strategy, ThreadStatus},
 };
 use ops::{
@@ -16,6 +16,7 @@ use ops::{
     testing::{NatsOptions, NatsServer, Scratch, wait_for},
 };
 use router::service::Turns;
+use uuid::Uuid;
 
 use crate::kit::*;
 
@@ -163,4 +164,29 @@ async fn the_rights_of_the_routers_bus_user_are_enough() {
     kit.routing(RoutingSettings { answer_s: Some(1), ..RoutingSettings::default() }).await;
     wait_for(SOON, "it to wait again", async || kit.life(1).await.status == ThreadStatus::Queued).await;
     kit.close(1).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_made_a_moment_ago_is_known_to_the_first_command_that_names_it() {
+    let mut kit = Kit::new().await;
+    kit.configure(Strategy::Manual, &[100]).await;
+    let _router = kit.router(Turns::Lease).await;
+    kit.come(agent(1)).await;
+    let supervisor = Actor::agent(agent(900), Role::Supervisor);
+    for n in 0..100_u128 {
+        let id = GroupId::from_uuid(Uuid::from_u128(0x6100 + n));
+        kit.put_group(GroupRecord { group_id: id, ..kit.groups[&group()].clone() }).await;
+        let (conversation_id, group_id) = (conversation(n), Some(id));
+        let admit = Command::Admit { conversation_id, group_id, widget_id: None };
+        let answer = kit.ask(Actor::visitor(visitor(n)), admit).await;
+        assert_eq!(answer.unwrap(), Answer::Admitted { group_id }, "group {n}");
+        // A thread of a moment ago is known as well.
+        kit.start_in(n, group_id).await;
+        let assign = Command::Assign { conversation_id, thread_id: None, agent_id: agent(1) };
+        kit.ask(supervisor, assign).await.unwrap();
+    }
+    let group_id = Some(GroupId::from_uuid(Uuid::from_u128(0x6FFF)));
+    let admit = Command::Admit { conversation_id: conversation(1), group_id, widget_id: None };
+    let refused = kit.ask(Actor::visitor(visitor(1)), admit).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::NotFound, "there never was such a group");
 }

@@ -50,8 +50,7 @@ fn repeated(conversation: &Conversation, request: &CommandRequest) -> Option<Out
     let recorded = conversation.desk().and_then(|desk| find(&desk.commands, request));
     let recorded = recorded.map(|outcome| with_seq(outcome, conversation.life_seq));
     recorded.or_else(|| {
-        let closed =
-            conversation.closed().filter(|_| conversation.cause == Some(request.command_id.uuid()))?;
+        let closed = conversation.closed_by(request.command_id.uuid())?;
         Some(done(closed, None, conversation.life_seq))
     })
 }

@@ -4,11 +4,12 @@ use bus_schema::{
     CommandId, ErrorCode, Shard, Subject, ThreadId,
     claims::Role,
     command::{Actor, Answer, Command, CommandRequest, Outcome},
+    config::RecordId,
     state::{CloseReason, DecisionRule, RoutingStatus, Strategy, ThreadStatus},
 };
 use uuid::Uuid;
 
-use super::super::{Input, Stored, Token};
+use super::super::{Input, Stored, Token, Unseen};
 use super::world::*;
 
 #[test]
@@ -247,4 +248,54 @@ fn a_command_whose_caller_gave_up_does_not_happen() {
     world.input(Input::Command { token: Token(9002), tenant: TENANT, request: request(0xD2) });
     assert_eq!(code(&world.replies[&9002]), Some(ErrorCode::Timeout), "it came late");
     assert_eq!(world.life(1).status, ThreadStatus::Active);
+}
+
+#[test]
+fn a_close_that_is_asked_again_does_not_end_a_later_thread() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[2]);
+    let first = world.start(1);
+    let id = CommandId::from_uuid(Uuid::from_u128(0xC3));
+    let close = |thread_id| Command::Close {
+        conversation_id: conversation(1),
+        thread_id,
+        reason: CloseReason::ClosedByVisitor,
+    };
+    let visitors = Actor::visitor(visitor(1));
+    assert_eq!(code(&world.repeat(id, visitors, close(Some(first)))), None);
+    let second = world.start(1);
+    for named in [Some(first), None] {
+        let again = world.repeat(id, visitors, close(named));
+        let Outcome::Accepted { answer: Answer::Thread { thread_id, .. } } = again else {
+            panic!("{again:?}")
+        };
+        assert_eq!(thread_id, first);
+    }
+    // Another router does not know who closed the first one, and leaves the second alone as well.
+    world.restart();
+    assert_eq!(code(&world.repeat(id, visitors, close(Some(first)))), Some(ErrorCode::Conflict));
+    assert_eq!((world.life(1).thread_id, world.life(1).status), (second, ThreadStatus::Active));
+}
+
+#[test]
+fn what_a_command_names_and_was_never_seen_is_asked_for_first() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[2]);
+    let thread = world.start(1);
+    let unseen = |world: &World, command: &Command| world.routing.unseen(TENANT, command);
+    let admit = |group_id| Command::Admit { conversation_id: conversation(9), group_id, widget_id: None };
+    world.change_tenant(|tenant| tenant.default_group_id = Some(group(3)));
+    assert_eq!(unseen(&world, &admit(Some(group(1)))), []);
+    assert_eq!(unseen(&world, &admit(Some(group(2)))), [Unseen::Record(RecordId::Group(group(2)))]);
+    assert_eq!(unseen(&world, &admit(None)), [Unseen::Record(RecordId::Group(group(3)))], "the default");
+    let assign = |n, thread_id, to| Command::Assign {
+        conversation_id: conversation(n),
+        thread_id,
+        agent_id: agent(to),
+    };
+    assert_eq!(unseen(&world, &assign(1, Some(thread), 1)), []);
+    assert_eq!(unseen(&world, &assign(1, None, 7)), [Unseen::Record(RecordId::Agent(agent(7)))]);
+    let life = |n| Unseen::State(life_subject(conversation(n)));
+    assert_eq!(unseen(&world, &assign(2, None, 1)), [life(2)]);
+    assert_eq!(unseen(&world, &assign(1, Some(ThreadId::NIL), 1)), [life(1)], "it may have begun just now");
+    world.close(1, supervisor());
+    assert_eq!(unseen(&world, &assign(1, Some(thread), 1)), []);
 }
