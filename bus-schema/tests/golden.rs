@@ -56,6 +56,7 @@ fn life(status: ThreadStatus) -> LifeState {
         visitor_id: visitor(),
         widget_id: Some(id(WidgetId::from_uuid, 0xf)),
         previous_thread_id: None,
+        continues: false,
         extra: newer(),
     }
 }

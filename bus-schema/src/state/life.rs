@@ -48,6 +48,9 @@ pub struct LifeState {
     /// The thread before this one, if the conversation had any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_thread_id: Option<ThreadId>,
+    /// It goes on where that one was closed with `reassigned`: what was meant for that one is meant for this.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continues: bool,
     #[serde(flatten)]
     pub extra: Extra,
 }

@@ -203,6 +203,7 @@ mod tests {
             visitor_id: VisitorId::NIL,
             widget_id: None,
             previous_thread_id: None,
+            continues: false,
             extra: Default::default(),
         }
     }

@@ -64,7 +64,8 @@ impl Draft {
 
     /// The thread to stamp under this state.
     fn thread_in(&self, state: &LifeState) -> Result<ThreadId, ErrorBody> {
-        let same = self.thread.is_none_or(|thread| thread == state.thread_id);
+        let goes_on = |thread| state.continues && state.previous_thread_id == Some(thread);
+        let same = self.thread.is_none_or(|thread| thread == state.thread_id || goes_on(thread));
         if !self.kind()?.ends_with_thread() {
             return Ok(self.thread.unwrap_or(state.thread_id));
         }

@@ -218,6 +218,7 @@ impl Plan {
             visitor_id: visitor,
             widget_id,
             previous_thread_id: current.map(|life| life.state.thread_id),
+            continues: false,
             extra: current.map(|life| life.state.extra.clone()).unwrap_or_default(),
         };
         let expected = current.map_or(0, |life| life.seq);

@@ -172,6 +172,7 @@ fn life(t: u128, status: ThreadStatus, assignee_id: Option<AgentId>) -> LifeStat
         visitor_id: VisitorId::NIL,
         widget_id: None,
         previous_thread_id: None,
+        continues: false,
         extra: Extra::new(),
     }
 }

@@ -52,6 +52,7 @@ fn life(seq: i64, make: impl FnOnce(LifeState) -> Body) -> Entry {
         visitor_id: VisitorId::NIL,
         widget_id: None,
         previous_thread_id: None,
+        continues: false,
         extra: Extra::new(),
     };
     entry(seq, Lane::Life, Author::SYSTEM, make(state))

@@ -117,6 +117,7 @@ impl Story {
             visitor_id: self.visitor,
             widget_id: None,
             previous_thread_id: None,
+            continues: false,
             extra: Extra::new(),
         }
     }

@@ -53,6 +53,8 @@ pub struct Conversation {
     last_agent: Option<(AgentId, Timestamp)>,
     /// Of the last thread, where it was closed.
     closed: Option<ThreadId>,
+    /// The last thread that was seen to be closed, and by what; kept while the next one is open.
+    closed_by: Option<(ThreadId, uuid::Uuid)>,
     /// What caused the last `life` message.
     pub cause: Option<uuid::Uuid>,
     life_unreadable: bool,
@@ -124,6 +126,11 @@ impl Conversation {
         self.closed
     }
 
+    /// The thread that this command closed.
+    pub fn closed_by(&self, command: uuid::Uuid) -> Option<ThreadId> {
+        self.closed_by.filter(|(_, cause)| *cause == command).map(|(thread, _)| thread)
+    }
+
     /// A state that could not be read: nothing is written over it.
     pub fn is_frozen(&self) -> bool {
         self.life_unreadable || (self.desk_unreadable && self.life.is_some())
@@ -166,6 +173,7 @@ impl Conversation {
             state.started_at = at;
             state.started_seq = Some(seq);
         }
+        state.started_seq.get_or_insert(seq);
         self.set_life(state);
     }
 
@@ -201,6 +209,8 @@ impl Conversation {
                 state.started_seq = Some(seq);
                 self.time_unread = true;
             }
+            // The batch that starts a thread cannot know it.
+            state.started_seq.get_or_insert(seq);
             self.life_seq = seq;
             self.cause = pending.cause;
             self.life_unreadable = false;
@@ -226,6 +236,7 @@ impl Conversation {
         }
         if state.status == ThreadStatus::Closed {
             self.closed = Some(state.thread_id);
+            self.closed_by = self.cause.map(|cause| (state.thread_id, cause));
             (self.life, self.desk, self.seen) = (None, None, None);
         } else {
             self.closed = None;

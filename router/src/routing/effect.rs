@@ -35,14 +35,14 @@ pub enum Told {
 pub struct Write {
     pub id: WriteId,
     pub tenant: TenantId,
-    /// At most one message per subject.
     pub messages: Vec<Message>,
 }
 
 #[derive(Debug, Clone)]
 pub struct Message {
     pub subject: Subject,
-    /// The subject's last sequence; 0: none yet.
-    pub expected: u64,
+    /// The subject's last sequence; 0: none yet. Absent after the first message of a subject: the log takes no second
+    /// expectation in a batch.
+    pub expected: Option<u64>,
     pub event: Event,
 }

@@ -24,7 +24,7 @@ impl Tenant {
         shared.counters.writes += 1;
         let targets: Vec<Target> = plan.changes.iter().map(|change| change.target).collect();
         let mut messages = Vec::with_capacity(targets.len());
-        for change in std::mem::take(&mut plan.changes) {
+        for (at, change) in std::mem::take(&mut plan.changes).into_iter().enumerate() {
             let expected = match change.target {
                 Target::Agent(id) => {
                     let agent = self.agents.entry(id).or_default();
@@ -45,7 +45,8 @@ impl Tenant {
                     conversation.desk_seq
                 }
             };
-            messages.push(change.message(&shared.settings, self.id, expected));
+            let after = targets[..at].iter().filter(|target| **target == change.target).count();
+            messages.push(change.message(&shared.settings, self.id, expected, after));
         }
         for key in keys(&targets) {
             self.lock(key, |lock| {
@@ -64,7 +65,11 @@ impl Tenant {
 
     pub fn written(&mut self, flight: Flight, seqs: &[u64], shared: &mut Shared) {
         let mut life_seq = 0;
-        for (target, seq) in flight.targets.iter().zip(seqs) {
+        for (at, (target, seq)) in flight.targets.iter().zip(seqs).enumerate() {
+            // Of several on one subject the last is the state.
+            if flight.targets[at + 1..].contains(target) {
+                continue;
+            }
             let before = self.before(*target);
             match *target {
                 Target::Agent(id) => self.agents.entry(id).or_default().wrote(*seq),
@@ -89,7 +94,9 @@ impl Tenant {
         }
     }
 
-    pub fn write_failed(&mut self, flight: Flight, why: WriteFailure, shared: &mut Shared) {
+    pub fn write_failed(&mut self, mut flight: Flight, why: WriteFailure, shared: &mut Shared) {
+        flight.targets.sort_unstable();
+        flight.targets.dedup();
         let keys = keys(&flight.targets);
         for key in &keys {
             self.drop_pending(*key);

@@ -112,15 +112,17 @@ impl Plan {
 }
 
 impl Change {
-    pub fn message(self, settings: &Settings, tenant: TenantId, expected: u64) -> Message {
+    /// The message, after so many others of the plan on its subject.
+    pub fn message(self, settings: &Settings, tenant: TenantId, expected: u64, after: usize) -> Message {
         let subject = self.target.subject(settings.shard, tenant);
+        let place = if after == 0 { subject.to_string() } else { format!("{subject}+{after}") };
         let (conversation_id, visibility) = match self.target {
             Target::Agent(_) => (None, Visibility::All),
             Target::Life(conversation) => (Some(conversation), Visibility::All),
             Target::Desk(conversation) => (Some(conversation), Visibility::Agents),
         };
         let event = Event {
-            id: EventId::of_write(settings.epoch, &subject.to_string(), expected, settings.incarnation),
+            id: EventId::of_write(settings.epoch, &place, expected, settings.incarnation),
             cause: self.cause,
             tenant_id: tenant,
             conversation_id,
@@ -130,7 +132,7 @@ impl Change {
             visibility,
             body: self.body,
         };
-        Message { subject, expected, event }
+        Message { subject, expected: (after == 0).then_some(expected), event }
     }
 
     pub fn life_state(&self) -> Option<LifeState> {

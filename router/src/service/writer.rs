@@ -66,7 +66,8 @@ fn note(outcome: &Result<Vec<u64>, WriteError>, messages: &[Write], writing: &Wr
 
 /// What is in the log where the batch would be.
 async fn found(log: &Log, write: &routing::Write, messages: &[Write]) -> Found {
-    let (first, expected) = (&messages[0], write.messages[0].expected);
+    let first = &messages[0];
+    let expected = write.messages[0].expected.expect("a subject's first message says what it expects");
     match log.first_after(&first.subject, expected).await {
         Ok(read) => Found::of(&first.payload, read.as_ref().map(|read| (read.seq, &*read.payload))),
         Err(error) => {
@@ -92,8 +93,11 @@ pub async fn refresh(log: Log, subject: bus_schema::Subject) -> Input {
 }
 
 fn encode(message: &routing::Message) -> Write {
-    Write::new(message.subject.to_string(), message.event.encode())
-        .expect(Expect::LastOnSubject(message.expected))
+    let write = Write::new(message.subject.to_string(), message.event.encode());
+    match message.expected {
+        Some(seq) => write.expect(Expect::LastOnSubject(seq)),
+        None => write,
+    }
 }
 
 /// Asks the edges to keep the conversations quiet for a moment.

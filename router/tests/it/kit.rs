@@ -253,6 +253,7 @@ impl Kit {
             visitor_id: visitor(n),
             widget_id: None,
             previous_thread_id: None,
+            continues: false,
             extra: Extra::new(),
         };
         let event = Event {

@@ -15,7 +15,7 @@ use super::{
         tenant::Tenant,
     },
     decide::{self, Why},
-    refused, thread,
+    refused, succeed, thread,
 };
 
 pub fn take(
@@ -99,7 +99,9 @@ fn hand_over(
     if !tenant.config.has_room(tenant.config.queue_of(life.group_id), &to) {
         return reply(ErrorCode::OverCapacity);
     }
-    let outcome = thread::done(life.thread_id, Some(agent), 0);
+    let successor = succeed::successor(tenant, request, life, agent, shared.now);
+    let next = successor.as_ref().unwrap_or(life);
+    let outcome = thread::done(next.thread_id, Some(agent), 0);
     let why = Why {
         strategy: None,
         rule,
@@ -111,9 +113,12 @@ fn hand_over(
     if let Some(state) = decide::without(tenant, id, life) {
         plan.agent(why.cause, Body::AgentLoad(AgentLoad { state }));
     }
-    decide::hold_by_hand(&mut to, id, life, shared.now);
+    decide::hold_by_hand(&mut to, id, next, shared.now);
     plan.agent(why.cause, Body::AgentLoad(AgentLoad { state: to }));
-    decide::assign(tenant, &mut plan, (id, conversation), life, agent, &why, shared.now);
+    if let Some(next) = &successor {
+        succeed::pass_on(&mut plan, id, request, life, next);
+    }
+    decide::assign(tenant, &mut plan, (id, conversation), next, agent, &why, shared.now);
     if let Some(desk) = plan.last_desk() {
         thread::remember(&mut desk.commands, request, outcome);
     }

@@ -223,6 +223,10 @@ pub fn served(
     now: Timestamp,
 ) -> (DeskState, Option<Timestamp>) {
     let mut desk = conversation.next_desk(life);
+    if desk.thread_id != life.thread_id {
+        // Its successor has the same wishes, and a beginning of its own.
+        (desk.thread_id, desk.misses) = (life.thread_id, 0);
+    }
     let waiting_since = desk.queue.take().map(|entry| entry.since).or(Some(life.started_at));
     desk.last_agent_id = Some(agent);
     desk.offers.clear();

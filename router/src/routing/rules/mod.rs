@@ -15,6 +15,7 @@ mod offer;
 mod presence;
 mod reopen;
 mod status;
+mod succeed;
 mod thread;
 mod transfer;
 mod wishes;

@@ -70,6 +70,7 @@ pub fn reopen(tenant: &mut Tenant, request: &CommandRequest, id: ConversationId,
         started_at: now,
         started_seq: None,
         previous_thread_id: Some(previous_thread_id),
+        continues: false,
         ..state
     };
     let by = request.actor.author;

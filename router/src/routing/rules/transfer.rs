@@ -21,7 +21,7 @@ use super::{
     },
     decide::{self, Ahead, Why},
     groups::status_of_group,
-    refused, thread,
+    refused, succeed, thread,
 };
 
 /// Where to.
@@ -181,15 +181,21 @@ impl About<'_> {
 
     fn hand_over(&self, mut to: AgentState, group: Option<GroupId>) -> Step {
         let agent = to.agent_id;
-        let outcome = thread::done(self.life.thread_id, Some(agent), 0);
+        let successor = succeed::successor(self.tenant, self.request, self.life, agent, self.shared.now);
+        let life = successor.as_ref().unwrap_or(self.life);
+        let outcome = thread::done(life.thread_id, Some(agent), 0);
         let mut plan = Plan::new(After::Reply(outcome.clone()));
         let why = self.why(decide::named(self.tenant, agent));
         self.release(&mut plan, &why);
-        let mut next = decide::with_assignee(self.life, agent);
+        let mut next = decide::with_assignee(life, agent);
+        next.participants.retain(|participant| Some(*participant) != self.life.assignee_id);
         next.group_id = group;
         decide::hold(&mut to, self.id, &next, self.shared.now);
         plan.agent(why.cause, Body::AgentLoad(AgentLoad { state: to }));
-        let (mut desk, waiting_since) = decide::served(self.conversation, self.life, agent, self.shared.now);
+        if let Some(next) = &successor {
+            succeed::pass_on(&mut plan, self.id, self.request, self.life, next);
+        }
+        let (mut desk, waiting_since) = decide::served(self.conversation, life, agent, self.shared.now);
         thread::remember(&mut desk.commands, self.request, outcome);
         self.moved(&mut plan, &why, next);
         let decision = why.decision(self.tenant, Some(agent), waiting_since);

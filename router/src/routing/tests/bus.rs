@@ -58,7 +58,11 @@ impl Bus {
 
     /// All or nothing.
     pub fn publish(&mut self, messages: &[Message], at: Timestamp) -> Option<Vec<u64>> {
-        if messages.iter().any(|message| self.last_seq(message.subject) != message.expected) {
+        let moved = |m: &Message| m.expected.is_some_and(|expected| self.last_seq(m.subject) != expected);
+        let first = |at: usize| messages[..at].iter().all(|m| m.subject != messages[at].subject);
+        let right = messages.iter().enumerate().all(|(at, m)| m.expected.is_some() == first(at));
+        assert!(right, "the first message of a subject has its expectation, and no other: {messages:?}");
+        if messages.iter().any(moved) {
             return None;
         }
         Some(messages.iter().map(|message| self.store(message.subject, message.event.clone(), at)).collect())
@@ -99,7 +103,10 @@ impl Bus {
             if starts {
                 (state.started_at, state.started_seq) = (at, Some(seq));
             } else {
-                assert!(state.started_seq.is_some(), "a later state says where its thread started");
+                // Within the batch that starts it nobody knows its sequence yet.
+                let batch = open.and_then(|life| life.started_seq) == Some(seq - 1);
+                assert!(state.started_seq.is_some() || batch, "a later state says where its thread started");
+                state.started_seq = state.started_seq.or(Some(seq - 1));
             }
             self.life.insert(id, state);
         }

@@ -7,6 +7,7 @@ mod moves;
 mod presence;
 mod queues;
 mod strategies;
+mod succession;
 mod telling;
 mod timers;
 mod walk;

@@ -138,6 +138,10 @@ impl Walk {
             record.routing = timers.clone();
             walk.told.push(Input::Config(Record::Group(record)));
         }
+        walk.revision += 1;
+        let mut tenant = tenant_record(walk.revision);
+        tenant.thread_per_assignment = walk.random.below(2) == 0;
+        walk.told.push(Input::Config(Record::Tenant(tenant)));
         for n in 1..=EDGES {
             walk.told.push(Input::Lease { incarnation: edge(n), alive: true });
         }

@@ -94,6 +94,20 @@ pub fn group_record(id: GroupId, strategy: Strategy, members: &[AgentId], revisi
     }
 }
 
+pub fn tenant_record(revision: u64) -> TenantRecord {
+    TenantRecord {
+        tenant_id: TENANT,
+        name: "somewhere".into(),
+        shard: Shard(0),
+        default_group_id: None,
+        console_origins: Vec::new(),
+        thread_per_assignment: false,
+        routing: RoutingSettings::default(),
+        revision,
+        deleted: false,
+    }
+}
+
 /// A start as an edge writes it.
 pub fn started(n: u128, thread: ThreadId, group: Option<GroupId>, at: Timestamp) -> Event {
     let state = LifeState {
@@ -107,6 +121,7 @@ pub fn started(n: u128, thread: ThreadId, group: Option<GroupId>, at: Timestamp)
         visitor_id: visitor(n),
         widget_id: None,
         previous_thread_id: None,
+        continues: false,
         extra: Extra::new(),
     };
     let start = Started { group_id: group, widget_id: None, source: StartSource::Widget, state };
@@ -304,18 +319,14 @@ impl World {
     }
 
     pub fn configure_tenant(&mut self, routing: RoutingSettings) {
+        self.change_tenant(|tenant| tenant.routing = routing);
+    }
+
+    pub fn change_tenant(&mut self, change: impl FnOnce(&mut TenantRecord)) {
         self.revision += 1;
-        self.record(Record::Tenant(TenantRecord {
-            tenant_id: TENANT,
-            name: "somewhere".into(),
-            shard: Shard(0),
-            default_group_id: None,
-            console_origins: Vec::new(),
-            thread_per_assignment: false,
-            routing,
-            revision: self.revision,
-            deleted: false,
-        }));
+        let mut record = tenant_record(self.revision);
+        change(&mut record);
+        self.record(Record::Tenant(record));
     }
 
     pub fn delete_agent(&mut self, id: AgentId) {

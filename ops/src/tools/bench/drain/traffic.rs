@@ -103,6 +103,7 @@ impl Traffic {
             visitor_id: chat.visitor,
             widget_id: None,
             previous_thread_id: None,
+            continues: false,
             extra: Extra::new(),
         }
     }
