@@ -160,7 +160,8 @@ impl Routing {
         let tenant = self.tenants.get(&id).unwrap_or(&fresh);
         let life = command.thread().filter(|(conversation, named)| {
             let known = tenant.conversations.get(conversation).filter(|known| known.life_seq > 0);
-            let is = |known: &Conversation| known.life().map(|life| life.thread_id).or(known.closed());
+            let is =
+                |known: &Conversation| known.life().map(|life| life.thread_id).or_else(|| known.closed());
             !known.is_some_and(|known| named.is_none_or(|named| is(known) == Some(named)))
         });
         let records = tenant.config.unseen(command).into_iter().map(Unseen::Record);
