@@ -38,5 +38,6 @@ mod shim;
 mod signals;
 mod slow;
 mod standing;
+mod talk;
 mod watch;
 mod world;

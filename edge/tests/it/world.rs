@@ -18,7 +18,7 @@ use ops::{
     provision::{self, Plan},
     service::{Context, Service},
     settings::Settings,
-    testing::{NatsServer, Scratch, wait_for},
+    testing::{NatsCluster, NatsServer, Scratch, wait_for},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -29,8 +29,10 @@ use crate::http;
 pub const WIDGET_ORIGIN: &str = "https://shop.example";
 pub const CONSOLE_ORIGIN: &str = "https://console.example";
 
-pub struct World {
-    pub nats: NatsServer,
+/// On one nats-server, or on a cluster.
+pub struct World<N = NatsServer> {
+    pub nats: N,
+    url: String,
     pub bus: Bus,
     pub log: Log,
     pub tenant: TenantId,
@@ -56,10 +58,25 @@ impl World {
 
     /// A world whose log takes so many bytes.
     pub async fn with_log_of(log_bytes_max: u64) -> Self {
-        ops::service::install_crypto();
         let nats = NatsServer::start().await;
-        let bus = connect_with(Options::new(nats.url(), "test")).await.unwrap();
-        let plan = Plan { shards: vec![Shard(0)], replicas: 1, log_bytes_max, files_bytes_max: 256 << 20 };
+        let url = nats.url();
+        Self::over(nats, url, 1, log_bytes_max).await
+    }
+}
+
+impl World<NatsCluster> {
+    pub async fn of_three() -> Self {
+        let nats = NatsCluster::start().await;
+        let url = nats.urls();
+        Self::over(nats, url, 3, 1 << 30).await
+    }
+}
+
+impl<N> World<N> {
+    async fn over(nats: N, url: String, replicas: usize, log_bytes_max: u64) -> Self {
+        ops::service::install_crypto();
+        let bus = connect_with(Options::new(url.clone(), "test")).await.unwrap();
+        let plan = Plan { shards: vec![Shard(0)], replicas, log_bytes_max, files_bytes_max: 256 << 20 };
         provision::apply(&bus, &plan).await.unwrap();
         let dir = Scratch::new("edge").unwrap();
         let staff_key = SigningKey::generate().unwrap();
@@ -68,6 +85,7 @@ impl World {
         let log = Log::new(bus.clone(), Shard(0));
         let mut world = Self {
             nats,
+            url,
             bus,
             log,
             tenant: TenantId::from_uuid(Uuid::now_v7()),
@@ -174,11 +192,11 @@ impl World {
 
     pub async fn edge_with(&self, more: &[(&str, &str)]) -> Edge {
         let at: SocketAddr = format!("127.0.0.1:{}", ops::dev::ports::free().unwrap()).parse().unwrap();
-        let (listen, nats) = (at.to_string(), self.nats.url());
+        let listen = at.to_string();
         let key = self.dir.path().join("visitor.pem").display().to_string();
         let mut pairs = vec![
             ("LISTEN", listen.as_str()),
-            ("NATS_URL", nats.as_str()),
+            ("NATS_URL", self.url.as_str()),
             ("VISITOR_KEY_FILE", key.as_str()),
             // Tests send faster than people.
             ("LIMIT_EVENTS_PER_SECOND", "0"),

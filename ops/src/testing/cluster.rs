@@ -2,7 +2,10 @@
 //!
 //! A member that is killed or paused comes back on its ports with its store.
 
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use serde::Deserialize;
 
@@ -72,9 +75,14 @@ impl NatsCluster {
         self.nodes.is_empty()
     }
 
+    /// Where one member listens.
+    pub fn address(&self, index: usize) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.nodes[index].spec.port.unwrap_or_default()).into()
+    }
+
     /// One member's URL.
     pub fn url(&self, index: usize) -> String {
-        format!("nats://127.0.0.1:{}", self.nodes[index].spec.port.unwrap_or_default())
+        format!("nats://{}", self.address(index))
     }
 
     /// All members' URLs, separated by commas.
@@ -129,6 +137,16 @@ impl NatsCluster {
         let stream = context.get_stream(stream).await.ok()?;
         let leader = stream.cached_info().cluster.as_ref()?.leader.as_ref()?;
         node_index(leader)
+    }
+
+    /// Asks the leader of a stream to let another member lead.
+    pub async fn step_down(&self, client: &async_nats::Client, stream: &str) {
+        let context = async_nats::jetstream::new(client.clone());
+        let asked: serde_json::Value = context
+            .request(format!("STREAM.LEADER.STEPDOWN.{stream}"), &())
+            .await
+            .expect("a cluster answers its administrator");
+        assert_eq!(asked["success"], true, "{asked}");
     }
 
     /// Waits until every running member has caught up.
