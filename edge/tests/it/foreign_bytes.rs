@@ -121,7 +121,8 @@ async fn no_request_gets_a_stranger_a_byte_of_anothers() {
     let people = People::meet().await;
     let token = people.world.staff_token(people.world.agents[0], Role::Agent);
     let (mut assignee, _) = Client::login(people.edge.at, &token).await;
-    let target = people.talk(&mut assignee).await;
+    let mut target = people.talk(&mut assignee).await;
+    people.attach(&mut assignee, &mut target).await;
     let (mut owner, mine) = Client::login(people.edge.at, &target.token).await;
     let page = json!({ "url": "https://shop.example/cave-of-wonders", "title": "Sesame" });
     assert_eq!(owner.request("set_page", page).await["success"], true);

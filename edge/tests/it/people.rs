@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus_schema::{
-    AccountId, AgentId, ConversationId, SessionId, Shard, TagId, TenantId, VisitorId, WidgetId,
+    AccountId, AgentId, AttachmentId, ConversationId, SessionId, Shard, TagId, TenantId, VisitorId, WidgetId,
     claims::Role,
     config::{AgentRecord, Record, TagRecord, TenantRecord},
     protocol::Action,
@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     client::{Client, message},
+    files,
     routed::Routed,
     world::{Edge, World, now, widget},
 };
@@ -120,6 +121,8 @@ pub struct Target {
     pub thread: String,
     pub seq: u64,
     pub token: String,
+    /// Named by an event of this conversation, once [`People::attach`] did so.
+    pub attachment: Option<AttachmentId>,
 }
 
 impl People {
@@ -232,7 +235,18 @@ impl People {
             thread: conversation["thread"]["id"].as_str().unwrap().to_owned(),
             seq: conversation["events"][0]["seq"].as_u64().unwrap(),
             token: session["token"].as_str().unwrap().to_owned(),
+            attachment: None,
         }
+    }
+
+    /// Puts a file into it.
+    pub async fn attach(&self, assignee: &mut Client, target: &mut Target) {
+        let token = self.world.staff_token(self.world.agents[0], Role::Agent);
+        let conversation = json!(target.conversation);
+        let file = files::uploaded(self.edge.at, &conversation, &token, "Sesame.png", files::PNG).await;
+        let sent = assignee.request("send_event", files::file_event(&conversation, "f-1", &file)).await;
+        assert_eq!(sent["success"], true, "{sent}");
+        target.attachment = Some(file["attachment_id"].as_str().unwrap().parse().unwrap());
     }
 
     /// What an action about this conversation looks like.
@@ -252,7 +266,9 @@ impl People {
             Action::MarkDelivered | Action::MarkRead => with("up_to_seq", json!(target.seq)),
             Action::Typing => with("on", json!(true)),
             Action::Preview => with("text", json!("Hel")),
-            Action::GetAttachment => json!({ "attachment_id": Uuid::nil() }),
+            Action::GetAttachment => {
+                json!({ "attachment_id": target.attachment.map_or(Uuid::nil(), |id| id.uuid()) })
+            }
             Action::Rate => with("score", json!(5)),
             Action::UpdateVisitor => json!({ "name": "Somebody" }),
             Action::SetPage => json!({ "url": "https://shop.example/" }),

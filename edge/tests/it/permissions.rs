@@ -28,6 +28,9 @@ async fn column(people: &People, caller: Caller) -> Vec<String> {
     let mut target = people.talk(&mut assignee).await;
     let mut outcomes = Vec::new();
     for action in Action::ALL {
+        if *action == Action::GetAttachment {
+            people.attach(&mut assignee, &mut target).await;
+        }
         let outcome = if caller.is_barred() {
             barred(people, caller, *action, &target).await
         } else {
@@ -83,13 +86,18 @@ fn word(answer: &Value) -> String {
     }
 }
 
+/// Whether what is asked is about the conversation.
+fn names_it(action: Action, payload: &Value) -> bool {
+    action == Action::GetAttachment || payload.get("conversation_id").is_some()
+}
+
 /// What holds whatever the table says.
 fn check(caller: Caller, action: Action, payload: &Value, outcome: &str) {
     let expected = match caller {
         Caller::Banned => "banned 3503",
         Caller::Revoked => "unauthenticated 3502",
         _ if !action.who().allows(caller.role()) => "forbidden",
-        _ if caller.is_stranger() && payload.get("conversation_id").is_some() => "not_found",
+        _ if caller.is_stranger() && names_it(action, payload) => "not_found",
         _ => return assert_ne!(outcome, "internal", "{caller:?} {action:?}"),
     };
     assert_eq!(outcome, expected, "{caller:?} {action:?}");
