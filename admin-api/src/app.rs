@@ -3,13 +3,14 @@
 use std::{ops::Deref, sync::Arc};
 
 use axum::extract::FromRef;
-use bus_schema::TenantId;
+use bus_schema::{IncarnationId, TenantId};
 use ops::{
     peer::Proxies,
     settings::{Settings, names},
 };
 use persister::db::Pool;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::{
     auth::{Budgets, Passwords, Tokens},
@@ -33,6 +34,10 @@ pub struct Shared {
     pub bus: Link,
     /// Wakes the publisher.
     pub wake: Arc<Notify>,
+    /// Wakes who erases.
+    pub erase: Arc<Notify>,
+    /// This process, as a writer of the log.
+    pub incarnation: IncarnationId,
     pub registration_open: bool,
     /// Bytes of a request's body.
     pub body_max: usize,
@@ -52,6 +57,8 @@ impl App {
                 .expect("the settings were validated as networks"),
             bus,
             wake: Arc::new(Notify::new()),
+            erase: Arc::new(Notify::new()),
+            incarnation: IncarnationId::from_uuid(Uuid::now_v7()),
             registration_open: settings.text(names::REGISTRATION) == "open",
             body_max: bytes(names::LIMIT_MESSAGE_BYTES).unwrap_or(BODY_CEILING),
             text_max: bytes(names::LIMIT_TEXT_BYTES).unwrap_or(BODY_CEILING),

@@ -63,6 +63,7 @@ pub async fn run(context: Context) -> anyhow::Result<()> {
     context.spawn("watch Postgres", health::watch_postgres(context.clone(), pool));
     context.spawn("publish changes", bus::publisher(context.clone(), app.clone()));
     context.spawn("answer for history", bus::historian(context.clone(), app.clone()));
+    context.spawn("erase visitors", visitors::eraser(context.clone(), app.clone()));
     context.spawn("tidy up", tidy(context.clone(), app.clone()));
     serve::serve(&context, listener, &app).await
 }

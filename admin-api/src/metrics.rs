@@ -15,6 +15,7 @@ const OUTBOX: &str = "chatbus_admin_outbox_messages";
 const PUBLISHED: &str = "chatbus_admin_published_total";
 const REPAIRED: &str = "chatbus_admin_config_repairs_total";
 const COMMANDS: &str = "chatbus_admin_commands_total";
+const ERASED: &str = "chatbus_admin_erased_visitors_total";
 
 #[rustfmt::skip]
 const METRICS: &[Metric] = &[
@@ -26,6 +27,7 @@ const METRICS: &[Metric] = &[
     counter_of(PUBLISHED, "Records published to the bus."),
     counter_of(REPAIRED, "Records on the bus that differed from Postgres and were set right."),
     counter_of(COMMANDS, "Commands sent to the router, by command and outcome."),
+    counter_of(ERASED, "Visitors of whom nothing is left."),
 ];
 
 pub fn describe() {
@@ -47,6 +49,10 @@ pub fn replayed() {
 
 pub fn outbox(waiting: i64) {
     gauge!(OUTBOX).set(waiting as f64);
+}
+
+pub fn erased() {
+    counter!(ERASED).increment(1);
 }
 
 pub fn published() {

@@ -1,5 +1,11 @@
 //! `GET /v1/visitors` and `/v1/visitors/{id}`, from the read model.
 
+mod change;
+mod erase;
+
+pub use change::{ChangedVisitor, NewBan, PatchVisitor, ban, patch, unban};
+pub use erase::{Erased, erase, eraser};
+
 use axum::extract::State;
 use bus_schema::{ConversationId, Timestamp, VisitorId};
 use diesel::prelude::*;

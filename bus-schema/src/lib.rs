@@ -20,6 +20,7 @@ pub mod close;
 pub mod command;
 pub mod config;
 pub mod cursor;
+pub mod erasure;
 pub mod error;
 pub mod event;
 pub mod file;

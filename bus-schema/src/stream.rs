@@ -108,7 +108,16 @@ pub const FILES: BucketDef = BucketDef {
     marker_ttl_ms: 60_000,
 };
 
-pub const BUCKETS: &[BucketDef] = &[CONFIG, KEYS, LEASES, REVOKED, META, UPLOADS, FILES];
+/// Erasures under way, by `<tenant>.<visitor>` ([`crate::erasure::Erasure`]).
+pub const ERASURES: BucketDef = BucketDef {
+    name: "erasures",
+    description: "visitors who are being forgotten",
+    history: 1,
+    max_age_ms: 0,
+    marker_ttl_ms: 60_000,
+};
+
+pub const BUCKETS: &[BucketDef] = &[CONFIG, KEYS, LEASES, REVOKED, META, UPLOADS, FILES, ERASURES];
 
 /// An object store: bytes under names, in the layout that NATS clients know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -30,7 +30,6 @@ use serde_json::value::RawValue;
 
 use crate::{
     cursor::CursorSeal,
-    http::profile,
     session::request,
     socket::{Assembler, FrameGuard, Guarded, Message},
 };
@@ -238,7 +237,7 @@ fn bodies_of_sessions() {
     fuzz("sessions", &Corpus::lines(&kept("sessions.txt")), |bytes| {
         again::<WidgetSession>(bytes);
         if let Ok(session) = request::body::<WidgetSession>(bytes, "") {
-            let _ = profile::of_session(&session, WidgetId::NIL);
+            let _ = ops::chat::profile::of_session(&session, WidgetId::NIL);
         }
     });
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bus_schema::{
-    ErrorCode, Shard,
+    ErrorBody, ErrorCode, Shard, TenantId,
     command::{Actor, Answer, Command},
 };
 use ops::{
@@ -76,6 +76,21 @@ impl Link {
         let bus = self.get()?;
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(logs.entry(shard).or_insert_with(|| Log::new(bus, shard)).clone())
+    }
+
+    /// Asks a tenant's router for what the system itself wants.
+    pub async fn command_of_system(
+        &self,
+        shard: Shard,
+        tenant: TenantId,
+        command: Command,
+    ) -> Result<Answer, ErrorBody> {
+        let name = command.name();
+        let bus = self.get().map_err(|_| ErrorBody::from(ErrorCode::Unavailable))?;
+        let request = chat::command(Actor::SYSTEM, command);
+        let answer = chat::ask(&bus, shard, tenant, &request, COMMAND_WAIT).await;
+        metrics::commanded(name, answer.as_ref().map_or_else(|error| error.code.name(), |_| "accepted"));
+        answer
     }
 
     /// Asks the caller's router.

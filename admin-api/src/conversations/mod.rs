@@ -15,7 +15,7 @@ pub use events::{EventList, Of, Way, events, page, thread_events};
 pub use get::get;
 pub use list::list;
 pub use routing::{RoutingEntry, routing};
-pub use scope::Scope;
+pub use scope::{Current, Scope};
 pub use send::{SendEvent, Sent, send, send_to_thread};
 pub use threads::{ThreadRecord, thread, threads};
 pub use view::{ConversationDetail, ConversationView};

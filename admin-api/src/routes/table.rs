@@ -142,6 +142,14 @@ pub fn table() -> Vec<Route> {
             .lists::<visitors::VisitorRecord>().query(PAGE_MIN),
         route(GET, "/v1/visitors/{id}", Staff(Agent), "visitor", visitors::get).about("One visitor.")
             .gives::<visitors::VisitorRecord>().query(ONE),
+        route(PATCH, "/v1/visitors/{id}", Staff(Agent), "patch_visitor", visitors::patch).about("Change what is known of a visitor.")
+            .takes::<visitors::PatchVisitor>().gives::<visitors::ChangedVisitor>().if_match(),
+        route(DELETE, "/v1/visitors/{id}", Staff(Admin), "erase_visitor", visitors::erase).about("Forget a visitor: record, messages and files.")
+            .gives::<visitors::Erased>(),
+        route(POST, "/v1/visitors/{id}/ban", Staff(Agent), "ban_visitor", visitors::ban).about("Keep a visitor out.")
+            .may_take::<visitors::NewBan>().gives::<visitors::ChangedVisitor>(),
+        route(POST, "/v1/visitors/{id}/unban", Staff(Agent), "unban_visitor", visitors::unban).about("Let a visitor in again.")
+            .gives::<visitors::ChangedVisitor>(),
 
         route(GET, "/v1/admin/stats", Staff(Admin), "stats", admin::stats).about("Counts of the tenant.").gives::<admin::Stats>(),
         route(GET, "/v1/admin/bus", Staff(Admin), "bus", admin::bus).about("The log, and how far the read model is.").gives::<admin::BusState>(),

@@ -7,6 +7,7 @@ mod agents;
 mod chat;
 mod config;
 mod conversations;
+mod erasure;
 mod http;
 mod matrix;
 mod openapi;

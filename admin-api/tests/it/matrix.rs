@@ -48,6 +48,7 @@ fn body(name: &str, unique: usize) -> Option<Value> {
         "create_widget" => json!({ "name": name_of("widget") }),
         "patch_widget" => json!({ "greeting": "x" }),
         "patch_tenant" => json!({ "thread_per_assignment": false }),
+        "patch_visitor" => json!({ "name": "n" }),
         "send_event" | "send_thread_event" => json!({ "content": "x" }),
         "assign" | "transfer" => json!({ "agent_id": ABSENT }),
         _ => return None,

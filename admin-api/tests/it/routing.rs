@@ -14,7 +14,7 @@ use crate::{
 
 const UP_WITHIN: Duration = Duration::from_secs(30);
 
-async fn router(world: &World) -> Process {
+pub async fn router(world: &World) -> Process {
     let listen = ops::dev::ports::free().unwrap();
     let listen = std::net::SocketAddr::from(([127, 0, 0, 1], listen));
     let router = Process::builder("router")

@@ -4,7 +4,6 @@ mod attachments;
 mod conversations;
 mod cors;
 mod problem;
-pub mod profile;
 mod serve;
 mod upgrade;
 pub mod web;

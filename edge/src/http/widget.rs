@@ -26,7 +26,7 @@ use ops::{
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
-use super::{Problem, conversations::conversation, profile, start_of};
+use super::{Problem, conversations::conversation, start_of};
 use crate::{
     admission::{Caller, Want},
     app::App,
@@ -63,7 +63,7 @@ pub async fn session(
         return Err(error.into());
     }
     let visitor = VisitorId::from_key(tenant, &key);
-    let change = profile::of_session(&wanted, widget)?;
+    let change = chat::profile::of_session(&wanted, widget)?;
     let initial = initial(&app, &wanted)?;
     let start = start_of(&app, tenant, visitor, widget, wanted.group_id, "/group_id")?;
     let log = app.core.log(start.home.shard).ok_or(ErrorCode::Unavailable)?;

@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 use crate::http::Answer;
 
 /// Nothing here takes longer unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
+const STORED_WITHIN: Duration = Duration::from_secs(30);
 
 pub struct Client {
     pub socket: TcpStream,
@@ -110,6 +111,21 @@ impl Client {
     pub async fn request(&mut self, action: &str, payload: Value) -> Value {
         let id = self.send(action, payload).await;
         self.answer(&id).await
+    }
+
+    /// Sends an event, again whenever that is told to help, until it is stored; the answer.
+    pub async fn stored(&mut self, mut send: Value) -> Value {
+        let until = Instant::now() + STORED_WITHIN;
+        loop {
+            let answer = self.request("send_event", send.clone()).await;
+            if answer["success"] == true {
+                return answer;
+            }
+            let error = &answer["payload"]["error"];
+            assert!(error["retryable"] == true && Instant::now() < until, "{answer}");
+            sleep(Duration::from_millis(error["after_ms"].as_u64().unwrap().max(20))).await;
+            send["retry"] = true.into();
+        }
     }
 
     pub async fn answer(&mut self, id: &str) -> Value {

@@ -26,9 +26,6 @@ pub const SHARE_AT_THE_TAIL: f64 = 0.25;
 pub const MID_STREAM: Duration = Duration::from_secs(4);
 /// A lost last copy is followed by none: it is found by the look at the tail, every 10 s ± 20 %. Four times that.
 pub const AT_THE_TAIL: Duration = Duration::from_secs(48);
-/// A send is tried again for so long before the test gives up.
-const STORED_WITHIN: Duration = Duration::from_secs(30);
-
 /// Sequence and time of each event, as somebody got them.
 type Seen = Arc<Mutex<Vec<(u64, Instant)>>>;
 
@@ -56,19 +53,8 @@ impl Talk {
     /// Sends until it is stored, as every client does.
     async fn write(&mut self) {
         let n = self.acked.len();
-        let mut sent = message(&self.id, &format!("m-{n}"), &format!("message {n}"));
-        let until = Instant::now() + STORED_WITHIN;
-        loop {
-            let answer = self.writer.request("send_event", sent.clone()).await;
-            if answer["success"] == true {
-                self.acked.push((answer["payload"]["seq"].as_u64().unwrap(), Instant::now()));
-                return;
-            }
-            let error = &answer["payload"]["error"];
-            assert!(error["retryable"] == true && Instant::now() < until, "{answer}");
-            tokio::time::sleep(Duration::from_millis(error["after_ms"].as_u64().unwrap().max(20))).await;
-            sent["retry"] = true.into();
-        }
+        let answer = self.writer.stored(message(&self.id, &format!("m-{n}"), &format!("message {n}"))).await;
+        self.acked.push((answer["payload"]["seq"].as_u64().unwrap(), Instant::now()));
     }
 
     /// A quick writer's pace: what is lost is followed by something soon.

@@ -13,6 +13,7 @@ mod lookup;
 mod mark;
 mod page;
 mod past;
+pub mod profile;
 mod rate;
 mod refer;
 mod retry;
@@ -44,7 +45,7 @@ pub use snapshot::{Sight, Snapshot, Tail, snapshot, tail};
 pub use start::{Initial, Start, Started, start};
 pub use tags::tags;
 pub use threads::{Threads, threads};
-pub use visitor::{ProfileChange, Record, record, update_visitor};
+pub use visitor::{Hand, ProfileChange, Record, change_visitor, record, update_visitor};
 
 use bus_schema::{ErrorBody, ErrorCode};
 

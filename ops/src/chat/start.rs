@@ -100,7 +100,7 @@ pub async fn start(log: &Log, wanted: &Start) -> Result<Started, ErrorBody> {
                     life: life.clone(),
                 });
                 let record = match plan.record {
-                    Some(record) => Record { seq: seqs[0], record },
+                    Some(record) => Record { seq: seqs[0], record, receipt: None },
                     None => before,
                 };
                 return Ok(Started { life, is_new: true, initial, record });

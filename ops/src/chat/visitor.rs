@@ -8,6 +8,7 @@ use bus_schema::{
     event::{VisitorSeen, VisitorUpdated},
     state::{Page, VisitorRecord},
 };
+use uuid::Uuid;
 
 use super::{
     frozen,
@@ -21,6 +22,8 @@ use crate::log::{Expect, Log, Write, WriteError};
 pub struct Record {
     pub seq: u64,
     pub record: VisitorRecord,
+    /// Of the erasure, where that is the last that happened to it.
+    pub receipt: Option<String>,
 }
 
 /// What is to be known of a visitor from now on; none: as it was.
@@ -39,16 +42,74 @@ pub struct ProfileChange {
 pub async fn record(log: &Log, tenant: TenantId, visitor: VisitorId) -> Result<Record, ErrorBody> {
     let subject = subject(log.shard(), tenant, visitor);
     let Some(message) = log.last(&subject).await.map_err(|error| unreadable(&error))? else {
-        return Ok(Record { seq: 0, record: VisitorRecord::new(visitor) });
+        return Ok(Record { seq: 0, record: VisitorRecord::new(visitor), receipt: None });
     };
     let event = Event::decode(&message.payload).map_err(|error| frozen(&subject, &error))?;
     match event.body.visitor_record() {
-        Some(record) => Ok(Record { seq: message.seq, record: record.clone() }),
+        Some(record) => {
+            Ok(Record { seq: message.seq, record: record.clone(), receipt: receipt(&event.body) })
+        }
         None => Err(ErrorCode::Internal.into()),
     }
 }
 
-/// Writes the change unless the record says so already. The record comes back as it is then.
+/// Who changes a visitor's record, and why.
+#[derive(Debug, Clone, Copy)]
+pub struct Hand {
+    pub tenant: TenantId,
+    pub visitor: VisitorId,
+    pub author: Author,
+    /// What makes the change, where a repeat is to be known again.
+    pub cause: Option<Uuid>,
+    pub epoch: Epoch,
+    pub writer: IncarnationId,
+}
+
+impl Hand {
+    /// The write of what follows the record at `before`, fenced with it.
+    fn write(&self, shard: Shard, before: u64, body: Body) -> Write {
+        let subject = subject(shard, self.tenant, self.visitor);
+        let event = Event {
+            id: EventId::of_write(self.epoch, &subject, before, self.writer),
+            cause: self.cause,
+            tenant_id: self.tenant,
+            conversation_id: None,
+            thread_id: None,
+            author: self.author,
+            client_id: None,
+            visibility: Visibility::All,
+            body,
+        };
+        Write::new(subject, event.encode()).expect(Expect::LastOnSubject(before))
+    }
+}
+
+/// Writes what `change` makes of the record as it is then; none: it is as it should be. `change` runs again whenever
+/// another writer was first. The record comes back as it is after it.
+pub async fn change_visitor(
+    log: &Log,
+    hand: Hand,
+    change: impl Fn(&Record) -> Result<Option<Body>, ErrorBody>,
+) -> Result<Record, ErrorBody> {
+    let mut tries = 0;
+    loop {
+        let before = record(log, hand.tenant, hand.visitor).await?;
+        let Some(body) = change(&before)? else { return Ok(before) };
+        let after = body.visitor_record().cloned().ok_or(ErrorCode::Internal)?;
+        let receipt = receipt(&body);
+        match log.publish(hand.write(log.shard(), before.seq, body)).await {
+            Ok(stored) => return Ok(Record { seq: stored.seq, record: after, receipt }),
+            // Read again: it may be there, another's may be there, or it may never come.
+            Err(WriteError::Mismatch | WriteError::InFlight | WriteError::Unknown) if tries < TRIES_MAX => {
+                tries += 1;
+                pause(tries).await;
+            }
+            Err(error) => return Err(unwritable(&error)),
+        }
+    }
+}
+
+/// Writes what the visitor says unless the record says so already. The record comes back as it is then.
 pub async fn update_visitor(
     log: &Log,
     tenant: TenantId,
@@ -57,21 +118,14 @@ pub async fn update_visitor(
     epoch: Epoch,
     writer: IncarnationId,
 ) -> Result<Record, ErrorBody> {
-    let mut tries = 0;
-    loop {
-        let before = record(log, tenant, visitor).await?;
-        let Some((write, after)) = change.write(log.shard(), tenant, &before, epoch, writer) else {
-            return Ok(before);
-        };
-        match log.publish(write).await {
-            Ok(stored) => return Ok(Record { seq: stored.seq, record: after }),
-            // Read again: it may be there, another's may be there, or it may never come.
-            Err(WriteError::Mismatch | WriteError::InFlight | WriteError::Unknown) if tries < TRIES_MAX => {
-                tries += 1;
-                pause(tries).await;
-            }
-            Err(error) => return Err(unwritable(&error)),
-        }
+    let hand = Hand { tenant, visitor, author: Author::visitor(visitor), cause: None, epoch, writer };
+    change_visitor(log, hand, |before| Ok(change.body(before))).await
+}
+
+fn receipt(body: &Body) -> Option<String> {
+    match body {
+        Body::VisitorErased(erased) => Some(erased.receipt.clone()),
+        _ => None,
     }
 }
 
@@ -100,7 +154,31 @@ impl ProfileChange {
         after
     }
 
-    /// The write that makes it so, fenced with what was there; none where nothing changes.
+    /// What makes it so; none where nothing changes.
+    pub fn body(&self, before: &Record) -> Option<Body> {
+        let after = self.applied(&before.record);
+        if before.seq > 0 && after == before.record {
+            return None;
+        }
+        Some(if before.seq == 0 || after.page != before.record.page {
+            Body::VisitorSeen(VisitorSeen {
+                widget_id: after.widget_id,
+                external_id: after.external_id.clone(),
+                verified: after.verified,
+                page: after.page.clone(),
+                record: after,
+            })
+        } else {
+            Body::VisitorUpdated(VisitorUpdated {
+                name: after.name.clone(),
+                email: after.email.clone(),
+                custom: after.custom.clone(),
+                record: after,
+            })
+        })
+    }
+
+    /// The visitor's own write that makes it so, fenced with what was there; none where nothing changes.
     pub(super) fn write(
         &self,
         shard: Shard,
@@ -109,41 +187,11 @@ impl ProfileChange {
         epoch: Epoch,
         writer: IncarnationId,
     ) -> Option<(Write, VisitorRecord)> {
-        let after = self.applied(&before.record);
-        if before.seq > 0 && after == before.record {
-            return None;
-        }
+        let body = self.body(before)?;
+        let after = body.visitor_record()?.clone();
         let visitor = after.visitor_id;
-        let subject = subject(shard, tenant, visitor);
-        let body = if before.seq == 0 || after.page != before.record.page {
-            Body::VisitorSeen(VisitorSeen {
-                widget_id: after.widget_id,
-                external_id: after.external_id.clone(),
-                verified: after.verified,
-                page: after.page.clone(),
-                record: after.clone(),
-            })
-        } else {
-            Body::VisitorUpdated(VisitorUpdated {
-                name: after.name.clone(),
-                email: after.email.clone(),
-                custom: after.custom.clone(),
-                record: after.clone(),
-            })
-        };
-        let event = Event {
-            id: EventId::of_write(epoch, &subject, before.seq, writer),
-            cause: None,
-            tenant_id: tenant,
-            conversation_id: None,
-            thread_id: None,
-            author: Author::visitor(visitor),
-            client_id: None,
-            visibility: Visibility::All,
-            body,
-        };
-        let write = Write::new(subject, event.encode()).expect(Expect::LastOnSubject(before.seq));
-        Some((write, after))
+        let hand = Hand { tenant, visitor, author: Author::visitor(visitor), cause: None, epoch, writer };
+        Some((hand.write(shard, before.seq, body), after))
     }
 }
 

@@ -4,6 +4,7 @@
 //! until after the last; so nothing is ever lost sight of, whichever process dies in between.
 
 mod claim;
+mod erase;
 mod nats;
 mod purge;
 mod s3;

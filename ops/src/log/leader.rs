@@ -198,7 +198,7 @@ pub(crate) async fn stream_end(client: &Client, stream: &str) -> Result<StreamEn
     })
 }
 
-async fn ask(client: &Client, subject: &str, payload: Bytes) -> Result<Bytes, ReadError> {
+pub(super) async fn ask(client: &Client, subject: &str, payload: Bytes) -> Result<Bytes, ReadError> {
     let request = async_nats::Request::new().payload(payload).timeout(Some(READ_WAIT));
     match client.send_request(subject.to_owned(), request).await {
         Ok(answer) => Ok(answer.payload),
@@ -207,7 +207,7 @@ async fn ask(client: &Client, subject: &str, payload: Bytes) -> Result<Bytes, Re
     }
 }
 
-fn refused(code: u64, text: String) -> ReadError {
+pub(super) fn refused(code: u64, text: String) -> ReadError {
     match code {
         NO_NUMBER => ReadError::Unavailable,
         code if NO_LEADER.contains(&code) => ReadError::Unavailable,

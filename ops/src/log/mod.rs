@@ -10,6 +10,7 @@ mod horizon;
 mod leader;
 mod live;
 mod paced;
+mod purge;
 mod read;
 mod stored;
 mod tail;

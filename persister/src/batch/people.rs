@@ -36,7 +36,8 @@ pub fn visitor(rows: &mut Rows, entry: &Entry, record: &VisitorRecord) {
         banned: record.ban.is_some(),
         banned_until: record.ban.as_ref().and_then(|ban| ban.until).map(At),
         banned_by: record.ban.as_ref().map(|ban| Id(ban.by)),
-        erased_at: record.erased_at.map(At),
+        // Who came back after it is there again.
+        erased_at: record.erased_at.filter(|_| entry.erases()).map(At),
         first_seen_at: first,
         last_seen_at: At(entry.at),
         seq: entry.seq,

@@ -20,8 +20,7 @@ use crate::{
     admission::Want,
     clock,
     conn::Reply,
-    desk,
-    http::{self, profile},
+    desk, http,
     session::{Who, login::Session, request, send},
 };
 
@@ -52,7 +51,8 @@ async fn started(
             Some(Initial { client_id: Some(event.client_id.clone()), body })
         }
     };
-    let change = profile::of_update(wanted.visitor.unwrap_or_default(), Some(widget), "/payload/visitor")?;
+    let change =
+        chat::profile::of_update(wanted.visitor.unwrap_or_default(), Some(widget), "/payload/visitor")?;
     let start = http::start_of(&session.app, tenant, visitor, widget, wanted.group_id, "/payload/group_id")?;
     let bytes = payload.map_or(0, |payload| payload.get().len());
     send::may_store(session, Want::Start { bytes })?;

@@ -19,7 +19,6 @@ use serde_json::value::RawValue;
 use crate::{
     clock,
     desk::floor::{self, Floors},
-    http::profile,
     session::{Session, Who, request, send::within_rate},
 };
 
@@ -40,7 +39,7 @@ fn own(session: &Session) -> Result<Own<'_>, ErrorBody> {
 pub async fn update(session: &Arc<Session>, payload: Option<&RawValue>) -> Result<VisitorView, ErrorBody> {
     let wanted: UpdateVisitor = request::payload(payload)?;
     let renamed = wanted.name.is_some();
-    let change = profile::of_update(wanted, None, "/payload")?;
+    let change = chat::profile::of_update(wanted, None, "/payload")?;
     within_rate(session)?;
     let own = own(session)?;
     let Record { record, .. } = written(session, &own, &change).await?;

@@ -1,4 +1,4 @@
-//! What visitors say about themselves, checked.
+//! What is said about a visitor, by themselves or by staff, checked.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use bus_schema::{
     },
     protocol::{UpdateVisitor, WidgetSession},
 };
-use ops::chat::ProfileChange;
+
+use super::ProfileChange;
 
 /// Of a socket's request. Pointers begin with `at`.
 pub fn of_update(

@@ -1,0 +1,230 @@
+//! A visitor is banned, changed and forgotten, with a real router, persister and store of files.
+
+use std::{sync::Arc, time::Duration};
+
+use bus_schema::{
+    Audience, Author, Body, ClientId, Shard, Timestamp, Visibility, erasure::Erasure, event::File,
+    file::FileKey, state::CloseReason, stream,
+};
+use ops::{
+    chat::{self, Draft},
+    files::{Files, NatsStore},
+    kv::Kv,
+    log::Log,
+    testing::wait_for,
+};
+use reqwest::Method;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    chat::{Chat, persister},
+    routing::router,
+    world::{BusServer, Person, World},
+};
+
+const SOON: Duration = Duration::from_secs(20);
+const SECRETS: [&str; 4] = ["sesame", "Vera", "vera@", "cave.png"];
+
+struct Scene {
+    world: World,
+    admin: Person,
+    group: String,
+    log: Log,
+    files: Files,
+    _router: ops::testing::Process,
+}
+
+impl Scene {
+    async fn new(server: &BusServer) -> Self {
+        let world = World::on(server).await;
+        persister(&world).await;
+        let router = router(&world).await;
+        let admin = world.register("acme").await;
+        let group = world.post(&admin, "/v1/groups", json!({ "name": "Support" })).await.is(201).id();
+        let bus = world.bus().await;
+        let files = Files::open(&bus, Arc::new(NatsStore::new(bus.clone()))).await.unwrap();
+        Self { log: Log::new(bus, Shard(0)), files, world, admin, group, _router: router }
+    }
+
+    async fn chat(&self) -> Chat {
+        let chat = Chat::start(&self.log, &self.admin.tenant, Some(&self.group), "open sesame").await;
+        let seen = format!("/v1/conversations/{}?min_seq={}", chat.id(), chat.seq);
+        self.world.get(&self.admin, &seen).await.is(200);
+        chat
+    }
+
+    /// Somebody says something with a file in it.
+    async fn file(&self, chat: &Chat, visibility: Visibility) -> FileKey {
+        let key =
+            FileKey { tenant: chat.home.tenant, attachment: Uuid::now_v7().to_string().parse().unwrap() };
+        let author = Author::visitor(chat.visitor);
+        let now = now();
+        let conversation = chat.home.conversation;
+        let mut writing = self.files.begin(key, conversation, author, now).await.unwrap();
+        writing.write(bytes::Bytes::from_static(b"bytes")).await.unwrap();
+        writing.finish().await.unwrap();
+        let file = File {
+            attachment_id: key.attachment,
+            name: "cave.png".into(),
+            content_type: "image/png".into(),
+            size: 5,
+            width: None,
+            height: None,
+        };
+        self.files.ready(key, conversation, author, file.clone(), now).await.unwrap();
+        let draft = self.draft(chat, visibility, Body::File(file.clone()));
+        let life = chat::life(&self.log, chat.home).await.unwrap();
+        let claim = self.files.claim(&self.log, &draft, &file, now, "").await.unwrap();
+        let sent = chat::send(&self.log, &draft, life, |_| Ok(())).await;
+        self.files.claimed(claim, &sent).await;
+        sent.unwrap();
+        key
+    }
+
+    fn draft(&self, chat: &Chat, visibility: Visibility, body: Body) -> Draft {
+        Draft {
+            home: chat.home,
+            author: Author::visitor(chat.visitor),
+            client_id: ClientId::new(&Uuid::now_v7().to_string()).unwrap(),
+            visibility,
+            body,
+            thread: None,
+            retry: false,
+            cause: None,
+        }
+    }
+
+    /// Everything that the log and, once it is there, Postgres hold, as text.
+    async fn everything(&self, chat: &Chat) -> String {
+        let end = self.log.end().await.unwrap().last;
+        self.world.get(&self.admin, &format!("/v1/conversations?min_seq={end}")).await.is(200);
+        let mut all = String::new();
+        for filter in [chat.home.stored(Audience::Staff), format!("chat.v1.0.{}.visitor.*", chat.home.tenant)]
+        {
+            for message in self.log.read(&filter, 1, 10_000).await.unwrap() {
+                all.push_str(&String::from_utf8_lossy(&message.payload));
+            }
+        }
+        let (postgres, connection) =
+            tokio_postgres::connect(&self.world.database_url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'chat'";
+        for table in postgres.query(tables, &[]).await.unwrap() {
+            let name: String = table.get(0);
+            let rows = postgres.query(&format!("SELECT t::text FROM chat.{name} t"), &[]).await.unwrap();
+            for row in rows {
+                all.push_str(row.get::<_, Option<&str>>(0).unwrap_or_default());
+            }
+        }
+        all
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(ops::client::now_ms())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_forgotten_leaves_nothing_in_the_log_the_read_model_or_the_store_of_files() {
+    let server = BusServer::start().await;
+    let scene = Scene::new(&server).await;
+    let Scene { world, admin, files, log, .. } = &scene;
+    let agent = world.agent(admin, "bob", "agent").await;
+    let (chat, other) = (scene.chat().await, scene.chat().await);
+    let keys = [scene.file(&chat, Visibility::All).await, scene.file(&chat, Visibility::Agents).await];
+    let kept = scene.file(&other, Visibility::All).await;
+    let unsent = FileKey { attachment: Uuid::now_v7().to_string().parse().unwrap(), ..kept };
+    let author = Author::visitor(chat.visitor);
+    files.begin(unsent, chat.home.conversation, author, now()).await.unwrap();
+    let path = format!("/v1/visitors/{}", chat.visitor);
+    let profile = json!({ "name": "Vera Sesame", "email": "vera@example.com", "custom": { "k": "sesame" } });
+    world.call(Method::PATCH, admin, &path, profile).await.is(200);
+    let before = scene.everything(&chat).await;
+    assert!(before.contains("sesame"), "the secrets are there to be found");
+
+    world.call(Method::DELETE, &agent, &path, json!(null)).await.problem(403, "forbidden");
+    let erased = world.call(Method::DELETE, admin, &path, json!(null)).await.is(200);
+    let receipt = erased.body["receipt"].clone();
+    wait_for(SOON, "the erasure to end", async || {
+        let again = world.call(Method::DELETE, admin, &path, json!(null)).await.is(200);
+        assert_eq!(again.body["receipt"], receipt, "it is the same erasure");
+        again.body["done"] == true
+    })
+    .await;
+
+    let life = chat::life(log, chat.home).await.unwrap().unwrap();
+    assert!(!life.is_open());
+    scene.everything(&chat).await;
+    world.get(admin, &path).await.problem(404, "not_found");
+    for key in keys.into_iter().chain([unsent]) {
+        assert_eq!(files.record(key).await.unwrap(), None);
+        assert!(!files.unsettled().await.unwrap().contains(&key));
+    }
+    assert!(files.record(kept).await.unwrap().is_some(), "another's file stays");
+    let last = log.last(&chat.home.lane(bus_schema::Lane::Life).to_string()).await.unwrap().unwrap();
+    let last = bus_schema::Event::decode(&last.payload).unwrap();
+    assert!(matches!(last.body, Body::Closed(closed) if closed.reason == CloseReason::Erased));
+
+    let own = scene.log.read(&chat.home.stored(Audience::Staff), 1, 1_000).await.unwrap();
+    let lanes: Vec<_> = own.iter().map(|message| message.subject.rsplit('.').next().unwrap()).collect();
+    assert!(lanes.iter().all(|lane| ["life", "desk"].contains(lane)), "{lanes:?}");
+    let rows = scene.everything(&chat).await;
+    assert!(!rows.contains("vera@") && !rows.contains("Vera Sesame"), "{rows}");
+    world.call(Method::PATCH, admin, &path, json!({ "name": "x" })).await.problem(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_was_begun_is_ended_by_whoever_comes() {
+    let server = BusServer::start().await;
+    let scene = Scene::new(&server).await;
+    let chat = scene.chat().await;
+    let bucket = Kv::open(scene.log.bus(), stream::ERASURES).await.unwrap();
+    let erasure = Erasure {
+        shard: Shard(0),
+        visitor_id: chat.visitor,
+        receipt: "r-1".into(),
+        by: scene.admin.id.parse().unwrap(),
+        asked_at: now(),
+    };
+    let key = format!("{}.{}", chat.home.tenant, chat.visitor);
+    bucket.create(&key, erasure.encode(), None).await.unwrap();
+    wait_for(SOON, "it to be done", async || bucket.get(&key).await.unwrap().is_none()).await;
+    let record = chat::record(&scene.log, chat.home.tenant, chat.visitor).await.unwrap();
+    assert_eq!(record.receipt.as_deref(), Some("r-1"));
+    let rows = scene.everything(&chat).await;
+    assert_eq!(SECRETS.iter().find(|secret| rows.contains(*secret)), None, "{rows}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ban_closes_the_thread_and_bars_the_start_of_another() {
+    let server = BusServer::start().await;
+    let scene = Scene::new(&server).await;
+    let Scene { world, admin, log, .. } = &scene;
+    let chat = scene.chat().await;
+    let path = format!("/v1/visitors/{}", chat.visitor);
+    let past = json!({ "until": "2020-01-01T00:00:00Z" });
+    world.post(admin, &format!("{path}/ban"), past).await.problem(422, "invalid_request");
+    let banned = world.post(admin, &format!("{path}/ban"), json!({})).await.is(200);
+    assert_eq!(banned.body["banned"], true);
+    let last = log.last(&chat.home.lane(bus_schema::Lane::Life).to_string()).await.unwrap().unwrap();
+    let last = bus_schema::Event::decode(&last.payload).unwrap();
+    assert!(matches!(last.body, Body::Closed(closed) if closed.reason == CloseReason::VisitorBanned));
+    let tag = banned.etag();
+    let stale = world.request(Method::PATCH, &path).bearer_auth(&admin.token).header("if-match", "\"1\"");
+    world.send(stale.json(&json!({ "name": "N" }))).await.problem(412, "precondition_failed");
+    let fresh = world.request(Method::PATCH, &path).bearer_auth(&admin.token).header("if-match", &tag);
+    let patched = world.send(fresh.json(&json!({ "name": "N" }))).await.is(200);
+    assert_eq!((&patched.body["name"], &patched.body["banned"]), (&json!("N"), &json!(true)));
+    let wrong = json!({ "email": "nobody" });
+    let wrong = world.call(Method::PATCH, admin, &path, wrong).await.problem(422, "invalid_request");
+    assert_eq!(wrong.body["errors"][0]["pointer"], "/email");
+    let free = world.post(admin, &format!("{path}/unban"), json!({})).await.is(200);
+    assert_eq!(free.body["banned"], false);
+    let record = chat::record(log, chat.home.tenant, chat.visitor).await.unwrap();
+    assert_eq!(record.record.ban, None);
+    let stranger = world.register("mallory").await;
+    for (method, path) in [(Method::PATCH, path.clone()), (Method::DELETE, path.clone())] {
+        world.call(method, &stranger, &path, json!({ "name": "x" })).await.problem(404, "not_found");
+    }
+}
