@@ -120,7 +120,7 @@ pub async fn eraser(context: Context, app: App) -> anyhow::Result<()> {
             }
         }
     };
-    shutdown.run_until_cancelled(work).await;
+    shutdown.run_until_cancelled(Box::pin(work)).await;
     Ok(())
 }
 
