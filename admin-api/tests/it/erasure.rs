@@ -86,7 +86,7 @@ impl Scene {
         Draft {
             home: chat.home,
             author: Author::visitor(chat.visitor),
-            client_id: ClientId::new(&Uuid::now_v7().to_string()).unwrap(),
+            client_id: ClientId::new(Uuid::now_v7().to_string()).unwrap(),
             visibility,
             body,
             thread: None,
