@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use ops::auth::{KeySet, SigningKey};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admission::Admission, agents::Agents, conn::Conn, connections::Connections, core::Core, hub::Hub,
-    limits::or_unbounded, session::Who, standing::Revoked,
+    limits::or_unbounded, session::Who, socket::Outbox, standing::Revoked,
 };
 
 #[derive(Debug)]
@@ -31,9 +32,13 @@ pub struct App {
 }
 
 impl App {
-    pub fn open_connection(&self) -> Arc<Conn> {
+    pub fn open_connection(&self, socket: OwnedWriteHalf) -> Arc<Conn> {
         let bytes = usize::try_from(self.core.limits.outbox_bytes).unwrap_or(usize::MAX);
-        let conn = Conn::new(self.connections.next_id(), bytes, self.core.measures.clone());
+        let conn = Conn::new(
+            self.connections.next_id(),
+            Outbox::new(bytes, Some(socket)),
+            self.core.measures.clone(),
+        );
         self.connections.add(&conn);
         conn
     }

@@ -3,6 +3,7 @@
 //! Invariant: every request is answered exactly once; a reply that is dropped unanswered answers `internal`.
 
 use std::{
+    cell::RefCell,
     collections::HashSet,
     sync::{
         Arc, Mutex, PoisonError,
@@ -15,25 +16,30 @@ use bus_schema::{
     protocol::{Action, ErrorPayload, Push, Response},
 };
 use serde::Serialize;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
 use crate::{
     metrics::{Limit, Measures},
-    socket::{Outbox, Outgoing},
+    socket::{Flushed, Outbox, Outgoing, Pushed, Wrote},
 };
 
 /// Missed events that one connection gets replayed, over all its conversations; the rest are reset.
 const REPLAY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+thread_local! {
+    /// Frames are put together here, so that no connection keeps room for it.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::default();
+}
 
 #[derive(Debug)]
 pub struct Conn {
     /// Unique within this process.
     pub id: u64,
     pub outbox: Outbox,
-    /// Cancelled when the socket is done with, whichever side ended it.
-    pub gone: CancellationToken,
+    /// The socket is done with, whichever side ended it.
+    is_gone: AtomicBool,
+    gone: Notify,
     /// End of the token in milliseconds since 1970; 0: not logged in.
     token_ends: AtomicI64,
     in_flight: AtomicUsize,
@@ -45,11 +51,12 @@ pub struct Conn {
 }
 
 impl Conn {
-    pub fn new(id: u64, outbox_bytes: usize, measures: Arc<Measures>) -> Arc<Self> {
+    pub fn new(id: u64, outbox: Outbox, measures: Arc<Measures>) -> Arc<Self> {
         Arc::new(Self {
             id,
-            outbox: Outbox::new(outbox_bytes),
-            gone: CancellationToken::new(),
+            outbox,
+            is_gone: AtomicBool::new(false),
+            gone: Notify::new(),
             token_ends: AtomicI64::new(0),
             in_flight: AtomicUsize::new(0),
             replayed: AtomicUsize::new(0),
@@ -62,6 +69,32 @@ impl Conn {
     /// Says something unasked.
     pub fn push<T: Serialize>(&self, action: &'static str, payload: T) {
         self.outbox.push(Outgoing::text(json(&Push::new(action, payload))));
+    }
+
+    /// Writes what waits, as much as the socket takes.
+    pub fn flush(&self) -> Flushed {
+        let mut wrote = Wrote::default();
+        let flushed = SCRATCH.with_borrow_mut(|scratch| self.outbox.flush(scratch, &mut wrote));
+        if wrote != Wrote::default() {
+            self.measures.frames_out.increment(wrote.frames);
+            self.measures.bytes_out.increment(wrote.bytes);
+            self.measures.writes.increment(wrote.writes);
+        }
+        flushed
+    }
+
+    /// Nobody writes to it any more.
+    pub fn set_gone(&self) {
+        self.is_gone.store(true, Ordering::Release);
+        self.gone.notify_waiters();
+    }
+
+    /// Resolves once it is gone.
+    pub async fn gone(&self) {
+        let told = self.gone.notified();
+        if !self.is_gone.load(Ordering::Acquire) {
+            told.await;
+        }
     }
 
     pub fn push_error(&self, error: ErrorBody) {
@@ -147,6 +180,21 @@ impl Reply {
     pub fn limited(self, limit: Limit, error: ErrorBody) {
         self.conn.measures.limited(limit);
         self.fail(error);
+    }
+
+    /// Answers without waking the connection's task; whoever gets the connection back flushes it soon.
+    pub fn queue<T: Serialize>(mut self, result: Result<T, ErrorBody>) -> Option<Arc<Conn>> {
+        self.answered = true;
+        let (frame, code) = match result {
+            Ok(payload) => (json(&Response::ok(&self.request_id, self.action.name(), &payload)), None),
+            Err(error) => {
+                let code = error.code;
+                (json(&Response::failed(&self.request_id, self.action.name(), error)), Some(code))
+            }
+        };
+        let pushed = self.conn.outbox.queue(Outgoing::text(frame));
+        self.measure(code);
+        (pushed == Pushed::Queued { first: true }).then(|| self.conn.clone())
     }
 
     pub fn with<T: Serialize>(self, result: Result<T, ErrorBody>) {

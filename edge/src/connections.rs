@@ -149,7 +149,7 @@ mod tests {
     use bus_schema::WidgetId;
 
     use super::*;
-    use crate::metrics::Measures;
+    use crate::{metrics::Measures, socket::Outbox};
 
     fn visitor(id: u128) -> Owner {
         let visitor = VisitorId::from_uuid(uuid::Uuid::from_u128(id));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     fn open(all: &Connections, owner: Owner) -> Arc<Conn> {
-        let conn = Conn::new(all.next_id(), 0, Arc::new(Measures::new()));
+        let conn = Conn::new(all.next_id(), Outbox::new(0, None), Arc::new(Measures::new()));
         all.add(&conn);
         all.claim(&conn, owner);
         conn

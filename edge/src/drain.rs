@@ -38,5 +38,5 @@ async fn close(conn: &Conn, end: Instant) {
         sleep(LOOK_EVERY).await;
     }
     conn.outbox.close(CloseCode::Shutdown);
-    let _ = timeout_at(end, conn.gone.cancelled()).await;
+    let _ = timeout_at(end, conn.gone()).await;
 }

@@ -3,7 +3,7 @@
 //! Invariant: no bytes panic, hang or make the process grow, and what is read is written and read the same again.
 //! `CHATBUS_FUZZ_SECONDS=600 cargo test -p edge --lib fuzz -- --test-threads 1` is the long run.
 
-use std::{path::PathBuf, pin::pin};
+use std::path::PathBuf;
 
 use bus_schema::{
     Event, SessionId, Subject, TenantId, Timestamp, VisitorId, WidgetId,
@@ -17,9 +17,6 @@ use bus_schema::{
     signal::{Signal, TenantSignal},
     stream,
 };
-use bytes::Bytes;
-use fastwebsockets::{Role as Side, after_handshake_split};
-use futures::FutureExt as _;
 use ops::{
     auth::{self, Audience, KeySet, PublicKey, SigningKey, StaffGrant, VisitorGrant},
     chat::{self, TextLimit},
@@ -31,7 +28,7 @@ use serde_json::value::RawValue;
 use crate::{
     cursor::CursorSeal,
     session::request,
-    socket::{Assembler, FrameGuard, Guarded, Message},
+    socket::{FrameGuard, Inbound, Message, Said},
 };
 
 const MESSAGE_MAX: u64 = 4_096;
@@ -78,30 +75,33 @@ fn again<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
 #[test]
 fn frames() {
     fuzz("frames", &Corpus::hex(&kept("frames.hex")), |bytes| {
-        let whole = FrameGuard::new(MESSAGE_MAX).inspect(bytes).map_err(|refused| refused.violation);
+        let whole = FrameGuard::new(MESSAGE_MAX).inspect(bytes);
         let mut guard = FrameGuard::new(MESSAGE_MAX);
         let cut = bytes.chunks(7).try_for_each(|piece| guard.inspect(piece));
-        assert_eq!(cut.map_err(|refused| refused.violation), whole);
-        read_as_a_connection(bytes);
+        assert_eq!(cut, whole);
+        assert_eq!(read_as_a_connection(bytes, 7), read_as_a_connection(bytes, bytes.len().max(1)));
     });
 }
 
-/// What a connection's reader does, until it would wait for more.
-fn read_as_a_connection(bytes: &[u8]) {
-    let (early, later) = bytes.split_at(bytes.len() / 3);
-    let (guarded, _) = Guarded::new(later, Bytes::copy_from_slice(early), FrameGuard::new(MESSAGE_MAX));
-    let (mut frames, _) = after_handshake_split(guarded, tokio::io::sink(), Side::Server);
-    frames.set_auto_pong(false);
-    let mut assembler = Assembler::default();
-    let mut ignore = |_| std::future::ready(Ok::<(), std::io::Error>(()));
-    loop {
-        let read = pin!(frames.read_frame(&mut ignore)).now_or_never().expect("all of it is there");
-        let Ok(frame) = read else { return };
-        if let Some(Message::Text(text)) = assembler.push(frame) {
-            assert!(text.len() as u64 <= MESSAGE_MAX);
-            assert!(std::str::from_utf8(&text).is_ok());
+/// What a connection's reader hears, of bytes that come in such pieces.
+fn read_as_a_connection(bytes: &[u8], piece: usize) -> Vec<Said> {
+    let mut inbound = Inbound::new(MESSAGE_MAX);
+    let mut all = Vec::new();
+    for piece in bytes.chunks(piece) {
+        let heard = inbound.early(piece);
+        for said in &heard.said {
+            if let Said::Message(Message::Text(text)) = said {
+                assert!(text.len() as u64 <= MESSAGE_MAX);
+                assert!(std::str::from_utf8(text).is_ok());
+            }
+        }
+        let closed = heard.said.iter().any(|said| matches!(said, Said::Close(_)));
+        all.extend(heard.said);
+        if closed || heard.violation.is_some() {
+            break;
         }
     }
+    all
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::{
     directory::Origin,
     metrics::Refused,
     session::{self, Opening},
-    socket,
+    socket::{self, Upgraded},
 };
 
 pub async fn upgrade(State(app): State<Arc<App>>, mut request: Request) -> Response {
@@ -51,8 +51,10 @@ pub async fn upgrade(State(app): State<Arc<App>>, mut request: Request) -> Respo
     };
     let served = app.clone();
     app.tasks.spawn(async move {
-        match socket::halves(upgraded).await {
-            Ok(halves) => session::serve(served, Opening { halves, origin, door }).await,
+        match socket::upgraded(upgraded).await {
+            Ok(Upgraded { socket, early }) => {
+                session::serve(served, Opening { socket, early, origin, door }).await;
+            }
             Err(error) => tracing::debug!(%error, "an upgrade was not finished"),
         }
     });

@@ -1,5 +1,7 @@
 //! From a live copy to the members' outboxes: the hot path.
 
+use std::sync::Arc;
+
 use bus_schema::{Audience, Event, Lane, close::CloseCode};
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -17,10 +19,11 @@ use super::{
 };
 use crate::{
     clock,
+    conn::Conn,
     core::Core,
     desk::floor::Ask,
     feed::{Action, Copy, Entry},
-    socket::Outgoing,
+    socket::{Outgoing, Pushed},
 };
 
 impl Worker {
@@ -85,7 +88,7 @@ impl Worker {
             position,
             name: name.as_deref(),
         };
-        delivery.to_members(state);
+        delivery.to_members(state, &mut self.dirty);
         if let Some(life) = life {
             match place.audience {
                 Audience::All => {
@@ -131,7 +134,7 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    fn to_members(&self, state: &mut FeedState) {
+    fn to_members(&self, state: &mut FeedState, dirty: &mut Vec<Arc<Conn>>) {
         let Place { home, audience } = self.place;
         let Shown { at, payload } = self.message;
         let measures = &self.core.measures;
@@ -147,7 +150,9 @@ impl Delivery<'_> {
             measures.delivered.increment(1);
             match &mut member.mode {
                 Mode::Live => {
-                    member.conn.outbox.push(frame);
+                    if member.conn.outbox.queue(frame) == (Pushed::Queued { first: true }) {
+                        dirty.push(member.conn.clone());
+                    }
                 }
                 Mode::Held(held) => {
                     held.bytes += cost(&frame);

@@ -231,13 +231,14 @@ impl Worker {
             self.core.measures.published.increment(1);
             self.signals.ended(home, job.draft.author);
         }
-        match (result, job.answer) {
+        let to_flush = match (result, job.answer) {
             (Ok(Sent { event_id, seq, duplicate, .. }), Stored::Event) => {
-                job.reply.ok(&SendAnswer { event_id, seq, duplicate });
+                job.reply.queue(Ok(SendAnswer { event_id, seq, duplicate }))
             }
-            (Ok(_), Stored::Done) => job.reply.ok(&Answered {}),
-            (Err(error), _) => job.reply.fail(error),
-        }
+            (Ok(_), Stored::Done) => job.reply.queue(Ok(Answered {})),
+            (Err(error), _) => job.reply.queue::<Answered>(Err(error)),
+        };
+        self.dirty.extend(to_flush);
         self.pump(home);
         self.unblock();
     }

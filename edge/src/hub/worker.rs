@@ -31,7 +31,10 @@ use super::{
     subscriptions::Subscriptions,
     window::Window,
 };
-use crate::{conn::Reply, core::Core};
+use crate::{
+    conn::{Conn, Reply},
+    core::Core,
+};
 
 const TICK: Duration = Duration::from_millis(500);
 /// A longer silence of the loop means that the process stood still.
@@ -65,6 +68,8 @@ pub struct Worker {
     configured: u64,
     pub(super) signals: Signals,
     pub(super) marks: Marks<Reply>,
+    /// Connections with frames that are written at the end of this turn.
+    pub(super) dirty: Vec<Arc<Conn>>,
     asks: mpsc::Receiver<Ask>,
     /// The logs, over this worker's connection.
     logs: BTreeMap<Shard, Log>,
@@ -95,6 +100,7 @@ impl Worker {
             configured: 0,
             signals: Signals::default(),
             marks: Marks::default(),
+            dirty: Vec::new(),
             asks,
             logs,
             driver: Some(driver),
@@ -131,6 +137,9 @@ impl Worker {
                     self.on_pace(now);
                     self.refuse_late();
                 }
+            }
+            for conn in self.dirty.drain(..) {
+                conn.flush();
             }
         }
     }

@@ -2,7 +2,9 @@
 
 mod actions;
 mod bad_frames;
+mod deadlines;
 mod login;
+mod parting;
 mod reader;
 pub mod request;
 mod send;

@@ -1,9 +1,9 @@
-//! The task that reads one client: frames in, requests out, until it ends.
+//! The task of one client: frames in, requests out, and what waits for it written, until it ends.
 //!
-//! Invariant: a read is never given up and begun again: it ends with the connection. A client that says nothing in
-//! time, or nothing sensible, is closed with the code of the table.
+//! Invariant: nothing is held for a client that says nothing and is told nothing but the task itself. A client that
+//! says nothing in time, or nothing sensible, is closed with the code of the table.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, future::poll_fn, ops::ControlFlow, pin::pin, sync::Arc, time::Duration};
 
 use bus_schema::{
     ErrorBody, ErrorCode,
@@ -11,14 +11,19 @@ use bus_schema::{
     limits::{LOGIN_WITHIN_MS, PING_INTERVAL_MS},
     protocol::{Action, Done, Hello, Nothing, PROTOCOL},
 };
-use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead, after_handshake_split};
+use bytes::Bytes;
 use ops::peer::Peer;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    net::{TcpStream, tcp::OwnedReadHalf},
+    time::{Instant, sleep_until},
+};
 
 use super::{
     Who, actions,
     bad_frames::BadFrames,
+    deadlines::Deadlines,
     login::{self, Session},
+    parting::part,
     request,
 };
 use crate::{
@@ -29,42 +34,29 @@ use crate::{
     directory::Origin,
     limits::or_unbounded,
     metrics::{Limit, Refused},
-    socket::{self, Assembler, FrameGuard, Guarded, Halves, Message, Outgoing, Violation},
+    socket::{Flushed, Heard, Inbound, Message, Outgoing, Said},
 };
 
 /// Largest message where the limit is off.
 const MESSAGE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// How long the fragments of one message may take, where silence may not take less.
-const MESSAGE_WITHIN: Duration = Duration::from_secs(60);
-/// How long a client has to leave after a close.
-const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// When to ask again for whoever has too many unanswered requests.
 const IN_FLIGHT_AFTER: Duration = Duration::from_millis(100);
-const FAR: Duration = Duration::from_secs(24 * 3_600);
 
 /// An upgraded connection.
 pub struct Opening {
-    pub halves: Halves,
+    pub socket: TcpStream,
+    /// What was read with the request already.
+    pub early: Bytes,
     pub origin: Origin,
     pub door: Door,
 }
 
 /// Serves one connection from `hello` to its end.
 pub async fn serve(app: Arc<App>, opening: Opening) {
-    let Opening { halves, origin, door } = opening;
-    let conn = app.open_connection();
+    let Opening { socket, early, origin, door } = opening;
+    let (mut incoming, outgoing) = socket.into_split();
+    let conn = app.open_connection(outgoing);
     let began = Instant::now();
-    app.tasks.spawn(socket::write(conn.clone(), halves.write, app.core.measures.clone()));
-    let largest = match app.core.limits.message_bytes {
-        0 => MESSAGE_BYTES_MAX,
-        limit => limit.min(MESSAGE_BYTES_MAX),
-    };
-    let (guarded, violation) = Guarded::new(halves.read, halves.early, FrameGuard::new(largest));
-    let (mut frames, _) = after_handshake_split(guarded, tokio::io::sink(), Role::Server);
-    // The guard refuses first, with the right code; this only bounds what is reserved.
-    frames.set_max_message_size(usize::try_from(largest).unwrap_or(usize::MAX).saturating_add(1));
-    // Else a ping is answered inside the read, and a client that only pings is taken for dead.
-    frames.set_auto_pong(false);
     hello(&app, &conn);
     // The drain closes those that are listed when it begins; one that is listed later sees that here.
     if app.shutdown.is_cancelled() {
@@ -79,15 +71,15 @@ pub async fn serve(app: Arc<App>, opening: Opening) {
         waits,
         session: None,
         bad: BadFrames::default(),
-        login_by: Instant::now() + Duration::from_millis(LOGIN_WITHIN_MS),
+        deadlines: Deadlines::new(began + Duration::from_millis(LOGIN_WITHIN_MS), &app.core.limits),
     };
-    let code = reader.run(&mut frames).await.or_else(|| violation.get().map(|v: &Violation| v.close_code()));
+    let code = reader.talk(&mut incoming, early).await;
     if let Some(code) = code {
         conn.outbox.close(code);
     }
     conn.leave();
     if let Some(session) = reader.session.take() {
-        session.end().await;
+        Box::pin(session.end()).await;
     } else if code.is_some() {
         app.core.measures.refused(Refused::Protocol);
     }
@@ -96,25 +88,10 @@ pub async fn serve(app: Arc<App>, opening: Opening) {
     app.core.measures.lifetime.record(began.elapsed());
     // With a close frame on its way, the client has a moment to take it.
     if conn.outbox.is_ended() {
-        drain(&mut frames, &conn).await;
+        Box::pin(part(&conn, &mut incoming)).await;
     }
-    conn.gone.cancel();
-}
-
-/// After a close: reads on until the client is gone, for a moment.
-async fn drain<R: tokio::io::AsyncRead + Unpin>(frames: &mut WebSocketRead<R>, conn: &Conn) {
-    frames.set_auto_close(false);
-    let deadline = Instant::now() + LEAVE_WITHIN;
-    let mut ignore = |_: Frame<'_>| std::future::ready(Ok::<(), std::io::Error>(()));
-    loop {
-        let read = frames.read_frame(&mut ignore);
-        match timeout_at(deadline, conn.gone.run_until_cancelled(read)).await {
-            Err(_) | Ok(None) => return,
-            Ok(Some(Err(WebSocketError::UnexpectedEOF | WebSocketError::IoError(_)))) => return,
-            // Whatever it still says, it has said already what ended it.
-            Ok(Some(Ok(_) | Err(_))) => {}
-        }
-    }
+    conn.outbox.end();
+    conn.set_gone();
 }
 
 fn hello(app: &App, conn: &Conn) {
@@ -139,76 +116,113 @@ struct Reader {
     waits: Option<Pass<Peer>>,
     session: Option<Arc<Session>>,
     bad: BadFrames,
-    login_by: Instant,
+    deadlines: Deadlines,
 }
 
+/// What a client's task woke up for.
+enum Woken {
+    Heard(std::io::Result<Option<Heard>>),
+    ToWrite,
+    Due,
+}
+
+/// The end of the conversation: with a code of the server's, or because the client ended it.
+type Ended = ControlFlow<Option<CloseCode>>;
+
 impl Reader {
-    /// Reads until the end; gives the code with which the server ends it, if it does.
-    async fn run<R: tokio::io::AsyncRead + Unpin>(
-        &mut self,
-        frames: &mut WebSocketRead<R>,
-    ) -> Option<CloseCode> {
-        let mut assembler = Assembler::default();
-        let mut message_by: Option<Instant> = None;
-        let (app, conn) = (self.app.clone(), self.conn.clone());
-        let measures = &app.core.measures;
-        let outbox = &conn.outbox;
-        let mut answer = |frame: Frame<'_>| {
-            outbox.push(Outgoing::CloseEcho(bytes::Bytes::copy_from_slice(&frame.payload)));
-            std::future::ready(Ok::<(), std::io::Error>(()))
+    /// Reads and writes until the end; gives the code with which the server ends it, if it does.
+    async fn talk(&mut self, incoming: &mut OwnedReadHalf, early: Bytes) -> Option<CloseCode> {
+        let largest = match self.app.core.limits.message_bytes {
+            0 => MESSAGE_BYTES_MAX,
+            limit => limit.min(MESSAGE_BYTES_MAX),
         };
+        let mut inbound = Inbound::new(largest);
+        let mut heard = (!early.is_empty()).then(|| inbound.early(&early));
+        drop(early);
+        let conn = self.conn.clone();
+        let mut timer = pin!(sleep_until(self.deadlines.first()));
         loop {
-            // A message that is begun must end, whatever else is said meanwhile.
-            let deadline = message_by.unwrap_or_else(|| self.deadline());
-            let read = frames.read_frame(&mut answer);
-            let frame = match timeout_at(deadline, conn.gone.run_until_cancelled(read)).await {
-                Err(_) if self.session.is_none() => {
-                    measures.refused(Refused::Timeout);
-                    return Some(CloseCode::LoginRequired);
+            if let Some(heard) = heard.take() {
+                let ended = tokio::select! {
+                    biased;
+                    ended = self.on_heard(heard) => ended,
+                    never = write_on(&conn, incoming) => match never {},
+                };
+                if let ControlFlow::Break(code) = ended {
+                    return code;
                 }
-                Err(_) => return Some(CloseCode::Timeout),
-                Ok(None) => return None,
-                Ok(Some(Err(error))) => return code_of(&error),
-                Ok(Some(Ok(frame))) => frame,
-            };
-            // Whatever it says after it was closed is not heard.
-            if outbox.is_ended() {
+            }
+            let flushed = conn.flush();
+            if flushed == Flushed::Over || conn.outbox.is_ended() {
                 return None;
             }
-            measures.frames_in.increment(1);
-            measures.bytes_in.increment(frame.payload.len() as u64);
-            match frame.opcode {
-                OpCode::Close => return None,
-                OpCode::Ping => {
-                    outbox.push(Outgoing::Pong(bytes::Bytes::copy_from_slice(&frame.payload)));
+            if let Some(sooner) = self.deadlines.moved(&conn) {
+                timer.as_mut().reset(sooner);
+            }
+            let io = poll_fn(|cx| {
+                if flushed == Flushed::Stuck && incoming.as_ref().poll_write_ready(cx).is_ready() {
+                    return std::task::Poll::Ready(Woken::ToWrite);
                 }
-                OpCode::Text | OpCode::Binary | OpCode::Continuation | OpCode::Pong => {}
-            }
-            let message = assembler.push(frame);
-            if !assembler.is_open() {
-                message_by = None;
-            } else if message_by.is_none() {
-                message_by = Some(self.deadline().min(Instant::now() + MESSAGE_WITHIN));
-            }
-            let ended = match message {
-                None => None,
-                Some(Message::Text(text)) => self.on_text(&text).await,
-                Some(Message::Binary) => self.on_bad(ErrorBody::field("", "frames must be text")),
+                inbound.poll_hear(cx, incoming).map(Woken::Heard)
+            });
+            let woken = tokio::select! {
+                woken = io => woken,
+                () = conn.outbox.ready() => Woken::ToWrite,
+                () = timer.as_mut() => Woken::Due,
             };
-            if ended.is_some() {
-                return ended;
-            }
-            if outbox.is_ended() {
-                return None;
+            match woken {
+                Woken::Heard(Ok(Some(came))) => heard = Some(came),
+                Woken::Heard(Ok(None) | Err(_)) => return None,
+                Woken::ToWrite => {}
+                Woken::Due => {
+                    if let Err(code) = self.on_due(&conn) {
+                        return Some(code);
+                    }
+                    timer.as_mut().reset(self.deadlines.next(&conn));
+                }
             }
         }
     }
 
-    fn deadline(&self) -> Instant {
-        match (&self.session, self.app.core.limits.dead_after_ms) {
-            (None, _) => self.login_by,
-            (Some(_), 0) => Instant::now() + FAR,
-            (Some(_), dead_after) => Instant::now() + Duration::from_millis(dead_after),
+    fn on_due(&mut self, conn: &Conn) -> Result<(), CloseCode> {
+        if self.session.is_none() && self.deadlines.is_login_over() {
+            self.app.core.measures.refused(Refused::Timeout);
+            return Err(CloseCode::LoginRequired);
+        }
+        self.deadlines.check(conn)
+    }
+
+    async fn on_heard(&mut self, heard: Heard) -> Ended {
+        self.deadlines.heard(&heard);
+        let Heard { said, bytes, violation, part: _ } = heard;
+        let app = self.app.clone();
+        app.core.measures.frames_in.increment(said.len() as u64);
+        app.core.measures.bytes_in.increment(bytes);
+        for said in said {
+            // Whatever it says after it was closed is not heard.
+            if self.conn.outbox.is_ended() {
+                return ControlFlow::Break(None);
+            }
+            let ended = match said {
+                Said::Message(Message::Text(text)) => self.on_text(&text).await,
+                Said::Message(Message::Binary) => self.on_bad(ErrorBody::field("", "frames must be text")),
+                Said::Ping(payload) => {
+                    self.conn.outbox.queue(Outgoing::Pong(payload));
+                    None
+                }
+                Said::Close(payload) => {
+                    self.conn.outbox.queue(Outgoing::CloseEcho(payload));
+                    return ControlFlow::Break(None);
+                }
+                Said::Nothing => None,
+            };
+            if ended.is_some() {
+                return ControlFlow::Break(ended);
+            }
+        }
+        match violation {
+            Some(code) => ControlFlow::Break(Some(code)),
+            None => ControlFlow::Continue(()),
         }
     }
 
@@ -254,7 +268,8 @@ impl Reader {
             overloaded.send_away(&self.conn);
             return None;
         }
-        match login::login(&self.app, &self.conn, &self.origin, reply, payload).await {
+        // Boxed, so that the task is as small as a connection at rest needs.
+        match Box::pin(login::login(&self.app, &self.conn, &self.origin, reply, payload)).await {
             Ok(session) => {
                 if session.is_some() {
                     self.waits = None;
@@ -279,20 +294,20 @@ impl Reader {
     }
 }
 
-fn code_of(error: &WebSocketError) -> Option<CloseCode> {
-    match error {
-        WebSocketError::InvalidUTF8 => Some(CloseCode::InvalidText),
-        WebSocketError::FrameTooLarge => Some(CloseCode::MessageTooLarge),
-        WebSocketError::InvalidFragment
-        | WebSocketError::InvalidContinuationFrame
-        | WebSocketError::InvalidCloseFrame
-        | WebSocketError::InvalidCloseCode
-        | WebSocketError::ReservedBitsNotZero
-        | WebSocketError::ControlFrameFragmented
-        | WebSocketError::PingFrameTooLarge
-        | WebSocketError::InvalidValue => Some(CloseCode::Protocol),
-        // The client is gone, or the guard has said why.
-        _ => None,
+/// Writes what waits, as it comes, while a request takes its time.
+async fn write_on(conn: &Conn, incoming: &OwnedReadHalf) -> Infallible {
+    loop {
+        match conn.flush() {
+            Flushed::Done => conn.outbox.ready().await,
+            Flushed::Stuck => {
+                tokio::select! {
+                    _ = incoming.as_ref().writable() => {}
+                    () = conn.outbox.ready() => {}
+                }
+            }
+            // Whoever reads finds it out.
+            Flushed::Over => std::future::pending().await,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: bytes reach the frame parser only while every header so far is masked, of a known opcode, within the
 //! size of the whole message and the number of its fragments, and every text so far is UTF-8. How the bytes are cut
-//! changes neither the verdict nor which frames are heard before it.
+//! changes neither the verdict nor which frames are whole before it.
 
 use bus_schema::close::CloseCode;
 
@@ -54,11 +54,12 @@ impl Violation {
     }
 }
 
-/// What is wrong, and how many of the bytes that were looked at came before the frame that is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
-    pub violation: Violation,
-    pub good: usize,
+/// Frames that have passed whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Whole {
+    pub frames: usize,
+    /// Of these frames.
+    pub bytes: usize,
 }
 
 /// Follows the stream's frame headers and the texts in it; other payloads are skipped.
@@ -72,6 +73,10 @@ pub struct FrameGuard {
     payload: Payload,
     message: Option<Message>,
     message_bytes_max: u64,
+    /// Since they were asked for.
+    whole: Whole,
+    /// Bytes of the frame after them.
+    begun: usize,
 }
 
 /// What the bytes of a frame are.
@@ -97,43 +102,49 @@ struct Message {
 impl FrameGuard {
     pub const fn new(message_bytes_max: u64) -> Self {
         let payload = Payload { key: [0; 4], at: 0, is_data: false, is_last: false };
+        let whole = Whole { frames: 0, bytes: 0 };
         let header = [0; HEADER_BYTES_MAX];
-        Self { header, have: 0, payload_left: 0, payload, message: None, message_bytes_max }
+        Self { header, have: 0, payload_left: 0, payload, message: None, message_bytes_max, whole, begun: 0 }
     }
 
     /// Looks at the next bytes of the stream.
-    pub fn inspect(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+    pub fn inspect(&mut self, bytes: &[u8]) -> Result<(), Violation> {
         let mut rest = bytes;
-        // Where the frame begins whose header is being read, as far as it is in these bytes.
-        let mut good = 0;
         while !rest.is_empty() {
-            let checked = if self.payload_left > 0 {
+            if self.payload_left > 0 {
                 let count = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(rest.len());
                 let (payload, after) = rest.split_at(count);
                 rest = after;
-                self.follow_payload(payload)
+                self.follow_payload(payload)?;
             } else {
-                if self.have == 0 {
-                    good = bytes.len() - rest.len();
-                }
-                let byte = rest[0];
+                self.follow_header(rest[0])?;
                 rest = &rest[1..];
-                self.follow_header(byte)
-            };
-            checked.map_err(|violation| Refused { violation, good })?;
+            }
         }
         Ok(())
+    }
+
+    /// The whole frames that have passed since the last time, also those before a violation.
+    pub fn take_whole(&mut self) -> Whole {
+        std::mem::take(&mut self.whole)
+    }
+
+    /// Whether a message has begun, by a fragment or by some bytes, and has not ended.
+    pub const fn is_within(&self) -> bool {
+        self.begun > 0 || self.message.is_some()
     }
 
     fn follow_header(&mut self, byte: u8) -> Result<(), Violation> {
         self.header[self.have] = byte;
         self.have += 1;
+        self.begun += 1;
         if self.have == 2 {
             self.check_first_two()?;
         }
         if self.have >= 2 && self.have == self.header_length() {
             self.begin_payload()?;
             self.have = 0;
+            self.end_frame();
         }
         Ok(())
     }
@@ -145,7 +156,18 @@ impl FrameGuard {
         }
         self.payload.at += bytes.len() as u64;
         self.payload_left -= bytes.len() as u64;
-        self.end_payload()
+        self.begun += bytes.len();
+        self.end_payload()?;
+        self.end_frame();
+        Ok(())
+    }
+
+    const fn end_frame(&mut self) {
+        if self.payload_left == 0 {
+            self.whole.frames += 1;
+            self.whole.bytes += self.begun;
+            self.begun = 0;
+        }
     }
 
     /// After the last byte of a text nothing may be missing of its last character.
@@ -264,7 +286,7 @@ mod tests {
 
     fn verdict(frames: &[Vec<u8>]) -> Result<(), Violation> {
         let mut guard = FrameGuard::new(MAX);
-        frames.iter().try_for_each(|frame| guard.inspect(frame)).map_err(|refused| refused.violation)
+        frames.iter().try_for_each(|frame| guard.inspect(frame))
     }
 
     fn text_frame(first: u8, text: &[u8]) -> Vec<u8> {
@@ -340,24 +362,38 @@ mod tests {
     }
 
     #[test]
-    fn what_came_before_the_bad_frame_is_good() {
+    fn what_came_before_the_bad_frame_is_whole() {
         let (ping, text) = (text_frame(0x89, b"x"), text_frame(0x81, b"hello"));
-        let bytes = [&ping[..], &text, &[0xc1]].concat();
+        let good = [&ping[..], &text].concat();
         let mut guard = FrameGuard::new(MAX);
-        assert_eq!(guard.inspect(&bytes), Ok(()), "half a header says nothing yet");
-        let good = 0;
-        assert_eq!(guard.inspect(&[0x80]), Err(Refused { violation: Violation::ReservedBits, good }));
-        let whole = [&bytes[..], &[0x80]].concat();
-        let refused = FrameGuard::new(MAX).inspect(&whole).unwrap_err();
-        assert_eq!(refused.good, ping.len() + text.len());
+        assert_eq!(guard.inspect(&[&good[..], &[0xc1]].concat()), Ok(()), "half a header says nothing yet");
+        assert!(guard.is_within());
+        assert_eq!(guard.inspect(&[0x80]), Err(Violation::ReservedBits));
+        assert_eq!(guard.take_whole(), Whole { frames: 2, bytes: good.len() });
+        let bad_end = [&good[..], &text_frame(0x81, b"\xc3")].concat();
+        let mut guard = FrameGuard::new(MAX);
+        assert_eq!(guard.inspect(&bad_end), Err(Violation::NotUtf8));
+        assert_eq!(guard.take_whole(), Whole { frames: 2, bytes: good.len() });
+    }
+
+    #[test]
+    fn a_message_lasts_from_its_first_byte_to_the_end_of_its_last_fragment() {
+        let (first, ping, last) = (text_frame(0x01, b"a"), text_frame(0x89, b""), text_frame(0x80, b"b"));
+        let mut guard = FrameGuard::new(MAX);
+        assert!(!guard.is_within());
+        for bytes in [&first[..1], &first[1..], &ping, &last[..6]] {
+            guard.inspect(bytes).unwrap();
+            assert!(guard.is_within());
+        }
+        guard.inspect(&last[6..]).unwrap();
+        assert!(!guard.is_within());
     }
 
     #[test]
     fn a_huge_length_is_refused_by_its_header_alone() {
         let mut guard = FrameGuard::new(MAX);
         let header = [0x81, 0x80 | 127, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4];
-        let refused = guard.inspect(&header).unwrap_err();
-        assert_eq!(refused.violation, Violation::MessageTooLarge);
+        assert_eq!(guard.inspect(&header), Err(Violation::MessageTooLarge));
     }
 
     proptest! {
@@ -367,16 +403,18 @@ mod tests {
             cuts in proptest::collection::vec(1_usize..9, 1..50),
         ) {
             let bytes: Vec<u8> = frames.iter().flat_map(|(first, length)| frame(*first, *length)).collect();
-            let whole = FrameGuard::new(MAX).inspect(&bytes).map_err(|refused| refused.violation);
+            let mut at_once = FrameGuard::new(MAX);
+            let whole = at_once.inspect(&bytes);
             let mut guard = FrameGuard::new(MAX);
             let (mut rest, mut at) = (bytes.as_slice(), 0);
             let mut cut = Ok(());
             while !rest.is_empty() && cut.is_ok() {
                 let (head, tail) = rest.split_at(cuts[at % cuts.len()].min(rest.len()));
-                cut = guard.inspect(head).map_err(|refused| refused.violation);
+                cut = guard.inspect(head);
                 (rest, at) = (tail, at + 1);
             }
             prop_assert_eq!(cut, whole);
+            prop_assert_eq!(guard.take_whole(), at_once.take_whole());
         }
 
         #[test]

@@ -1,16 +1,15 @@
 //! The wire: frames in, frames out, and what guards both.
 
 mod assemble;
+mod frames;
 mod guard;
-mod guarded;
+mod inbound;
 mod outbox;
 mod stream;
 mod utf8;
-mod writer;
 
 pub use assemble::{Assembler, Message};
 pub use guard::{FrameGuard, Violation};
-pub use guarded::Guarded;
-pub use outbox::{Outbox, Outgoing};
-pub use stream::{Halves, halves};
-pub use writer::write;
+pub use inbound::{Heard, Inbound, Part, Said};
+pub use outbox::{Flushed, Outbox, Outgoing, Pushed, Wrote};
+pub use stream::{Upgraded, upgraded};

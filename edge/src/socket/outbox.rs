@@ -1,16 +1,27 @@
-//! What waits to be written to a client, bounded in bytes.
+//! What waits to be written to one client, bounded in bytes, and the half of the socket that it goes to.
 //!
-//! Invariant: nothing is ever dropped from the middle: a queue that would pass its bound is emptied, and the
-//! connection is closed with `slow_consumer`, so that the client resumes. After a close nothing more is queued.
+//! Invariant: what is queued is written whole and in order, or the connection is closed with a code that says
+//! reconnect; nothing is dropped from the middle, and after a close nothing more is queued. Nobody waits for a client:
+//! what its socket does not take stays here.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use bus_schema::close::CloseCode;
-use bytes::Bytes;
-use tokio::sync::Notify;
+use bytes::{Buf as _, Bytes};
+use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
+
+use super::frames::encode;
 
 /// What a queued frame costs beside its bytes.
 const FRAME_OVERHEAD: usize = 64;
+/// Frames are put together for one write until they are so long.
+const WRITE_BYTES: usize = 64 * 1024;
+/// Larger scratch space is given back after use.
+const KEPT_BYTES: usize = 256 * 1024;
 
 /// A frame to be written.
 #[derive(Debug, Clone)]
@@ -31,7 +42,7 @@ impl Outgoing {
         Self::Text { shared: whole.into(), own: Bytes::new() }
     }
 
-    /// The same text, with something that is kept until it was written or given up.
+    /// The same text, with something that is kept until its turn to be written came or it was given up.
     pub fn keeping<T: Send + 'static>(self, kept: T) -> Self {
         match self {
             Self::Text { shared, own } => {
@@ -41,7 +52,7 @@ impl Outgoing {
         }
     }
 
-    fn cost(&self) -> usize {
+    pub fn cost(&self) -> usize {
         FRAME_OVERHEAD
             + match self {
                 Outgoing::Text { shared, own } => shared.len() + own.len(),
@@ -70,14 +81,34 @@ impl<T> AsRef<[u8]> for Kept<T> {
 /// Whether a frame was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
-    Queued,
+    /// `first`: nothing waited before it, so somebody has to flush.
+    Queued { first: bool },
     /// The client is too slow: the connection is being closed, or what may be lost was lost.
     Overflow,
     /// It was closed before.
     Closed,
 }
 
-/// The queue between those who deliver and the task that writes.
+/// How far a flush came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flushed {
+    /// Nothing waits.
+    Done,
+    /// The socket takes no more now.
+    Stuck,
+    /// Nothing can be written any more: a close frame went out, or the socket is broken.
+    Over,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wrote {
+    pub frames: u64,
+    pub bytes: u64,
+    pub writes: u64,
+}
+
+/// The queue between those who deliver, the hub's workers and the connection's task, and the socket.
 #[derive(Debug)]
 pub struct Outbox {
     queue: Mutex<Queue>,
@@ -87,48 +118,58 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct Queue {
-    frames: Vec<Outgoing>,
+    /// With what each counts against the bound.
+    frames: VecDeque<(Outgoing, usize)>,
     /// Of `frames`.
     bytes: usize,
-    /// Of what the writer took and has not yet written.
-    taken: usize,
+    /// Encoded, and not yet taken by the socket.
+    rest: Bytes,
     closed: Option<CloseCode>,
     ended: bool,
+    /// The last frame was encoded.
+    ending: bool,
+    over: bool,
+    stuck: bool,
+    socket: Option<OwnedWriteHalf>,
 }
 
 impl Outbox {
     /// `bytes_max` 0 means no bound.
-    pub fn new(bytes_max: usize) -> Self {
+    pub fn new(bytes_max: usize, socket: Option<OwnedWriteHalf>) -> Self {
         let bytes_max = if bytes_max == 0 { usize::MAX } else { bytes_max };
-        Self { queue: Mutex::default(), ready: Notify::new(), bytes_max }
+        Self { queue: Mutex::new(Queue { socket, ..Queue::default() }), ready: Notify::new(), bytes_max }
     }
 
+    /// Queues a frame, and has the connection's task write it.
     pub fn push(&self, frame: Outgoing) -> Pushed {
+        let ends = frame.ends();
+        let pushed = self.queue(frame);
+        if ends || pushed == (Pushed::Queued { first: true }) {
+            self.ready.notify_one();
+        }
+        pushed
+    }
+
+    /// Queues a frame for a caller who flushes soon.
+    pub fn queue(&self, frame: Outgoing) -> Pushed {
         let mut queue = self.lock();
         if queue.ended {
             return Pushed::Closed;
         }
         let cost = frame.cost();
+        let waiting = queue.waiting();
         // A frame for a client that has read everything always fits: a long answer must be possible.
-        let waiting = queue.bytes + queue.taken;
         if waiting > 0 && waiting.saturating_add(cost) > self.bytes_max && !frame.ends() {
             queue.close(CloseCode::SlowConsumer);
             drop(queue);
             self.ready.notify_one();
             return Pushed::Overflow;
         }
-        queue.bytes += cost;
         queue.ended = frame.ends();
         if let Outgoing::Close(code) = &frame {
             queue.closed = Some(*code);
         }
-        let was_empty = queue.frames.is_empty();
-        queue.frames.push(frame);
-        drop(queue);
-        if was_empty {
-            self.ready.notify_one();
-        }
-        Pushed::Queued
+        Pushed::Queued { first: queue.add(frame, cost) }
     }
 
     /// Queues what may be lost: a queue that is half full takes none of it, so that it is the first to go.
@@ -138,17 +179,15 @@ impl Outbox {
             return Pushed::Closed;
         }
         let cost = frame.cost();
-        if (queue.bytes + queue.taken).saturating_add(cost) > self.bytes_max / 2 {
+        if queue.waiting().saturating_add(cost) > self.bytes_max / 2 {
             return Pushed::Overflow;
         }
-        queue.bytes += cost;
-        let was_empty = queue.frames.is_empty();
-        queue.frames.push(frame);
+        let first = queue.add(frame, cost);
         drop(queue);
-        if was_empty {
+        if first {
             self.ready.notify_one();
         }
-        Pushed::Queued
+        Pushed::Queued { first }
     }
 
     /// Queues what a client missed, beside the bound: it is bounded by who read it, and a client that catches up is
@@ -156,7 +195,7 @@ impl Outbox {
     pub fn replay(&self, frames: impl IntoIterator<Item = Outgoing>) {
         let mut queue = self.lock();
         if !queue.ended {
-            queue.frames.extend(frames);
+            queue.frames.extend(frames.into_iter().map(|frame| (frame, 0)));
         }
         drop(queue);
         self.ready.notify_one();
@@ -167,23 +206,29 @@ impl Outbox {
         self.push(Outgoing::Close(code));
     }
 
-    /// Takes all that waits, and counts what was taken before as written; `into` comes and may go empty.
-    pub fn take(&self, into: &mut Vec<Outgoing>) {
-        let mut queue = self.lock();
-        std::mem::swap(&mut queue.frames, into);
-        queue.taken = std::mem::take(&mut queue.bytes);
-    }
-
-    /// Resolves when there may be something to take.
+    /// Resolves when there may be something to write.
     pub async fn ready(&self) {
         self.ready.notified().await;
     }
 
-    /// Nothing can be sent any more, the writer is gone.
-    pub fn end(&self) {
+    /// Writes what waits, as much as the socket takes. `scratch` is the caller's, so that a connection keeps none.
+    pub fn flush(&self, scratch: &mut Vec<u8>, wrote: &mut Wrote) -> Flushed {
         let mut queue = self.lock();
-        queue.ended = true;
-        queue.frames = Vec::new();
+        let was_stuck = queue.stuck;
+        let flushed = queue.flush(scratch, wrote);
+        drop(queue);
+        scratch.clear();
+        scratch.shrink_to(KEPT_BYTES);
+        if flushed == Flushed::Stuck && !was_stuck {
+            // The connection's task waits until the socket takes more.
+            self.ready.notify_one();
+        }
+        flushed
+    }
+
+    /// Nothing can be sent any more; the sending half of the socket is shut down.
+    pub fn end(&self) {
+        self.lock().abandon();
     }
 
     /// With which code the server closed, if it did.
@@ -202,31 +247,168 @@ impl Outbox {
 }
 
 impl Queue {
+    /// What counts against the bound.
+    fn waiting(&self) -> usize {
+        self.bytes + self.rest.len()
+    }
+
+    /// Whether it is the first that waits.
+    fn add(&mut self, frame: Outgoing, cost: usize) -> bool {
+        let first = self.frames.is_empty();
+        self.frames.push_back((frame, cost));
+        self.bytes += cost;
+        first
+    }
+
+    /// What waits is given up for a close; a frame that is half written is written to its end.
     fn close(&mut self, code: CloseCode) {
         self.frames.clear();
-        self.frames.push(Outgoing::Close(code));
+        self.frames.push_back((Outgoing::Close(code), 0));
         self.bytes = 0;
         self.closed = Some(code);
         self.ended = true;
+    }
+
+    fn abandon(&mut self) {
+        (self.ended, self.over, self.bytes) = (true, true, 0);
+        (self.frames, self.rest, self.socket) = (VecDeque::new(), Bytes::new(), None);
+    }
+
+    fn flush(&mut self, scratch: &mut Vec<u8>, wrote: &mut Wrote) -> Flushed {
+        loop {
+            if self.over {
+                return Flushed::Over;
+            }
+            if self.rest.is_empty() && self.frames.is_empty() {
+                self.stuck = false;
+                return Flushed::Done;
+            }
+            let result = if self.rest.is_empty() {
+                self.encode(scratch, wrote);
+                self.write(scratch)
+            } else {
+                self.write(&self.rest)
+            };
+            let count = match result {
+                Ok(count) => {
+                    wrote.bytes += count as u64;
+                    wrote.writes += 1;
+                    count
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(_) => {
+                    self.abandon();
+                    return Flushed::Over;
+                }
+            };
+            if self.rest.is_empty() {
+                self.rest = Bytes::copy_from_slice(&scratch[count..]);
+            } else {
+                self.rest.advance(count);
+            }
+            if !self.rest.is_empty() {
+                self.stuck = true;
+                return Flushed::Stuck;
+            }
+            if self.ending {
+                // Nothing follows a close frame but the end of the stream.
+                self.abandon();
+            }
+        }
+    }
+
+    /// The next frames, for one write.
+    fn encode(&mut self, out: &mut Vec<u8>, wrote: &mut Wrote) {
+        out.clear();
+        while out.len() < WRITE_BYTES
+            && let Some((frame, cost)) = self.frames.pop_front()
+        {
+            self.bytes -= cost;
+            self.ending = frame.ends();
+            wrote.frames += 1;
+            encode(out, &frame);
+        }
+        if self.frames.is_empty() {
+            self.frames.shrink_to(4);
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.as_ref().ok_or(io::ErrorKind::BrokenPipe)?.try_write(bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::{
+        io::AsyncReadExt as _,
+        net::{TcpListener, TcpStream},
+    };
 
+    /// As if all were written.
     fn drain(outbox: &Outbox) -> Vec<Outgoing> {
-        let mut out = Vec::new();
-        outbox.take(&mut out);
-        out
+        let mut queue = outbox.lock();
+        queue.bytes = 0;
+        queue.frames.drain(..).map(|(frame, _)| frame).collect()
+    }
+
+    fn new(bytes_max: usize) -> Outbox {
+        Outbox::new(bytes_max, None)
+    }
+
+    async fn pair() -> (Outbox, TcpStream, tokio::net::tcp::OwnedReadHalf) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (incoming, outgoing) = listener.accept().await.unwrap().0.into_split();
+        (Outbox::new(0, Some(outgoing)), client, incoming)
+    }
+
+    #[tokio::test]
+    async fn what_the_socket_does_not_take_is_kept_and_goes_out_whole_before_the_close() {
+        let (outbox, mut client, incoming) = pair().await;
+        let (mut scratch, mut wrote) = (Vec::new(), Wrote::default());
+        let mut queued = 0_u64;
+        while outbox.flush(&mut scratch, &mut wrote) == Flushed::Done {
+            outbox.queue(Outgoing::text(vec![b'x'; 60_000]));
+            queued += 1;
+        }
+        assert!(outbox.lock().stuck);
+        outbox.close(CloseCode::Evicted);
+        let writing = async {
+            while outbox.flush(&mut scratch, &mut wrote) == Flushed::Stuck {
+                incoming.as_ref().writable().await.unwrap();
+            }
+        };
+        let mut read = Vec::new();
+        let (_, count) = tokio::join!(writing, client.read_to_end(&mut read));
+        let close = [&[0x88, 2 + 7][..], &3504_u16.to_be_bytes(), b"evicted"].concat();
+        assert_eq!(count.unwrap() as u64, queued * 60_004 + close.len() as u64);
+        assert!(read.ends_with(&close), "then the end, and nothing after it");
+        assert_eq!((wrote.frames, wrote.bytes), (queued + 1, read.len() as u64));
+        assert_eq!(outbox.flush(&mut scratch, &mut wrote), Flushed::Over);
+    }
+
+    #[tokio::test]
+    async fn a_broken_socket_ends_the_queue() {
+        let (outbox, client, _incoming) = pair().await;
+        socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(client);
+        let (mut scratch, mut wrote) = (Vec::new(), Wrote::default());
+        let over = ops::testing::wait_for(std::time::Duration::from_secs(10), "the reset", async || {
+            outbox.queue(Outgoing::text("x"));
+            outbox.flush(&mut scratch, &mut wrote) == Flushed::Over
+        });
+        over.await;
+        assert_eq!(outbox.queue(Outgoing::text("y")), Pushed::Closed);
     }
 
     #[test]
     fn a_full_queue_closes_with_slow_consumer_and_nothing_else_follows() {
-        let outbox = Outbox::new(1_000);
+        let outbox = new(1_000);
         let text = || Outgoing::text(vec![b'x'; 400]);
-        assert_eq!(outbox.push(text()), Pushed::Queued);
-        assert_eq!(outbox.push(text()), Pushed::Queued);
+        assert_eq!(outbox.push(text()), Pushed::Queued { first: true });
+        assert_eq!(outbox.push(text()), Pushed::Queued { first: false });
         assert_eq!(outbox.push(text()), Pushed::Overflow);
         assert_eq!(outbox.push(text()), Pushed::Closed);
         outbox.close(CloseCode::Shutdown);
@@ -236,7 +418,7 @@ mod tests {
 
     #[test]
     fn a_close_waits_for_what_is_queued() {
-        let outbox = Outbox::new(1_000);
+        let outbox = new(1_000);
         outbox.push(Outgoing::text("a"));
         outbox.close(CloseCode::Evicted);
         assert_eq!(outbox.push(Outgoing::text("b")), Pushed::Closed);
@@ -246,44 +428,45 @@ mod tests {
 
     #[test]
     fn taking_makes_room() {
-        let outbox = Outbox::new(500);
+        let outbox = new(500);
         for _ in 0..10 {
-            assert_eq!(outbox.push(Outgoing::text(vec![b'x'; 400])), Pushed::Queued);
+            assert_eq!(outbox.push(Outgoing::text(vec![b'x'; 400])), Pushed::Queued { first: true });
             assert_eq!(drain(&outbox).len(), 1);
             assert!(drain(&outbox).is_empty());
         }
     }
 
     #[test]
-    fn what_is_being_written_counts_and_a_long_answer_fits_an_idle_queue() {
-        let outbox = Outbox::new(500);
-        assert_eq!(outbox.push(Outgoing::text(vec![b'x'; 2_000])), Pushed::Queued);
+    fn what_the_socket_did_not_take_counts_and_a_long_answer_fits_an_idle_queue() {
+        let outbox = new(500);
+        assert_eq!(outbox.push(Outgoing::text(vec![b'x'; 2_000])), Pushed::Queued { first: true });
         assert_eq!(drain(&outbox).len(), 1);
+        outbox.lock().rest = Bytes::from(vec![b'x'; 500]);
         assert_eq!(outbox.push(Outgoing::text("y")), Pushed::Overflow);
     }
 
     #[test]
     fn a_replay_does_not_make_a_client_slow() {
-        let outbox = Outbox::new(500);
+        let outbox = new(500);
         outbox.replay((0..10).map(|_| Outgoing::text(vec![b'x'; 400])));
-        assert_eq!(outbox.push(Outgoing::text("live")), Pushed::Queued);
+        assert_eq!(outbox.push(Outgoing::text("live")), Pushed::Queued { first: false });
         assert_eq!(drain(&outbox).len(), 11);
     }
 
     #[test]
     fn signals_are_the_first_to_go_and_close_nothing() {
-        let outbox = Outbox::new(1_000);
+        let outbox = new(1_000);
         let text = || Outgoing::text(vec![b'x'; 300]);
-        assert_eq!(outbox.offer(text()), Pushed::Queued);
+        assert_eq!(outbox.offer(text()), Pushed::Queued { first: true });
         assert_eq!(outbox.offer(text()), Pushed::Overflow);
-        assert_eq!(outbox.push(text()), Pushed::Queued);
+        assert_eq!(outbox.push(text()), Pushed::Queued { first: false });
         assert_eq!(outbox.closed(), None);
         assert_eq!(drain(&outbox).len(), 2);
     }
 
     #[tokio::test]
     async fn a_push_wakes_the_writer() {
-        let outbox = Outbox::new(0);
+        let outbox = new(0);
         outbox.push(Outgoing::text("a"));
         outbox.ready().await;
         assert_eq!(drain(&outbox).len(), 1);

@@ -185,7 +185,7 @@ mod tests {
     const VISITOR: VisitorId = VisitorId::NIL;
 
     fn arrival(id: u64) -> Arrival {
-        let conn = Conn::new(id, 0, Arc::new(Measures::new()));
+        let conn = Conn::new(id, crate::socket::Outbox::new(0, None), Arc::new(Measures::new()));
         Arrival { conn, visitor: VISITOR, group_id: None, default_group: None }
     }
 
