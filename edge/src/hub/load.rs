@@ -10,14 +10,11 @@ use bus_schema::{
     protocol::{Conv, QueueView, ResetReason, ThreadView, VisitorView},
 };
 use ops::{
-    chat::{self, AboveHorizon, Life, Record, Sight, Snapshot, Span},
+    chat::{self, AboveHorizon, Found, Life, Record, Sight, Snapshot, Span},
     log::{Log, ReadError, StoredMsg},
 };
 
-use super::{
-    Position, Then,
-    io::{self, Place},
-};
+use super::{Position, Then, io::Place};
 use crate::{catch_up::Room, conn::Conn, core::Core};
 
 /// Missed events that are replayed; more is a reset.
@@ -93,13 +90,14 @@ async fn read(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Conte
     let Place { home, audience } = *place;
     let visitor = life.state.visitor_id;
     let sight = Sight { home, audience, life, position, viewer: *viewer, horizon };
-    let (snapshot, record, missed, queue) = tokio::join!(
+    // Before the snapshot, so that what is on its way for one client stays small.
+    let missed = missed(core, log, wish, horizon).await?;
+    let (snapshot, record, queue) = tokio::join!(
         chat::snapshot(log, &sight),
         chat::record(log, home.tenant, visitor),
-        missed(core, log, wish, horizon),
         place_of(log, wish),
     );
-    let (snapshot, record, missed) = (snapshot?, record?, missed?);
+    let (snapshot, record) = (snapshot?, record?);
     let visitor_name = record.record.name.clone();
     let online = wish.visitor_online || *viewer == Author::visitor(visitor);
     let authors = snapshot.authors.iter().copied().collect();
@@ -150,49 +148,125 @@ pub fn conv(place: &Place, life: &Life, snapshot: Snapshot, record: Record, onli
 
 async fn missed(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Option<Missed>, ErrorBody> {
     let Some(Resume { position: from, conn }) = &wish.resume else { return Ok(None) };
+    let reset = |reason| Ok(Some(Missed::Reset(reason)));
     let from = match *from {
-        Position::Lost(reason) => return Ok(Some(Missed::Reset(reason))),
+        Position::Lost(reason) => return reset(reason),
         Position::At(from) => from,
     };
     let lanes = wish.place.audience.lanes();
     let end = wish.position.iter().copied().max().unwrap_or(0);
-    let begin = lanes.iter().map(|lane| from[lane.index()]).min().unwrap_or(0) + 1;
     if lanes.iter().any(|lane| from[lane.index()] > end) {
-        return Ok(Some(Missed::Reset(ResetReason::Ahead)));
+        return reset(ResetReason::Ahead);
     }
-    if begin < horizon {
-        return Ok(Some(Missed::Reset(ResetReason::TooOld)));
+    if lanes.iter().any(|lane| from[lane.index()] + 1 < horizon) {
+        return reset(ResetReason::TooOld);
     }
-    if begin > end {
+    let moved: Vec<Lane> =
+        lanes.iter().copied().filter(|lane| wish.position[lane.index()] > from[lane.index()]).collect();
+    if moved.is_empty() {
         return Ok(Some(Missed::Events { from, messages: Vec::new(), room: None }));
     }
     // No room in time: a snapshot is smaller than what may have been missed.
     let Some(mut room) = core.catch_ups.room(MISSED_BYTES_MAX).await else {
-        return Ok(Some(Missed::Reset(ResetReason::TooMuch)));
+        return reset(ResetReason::TooMuch);
     };
-    let filter = wish.place.home.stored(wish.place.audience);
-    let (mut messages, mut bytes, mut too_many) = (Vec::new(), 0, false);
-    let read = chat::slice(log, &filter, Span::new(begin, end), |message| {
-        let Some(entry) = io::entry(message) else { return ControlFlow::Continue(()) };
-        let lane = entry.lane.index();
-        if entry.seq > from[lane] && entry.seq <= wish.position[lane] {
-            let cost = entry.item.payload.len() + FRAME_COST;
-            bytes += cost;
-            too_many = messages.len() >= MISSED_MAX || bytes > MISSED_BYTES_MAX || !conn.may_replay(cost);
-            if too_many {
-                return ControlFlow::Break(());
-            }
-            messages.push((entry.lane, entry.item));
+    let mut gap = Gap::default();
+    // Each lane from where it was: most of what lies between them, the client has.
+    for lane in moved {
+        let span = Span::new(from[lane.index()] + 1, wish.position[lane.index()]);
+        gap.read(log, wish, lane, span).await?;
+        if gap.too_much {
+            break;
         }
-        ControlFlow::Continue(())
-    });
-    read.await.map_err(|error: ReadError| {
-        tracing::warn!(%error, "what a client missed cannot be read");
-        ErrorBody::from(bus_schema::ErrorCode::Unavailable)
-    })?;
-    if too_many {
-        return Ok(Some(Missed::Reset(ResetReason::TooMuch)));
     }
-    room.shrink(bytes);
-    Ok(Some(Missed::Events { from, messages, room: Some(room) }))
+    if gap.too_much || !conn.may_replay(gap.bytes) {
+        return reset(ResetReason::TooMuch);
+    }
+    room.shrink(gap.bytes);
+    gap.messages.sort_unstable_by_key(|(_, message)| message.seq);
+    Ok(Some(Missed::Events { from, messages: gap.messages, room: Some(room) }))
+}
+
+/// What was missed, as far as it is read.
+#[derive(Default)]
+struct Gap {
+    messages: Vec<(Lane, StoredMsg)>,
+    bytes: usize,
+    too_much: bool,
+}
+
+impl Gap {
+    /// Reads a lane, unless there is too much already, or would be with what still comes.
+    async fn read(&mut self, log: &Log, wish: &Wish, lane: Lane, span: Span) -> Result<(), ErrorBody> {
+        let filter = wish.place.home.lane(lane).to_string();
+        let before = (self.messages.len(), self.bytes);
+        let each = |found| match found {
+            Found::Message(message) => self.take(lane, message),
+            Found::Ahead(pending) => self.look_ahead(before, pending),
+        };
+        chat::slice_ahead(log, &filter, span, each).await.map_err(|error: ReadError| {
+            tracing::warn!(%error, "what a client missed cannot be read");
+            ErrorBody::from(bus_schema::ErrorCode::Unavailable)
+        })
+    }
+
+    fn take(&mut self, lane: Lane, message: StoredMsg) -> ControlFlow<()> {
+        self.bytes += message.payload.len() + FRAME_COST;
+        self.messages.push((lane, message));
+        self.decide(self.messages.len(), self.bytes)
+    }
+
+    /// So many follow in this lane, about as long as those since `before`.
+    fn look_ahead(&mut self, before: (usize, usize), pending: u64) -> ControlFlow<()> {
+        let pending = usize::try_from(pending).unwrap_or(usize::MAX);
+        let each = (self.bytes - before.1) / (self.messages.len() - before.0).max(1);
+        let messages = self.messages.len().saturating_add(pending);
+        self.decide(messages, self.bytes.saturating_add(pending.saturating_mul(each)))
+    }
+
+    const fn decide(&mut self, messages: usize, bytes: usize) -> ControlFlow<()> {
+        self.too_much |= messages > MISSED_MAX || bytes > MISSED_BYTES_MAX;
+        if self.too_much { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bus_schema::Timestamp;
+
+    fn message(seq: u64, bytes: usize) -> StoredMsg {
+        let payload = vec![b'x'; bytes].into();
+        let (subject, headers) = (String::new(), async_nats::HeaderMap::new());
+        StoredMsg { subject, seq, at: Timestamp::from_millis(0), headers, payload }
+    }
+
+    #[test]
+    fn a_gap_is_too_much_as_soon_as_it_shows() {
+        let mut gap = Gap::default();
+        for seq in 1..=10 {
+            assert!(gap.take(Lane::Msg, message(seq, 16_000)).is_continue());
+        }
+        assert!(gap.look_ahead((0, 0), 50).is_continue());
+        assert!(
+            gap.look_ahead((0, 0), 100).is_break(),
+            "as long as those before, it is more than a megabyte"
+        );
+        assert!(gap.too_much);
+        let mut short = Gap::default();
+        assert!(short.take(Lane::Msg, message(1, 100)).is_continue());
+        assert!(short.look_ahead((0, 0), MISSED_MAX as u64 - 1).is_continue());
+        assert!(short.look_ahead((0, 0), MISSED_MAX as u64).is_break());
+    }
+
+    #[test]
+    fn lanes_share_the_bounds() {
+        let mut gap = Gap::default();
+        for seq in 0..MISSED_MAX as u64 {
+            assert!(
+                gap.take(if seq % 2 == 0 { Lane::Msg } else { Lane::Mark }, message(seq, 10)).is_continue()
+            );
+        }
+        assert!(gap.take(Lane::Life, message(MISSED_MAX as u64, 10)).is_break());
+    }
 }

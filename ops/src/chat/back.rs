@@ -7,10 +7,12 @@
 use std::ops::ControlFlow;
 
 use super::{Span, slice};
-use crate::log::{Log, ReadError, StoredMsg};
+use crate::log::{Log, READ_BYTES_MAX, ReadError, StoredMsg};
 
-/// So many more than wanted may be read, which spares looking for the exact place.
+/// So many more than wanted may be read, and at most as many again, which spares looking for the exact place.
 const SLACK: usize = 64;
+/// Bytes that a piece is meant to have at most: where messages are long, fewer are wanted.
+const PIECE_BYTES: usize = READ_BYTES_MAX * 3 / 4;
 /// Questions for one place; afterwards the best that is known is taken.
 const QUESTIONS_MAX: u32 = 40;
 
@@ -24,12 +26,14 @@ pub struct Back<'a> {
     /// What is above was given already.
     up_to: u64,
     begun: bool,
+    /// Messages of a piece.
+    most: usize,
 }
 
 impl<'a> Back<'a> {
     /// From `up_to` down to `floor`; the leader has said that something at or above `up_to` exists.
     pub fn new(log: &'a Log, filter: &'a str, floor: u64, up_to: u64) -> Self {
-        Self { log, filter, floor: floor.max(1), up_to, begun: false }
+        Self { log, filter, floor: floor.max(1), up_to, begun: false, most: usize::MAX }
     }
 
     /// Everything was given.
@@ -37,44 +41,50 @@ impl<'a> Back<'a> {
         self.up_to < self.floor
     }
 
-    /// The next piece, ascending: at least `want` messages, unless it is the last one or a count was wrong.
+    /// The next piece, ascending: at least `want` messages, unless they are long, it is the last one, or a count was
+    /// wrong.
     pub async fn piece(&mut self, want: usize) -> Result<Vec<StoredMsg>, ReadError> {
         if self.is_over() {
             return Ok(Vec::new());
         }
         // Most conversations are short: all of it at once, unless it turns out to be long.
-        if !std::mem::replace(&mut self.begun, true)
-            && let Some(all) = self.read(self.floor, want + SLACK, want + SLACK).await?
-        {
-            self.up_to = self.floor - 1;
-            return Ok(all);
+        if !std::mem::replace(&mut self.begun, true) {
+            match self.whole(want + SLACK).await? {
+                Ok(all) => {
+                    self.up_to = self.floor - 1;
+                    return Ok(all);
+                }
+                Err(long) => self.most = (PIECE_BYTES / long.bytes_each.max(1)).max(1),
+            }
         }
-        let (from, expected) = self.place(want).await?;
-        let found = self.read(from, expected, usize::MAX).await?.unwrap_or_default();
-        self.up_to = from - 1;
-        Ok(found)
-    }
-
-    /// Everything from `from` on, where it is not more than `most`.
-    async fn read(
-        &self,
-        from: u64,
-        expected: usize,
-        most: usize,
-    ) -> Result<Option<Vec<StoredMsg>>, ReadError> {
-        let (mut found, mut is_more) = (Vec::new(), false);
-        // One more than expected, so that an answer which is full is known to be whole.
+        let (from, expected) = self.place(want.min(self.most)).await?;
+        let mut found = Vec::new();
         let span = Span::new(from, self.up_to).about(expected.saturating_add(1));
         slice(self.log, self.filter, span, |message| {
-            is_more = found.len() == most;
-            if is_more {
-                return ControlFlow::Break(());
-            }
             found.push(message);
             ControlFlow::Continue(())
         })
         .await?;
-        Ok((!is_more).then_some(found))
+        self.up_to = from - 1;
+        Ok(found)
+    }
+
+    /// Everything, where it is not more than `most` and no more than a piece may have.
+    async fn whole(&self, most: usize) -> Result<Result<Vec<StoredMsg>, Long>, ReadError> {
+        let (mut found, mut bytes, mut is_more) = (Vec::new(), 0, false);
+        // One more than wanted, so that an answer which is full is known to be whole.
+        let span = Span::new(self.floor, self.up_to).about(most.saturating_add(1));
+        slice(self.log, self.filter, span, |message| {
+            is_more = found.len() == most || bytes >= PIECE_BYTES;
+            if is_more {
+                return ControlFlow::Break(());
+            }
+            bytes += message.payload.len();
+            found.push(message);
+            ControlFlow::Continue(())
+        })
+        .await?;
+        Ok(if is_more { Err(Long { bytes_each: bytes / found.len().max(1) }) } else { Ok(found) })
     }
 
     /// A sequence from which on there are at least `want` messages, and not many more, with their number.
@@ -97,6 +107,12 @@ impl<'a> Back<'a> {
         let first = piece.messages.first().map_or(from, |first| first.seq);
         Ok((first, piece.messages.len() as u64 + piece.pending))
     }
+}
+
+/// There is more than a piece of it.
+#[derive(Debug, Clone, Copy)]
+struct Long {
+    bytes_each: usize,
 }
 
 /// So many messages from a sequence on.
@@ -126,7 +142,8 @@ impl Search {
     fn question(&mut self) -> Option<u64> {
         let Self { want, low, high, .. } = *self;
         let width = high.seq.saturating_sub(low.seq);
-        if low.messages <= want + SLACK as u64 || width < 2 {
+        let slack = want.min(SLACK as u64);
+        if low.messages <= want + slack || width < 2 {
             return None;
         }
         let halve = self.halve;
@@ -135,7 +152,7 @@ impl Search {
             width / 2
         } else {
             // Where it would be if the messages were spread evenly.
-            let wanted = u128::from(want + SLACK as u64 / 2 - high.messages);
+            let wanted = u128::from(want + slack / 2 - high.messages);
             let share = u128::from(width) * wanted / u128::from(low.messages - high.messages).max(1);
             u64::try_from(share).unwrap_or(width)
         };

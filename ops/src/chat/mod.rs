@@ -40,7 +40,7 @@ pub use refer::{Referred, Right, refer};
 pub use rich::web_address;
 pub use send::{Draft, Sent, first_write, send, send_after};
 pub use shown::shown;
-pub use slice::{Span, slice};
+pub use slice::{Found, Span, slice, slice_ahead};
 pub use snapshot::{Sight, Snapshot, Tail, snapshot, tail};
 pub use start::{Initial, Start, Started, start};
 pub use tags::tags;

@@ -39,29 +39,58 @@ pub async fn slice(
     span: Span,
     mut each: impl FnMut(StoredMsg) -> ControlFlow<()>,
 ) -> Result<(), ReadError> {
+    let told = |found| match found {
+        Found::Message(message) => each(message),
+        Found::Ahead(_) => ControlFlow::Continue(()),
+    };
+    slice_ahead(log, filter, span, told).await
+}
+
+/// What a reader is told.
+#[derive(Debug)]
+pub enum Found {
+    Message(StoredMsg),
+    /// So many follow, counted to the end of the log, and are read next.
+    Ahead(u64),
+}
+
+/// The same; before more is asked for, `each` is told how much it will be, and may break.
+pub async fn slice_ahead(
+    log: &Log,
+    filter: &str,
+    span: Span,
+    mut each: impl FnMut(Found) -> ControlFlow<()>,
+) -> Result<(), ReadError> {
     let (mut next, mut short) = (span.from, 0);
     while next <= span.up_to {
         let leader = short >= REPLICA_TRIES;
-        let (found, ended) = if leader {
+        let (found, pending) = if leader {
             let found = log.read_leader(filter, next, span.page).await?;
-            let ended = found.len() < span.page;
-            (found, ended)
+            // It does not say how many follow a full page.
+            let pending = u64::from(found.len() == span.page);
+            (found, pending)
         } else {
             let piece = log.piece(filter, next, span.page).await?;
-            let ended = piece.pending == 0 || piece.messages.is_empty();
-            (piece.messages, ended)
+            let pending = if piece.messages.is_empty() { 0 } else { piece.pending };
+            (piece.messages, pending)
         };
         for message in found {
             next = message.seq + 1;
-            if message.seq > span.up_to || each(message).is_break() {
+            if message.seq > span.up_to || each(Found::Message(message)).is_break() {
                 return Ok(());
             }
         }
-        if ended && next <= span.up_to {
-            if leader {
-                // The leader has nothing more: what was at the end is gone for every reader.
-                break;
+        if next > span.up_to {
+            break;
+        }
+        if pending > 0 {
+            if each(Found::Ahead(pending)).is_break() {
+                return Ok(());
             }
+        } else if leader {
+            // The leader has nothing more: what was at the end is gone for every reader.
+            break;
+        } else {
             short += 1;
             tokio::time::sleep(LAG_PAUSE).await;
         }

@@ -24,8 +24,11 @@ use crate::log::{Log, StoredMsg};
 
 /// Messages read at a time.
 const PIECE: usize = 2 * SNAPSHOT_EVENTS_MAX;
-/// Messages read for one snapshot; what is unread, or marked, before them is not counted.
+/// Messages read for one snapshot, and bytes of them; what is unread, or marked, before them is not counted.
 const READ_MAX: usize = 2_000;
+const READ_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of the events that it shows: an answer to a login may have a hundred snapshots.
+const SHOWN_BYTES_MAX: usize = 256 * 1024;
 /// How long a snapshot waits for what is below the horizon.
 const PAST_WAIT: Duration = Duration::from_secs(1);
 
@@ -46,7 +49,7 @@ impl Tail {
 /// What there is of a conversation at a position.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// At most 50 of the thread, oldest first, as readers see them.
+    /// At most 50 of the thread, and where they are long fewer, oldest first, as readers see them.
     pub events: Vec<Box<RawValue>>,
     pub has_more: bool,
     pub unread: u64,
@@ -138,6 +141,8 @@ struct Gathered<'a> {
     /// There are older ones in the thread.
     is_cut: bool,
     read: usize,
+    read_bytes: usize,
+    shown_bytes: usize,
     /// Sequence and author of what counts as unread.
     said: Vec<(u64, Author)>,
     marks: BTreeMap<Author, (u64, u64)>,
@@ -156,6 +161,8 @@ impl<'a> Gathered<'a> {
             authors: BTreeSet::new(),
             is_cut: false,
             read: 0,
+            read_bytes: 0,
+            shown_bytes: 0,
             said: Vec::new(),
             marks: BTreeMap::new(),
         }
@@ -164,6 +171,7 @@ impl<'a> Gathered<'a> {
     /// Takes the next older event.
     fn take(&mut self, seq: u64, bytes: &[u8], event: impl FnOnce() -> Option<Box<RawValue>>) {
         self.read += 1;
+        self.read_bytes += bytes.len();
         // What cannot be read is still shown: readers ignore what they do not know.
         let head = Head::decode(bytes).ok();
         match head.as_ref().and_then(|head| Some((head, head.kind()?))) {
@@ -171,10 +179,13 @@ impl<'a> Gathered<'a> {
             Some((head, kind)) if kind.counts_as_unread() => self.said.push((seq, head.author)),
             Some(_) | None => {}
         }
-        if self.events.len() == SNAPSHOT_EVENTS_MAX {
+        let too_long = self.shown_bytes + bytes.len() > SHOWN_BYTES_MAX && !self.events.is_empty();
+        // Nothing older than what found no room is shown: it would be a hole.
+        if self.is_cut || too_long || self.events.len() == SNAPSHOT_EVENTS_MAX {
             self.is_cut = true;
         } else if let Some(event) = event() {
             self.authors.extend(head.map(|head| head.author));
+            self.shown_bytes += bytes.len();
             self.events.push_front(event);
         }
     }
@@ -194,7 +205,7 @@ impl<'a> Gathered<'a> {
                 self.marks.get(&author).is_some_and(|(delivered, read)| *delivered > 0 && *read > 0)
             })
         };
-        self.is_cut && (self.read >= READ_MAX || everyone())
+        self.is_cut && (self.read >= READ_MAX || self.read_bytes >= READ_BYTES_MAX || everyone())
     }
 
     fn finish(self, tags: BTreeSet<TagId>) -> Snapshot {
