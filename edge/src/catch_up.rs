@@ -13,7 +13,7 @@ use tokio::{
 use crate::admission::Overloaded;
 
 /// A login that has not begun by then is sent away.
-const TURN_WAIT: Duration = Duration::from_secs(5);
+const TURN_WAIT: Duration = Duration::from_secs(4);
 /// Replayed bytes on their way to all clients, in units.
 const ROOM_UNITS: usize = 64 * 1024;
 const UNIT_BYTES: usize = 1024;

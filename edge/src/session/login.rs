@@ -17,13 +17,14 @@ use bus_schema::{
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde_json::value::RawValue;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 
 use super::{
     request,
     who::{Denied, Known, Who, authenticate},
 };
 use crate::{
+    admission::Overloaded,
     agents::Hold,
     app::App,
     conn::{Conn, Reply},
@@ -37,6 +38,9 @@ use crate::{
 
 /// Conversations of one login that are read at once.
 const JOINS_AT_ONCE: usize = 8;
+/// A login that is not ready by then is sent away: clients wait ten seconds for the answer, its turn included, and who
+/// gives up and comes back has cost as much as who was let in.
+const OPEN_WITHIN: Duration = Duration::from_secs(5);
 /// How long a login waits for the log to say what the agent holds.
 const STATE_WAIT: Duration = Duration::from_secs(5);
 /// How long a login waits for the router to say in what else the agent takes part; later it is announced.
@@ -93,15 +97,13 @@ pub async fn login(
     app.connections.claim(conn, owner);
     let turn = match app.core.catch_ups.turn().await {
         Ok(turn) => turn,
-        Err(overloaded) => {
-            app.core.measures.limited(Limit::LoginQueue);
-            let error = ErrorBody::new(ErrorCode::Unavailable, "too many others log in now");
-            reply.fail(error.after(overloaded.after));
-            overloaded.send_away(conn);
-            return Err(CloseCode::Overloaded);
-        }
+        Err(overloaded) => return Err(send_away(app, conn, reply, overloaded)),
     };
-    match session.open(&login, owner, ends).await {
+    let Ok(opened) = timeout(OPEN_WITHIN, session.open(&login, owner, ends)).await else {
+        session.release().await;
+        return Err(send_away(app, conn, reply, Overloaded::soon()));
+    };
+    match opened {
         Ok(opened) => {
             let session = Arc::new(session);
             session.count(1.0);
@@ -121,6 +123,15 @@ pub async fn login(
             Err(close)
         }
     }
+}
+
+/// Too many others log in now.
+fn send_away(app: &App, conn: &Conn, reply: Reply, overloaded: Overloaded) -> CloseCode {
+    app.core.measures.limited(Limit::LoginQueue);
+    let error = ErrorBody::new(ErrorCode::Unavailable, "too many others log in now");
+    reply.fail(error.after(overloaded.after));
+    overloaded.send_away(conn);
+    CloseCode::Overloaded
 }
 
 fn checked(login: Login) -> Result<Login, ErrorBody> {
@@ -188,7 +199,7 @@ impl Session {
                 let Some(hold) = &mut self.hold else {
                     return Err(unverified(ErrorCode::Unavailable.into()));
                 };
-                let known = tokio::time::timeout(STATE_WAIT, hold.state()).await;
+                let known = timeout(STATE_WAIT, hold.state()).await;
                 let state = known.map_err(|_| unverified(ErrorCode::Unavailable.into()))?;
                 let takes_part = hold.takes_part(TAKES_PART_WAIT).await;
                 let held = state.iter().flat_map(|state| &state.conversations);

@@ -26,7 +26,7 @@ use crate::log::{Log, StoredMsg};
 const PIECE: usize = 2 * SNAPSHOT_EVENTS_MAX;
 /// Messages read for one snapshot, and bytes of them; what is unread, or marked, before them is not counted.
 const READ_MAX: usize = 2_000;
-const READ_BYTES_MAX: usize = 1024 * 1024;
+const READ_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of the events that it shows: an answer to a login may have a hundred snapshots.
 const SHOWN_BYTES_MAX: usize = 256 * 1024;
 /// How long a snapshot waits for what is below the horizon.
