@@ -128,7 +128,8 @@ impl Hub {
         ctx: &ops::service::Context,
         stop: &tokio_util::sync::CancellationToken,
     ) -> Self {
-        let count = std::thread::available_parallelism().map_or(2, usize::from).max(2);
+        // One for each thread: more would write to the bus and to clients in smaller pieces.
+        let count = tokio::runtime::Handle::current().metrics().num_workers();
         let workers = (0..count).map(|_| {
             let (asks, inbox) = mpsc::channel(ASKS_MAX);
             let worker = worker::Worker::new(core.clone(), inbox);

@@ -166,9 +166,11 @@ impl Reader {
                 inbound.poll_hear(cx, incoming).map(Woken::Heard)
             });
             let woken = tokio::select! {
+                biased;
+                // First, so that who never stops talking does not escape it.
+                () = timer.as_mut() => Woken::Due,
                 woken = io => woken,
                 () = conn.outbox.ready() => Woken::ToWrite,
-                () = timer.as_mut() => Woken::Due,
             };
             match woken {
                 Woken::Heard(Ok(Some(came))) => heard = Some(came),
