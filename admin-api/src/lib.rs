@@ -6,11 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod action_templates;
 mod admin;
 mod agents;
 mod app;
 mod auth;
 mod bus;
+mod canned_responses;
 mod clock;
 mod conversations;
 mod db;
@@ -23,7 +25,9 @@ mod read_model;
 pub mod routes;
 mod routing;
 mod serve;
+mod tags;
 mod tenant;
+mod things;
 mod visitors;
 mod widgets;
 

@@ -71,8 +71,11 @@ fn operation(route: &Route) -> Operation {
         operation = operation.parameter(parameter(name, ParameterIn::Path, uuid(), "An id."));
     }
     for query in route.query {
-        operation =
-            operation.parameter(parameter(query.name, ParameterIn::Query, query.schema(), query.about));
+        let mut parameter = parameter(query.name, ParameterIn::Query, query.schema(), query.about);
+        if query.is_required() {
+            parameter.required = Required::True;
+        }
+        operation = operation.parameter(parameter);
     }
     for (name, about) in route.headers() {
         operation = operation.parameter(parameter(name, ParameterIn::Header, text(), about));
@@ -86,6 +89,9 @@ fn operation(route: &Route) -> Operation {
     let mut answer = ResponseBuilder::new().description("Done.");
     if let Some(shape) = &route.gives {
         answer = answer.content("application/json", Content::new(Some(reference(shape))));
+    }
+    if route.text {
+        answer = answer.content("text/plain", Content::new(Some(text())));
     }
     operation = operation.response(route.status.as_str(), answer.build());
     let errors = ResponseBuilder::new().description("A problem (RFC 9457); `code` says which.").content(
@@ -119,6 +125,13 @@ pub(crate) fn uuid() -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(Type::String)
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)))
+        .into()
+}
+
+pub(crate) fn time() -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
         .into()
 }
 

@@ -34,9 +34,14 @@ pub struct Applied<T> {
 impl<T: Serialize> IntoResponse for Applied<T> {
     fn into_response(self) -> Response {
         let mut response = Json(self.body).into_response();
-        response.headers_mut().insert(HEADER, HeaderValue::from(self.seq));
+        applied_header(&mut response, self.seq);
         response
     }
+}
+
+/// Says how far the read model was.
+pub fn applied_header(response: &mut Response, seq: i64) {
+    response.headers_mut().insert(HEADER, HeaderValue::from(seq));
 }
 
 /// How far the caller's shard is applied; at least `min_seq`, or an error after a while.

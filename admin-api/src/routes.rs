@@ -41,6 +41,8 @@ pub struct Route {
     pub takes: Option<Shape>,
     pub body_required: bool,
     pub gives: Option<Shape>,
+    /// It answers with plain text.
+    pub text: bool,
     pub status: StatusCode,
     pub query: &'static [QueryParam],
     /// PATCH, PUT and DELETE of things with a revision.
@@ -69,13 +71,24 @@ pub enum QueryKind {
     Integer,
     Boolean,
     Uuid,
+    /// An instant as RFC 3339.
+    Time,
+    /// Words to search for.
+    Words,
+    /// The same, and required.
+    MustWords,
 }
 
 impl QueryParam {
+    pub fn is_required(&self) -> bool {
+        matches!(self.kind, QueryKind::MustWords)
+    }
+
     pub fn schema(&self) -> RefOr<Schema> {
         let kind = match self.kind {
             QueryKind::Uuid => return openapi::uuid(),
-            QueryKind::Text => Type::String,
+            QueryKind::Time => return openapi::time(),
+            QueryKind::Text | QueryKind::Words | QueryKind::MustWords => Type::String,
             QueryKind::Integer => Type::Integer,
             QueryKind::Boolean => Type::Boolean,
         };
@@ -120,6 +133,7 @@ where
         takes: None,
         body_required: true,
         gives: None,
+        text: false,
         status: StatusCode::OK,
         query: &[],
         if_match: false,
@@ -148,6 +162,11 @@ impl Route {
 
     fn gives<T: ToSchema>(mut self) -> Self {
         self.gives = Some(shape::<T>());
+        self
+    }
+
+    fn gives_text(mut self) -> Self {
+        self.text = true;
         self
     }
 

@@ -80,12 +80,16 @@ macro_rules! ids {
 ids! {
     /// A person's e-mail and password, unique per installation.
     AccountId,
+    /// A form that agents send.
+    ActionTemplateId,
     /// An account in a tenant, with a role.
     AgentId,
     /// An uploaded file.
     AttachmentId,
     /// A program's access to a tenant.
     ApiTokenId,
+    /// A text that agents send by a shortcut.
+    CannedResponseId,
     /// One request to the router; a repeat with the same id answers the same.
     CommandId,
     /// One socket.

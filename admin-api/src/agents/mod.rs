@@ -2,12 +2,10 @@
 
 mod online;
 mod read;
-mod remove;
 mod write;
 
 pub use online::{OnlineAgent, online, put_status};
-pub use read::{AgentView, get, list};
-pub use remove::{delete, restore};
+pub use read::AgentView;
 pub use write::{NewAgent, PatchAgent, create, patch};
 
 use bus_schema::{AgentId, ErrorCode, claims::Role};
@@ -19,7 +17,7 @@ use persister::db::{
 };
 
 use crate::{
-    db::{AgentRow, Change, word},
+    db::{Change, word},
     http::{Checks, Problem},
 };
 
@@ -50,16 +48,6 @@ fn check_routing(checks: &mut Checks, capacity: Option<u32>, skills: Option<&[St
     if let Some(skills) = skills {
         checks.labels("/skills", skills, SKILLS_MAX);
     }
-}
-
-async fn find(change: &mut Change, id: AgentId, deleted: bool) -> Result<AgentRow, Problem> {
-    let found = agents::table
-        .find((Id(change.tenant()), Id(id)))
-        .filter(agents::deleted_at.is_not_null().eq(deleted))
-        .select(AgentRow::as_select())
-        .first(change.connection())
-        .await;
-    found.optional()?.ok_or_else(Problem::not_found)
 }
 
 /// A tenant without an admin could never be changed again.

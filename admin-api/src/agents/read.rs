@@ -1,7 +1,8 @@
-//! `GET /v1/agents` and `/v1/agents/{id}`.
+//! What clients see of agents, and what comes and goes with one.
 
-use axum::{Json, extract::State};
-use bus_schema::{AccountId, AgentId, GroupId, claims::Role};
+use std::collections::BTreeMap;
+
+use bus_schema::{AccountId, AgentId, GroupId, TenantId, claims::Role, config::Record};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{
@@ -11,11 +12,12 @@ use persister::db::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::{groups_of, keep_an_admin};
 use crate::{
-    access::Caller,
-    app::App,
-    db::{AgentRow, Times, meaning},
-    http::{List, Page, PageQuery, PathId, Position, Problem, Query, Tagged},
+    auth::{Ended, end_sessions_of},
+    db::{AgentRow, Change, Times, meaning},
+    http::Problem,
+    things::{Thing, thing},
 };
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -86,52 +88,50 @@ async fn group_ids(
     Ok(pairs)
 }
 
-pub async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Query(query): Query<PageQuery>,
-) -> Result<Json<List<AgentView>>, Problem> {
-    let page = Page::try_from(&query)?;
-    let deleted = query.deleted.unwrap_or(false);
-    if deleted {
-        caller.must_be(Role::Admin)?;
-    }
-    let mut rows = agents::table
-        .inner_join(accounts::table.on(accounts::id.eq(agents::account_id)))
-        .filter(agents::tenant_id.eq(Id(caller.tenant)))
-        .filter(agents::deleted_at.is_not_null().eq(deleted))
-        .order((agents::created_at, agents::id))
-        .limit(page.rows())
-        .select((AgentRow::as_select(), accounts::email))
-        .into_boxed();
-    if let Some(Position { at, id }) = page.after {
-        let later = agents::created_at.eq(At(at)).and(agents::id.gt(Id(AgentId::from_uuid(id))));
-        rows = rows.filter(agents::created_at.gt(At(at)).or(later));
-    }
-    let mut connection = app.within(caller.tenant).await?;
-    let rows: Vec<(AgentRow, String)> = rows.load(&mut connection).await?;
-    let ids: Vec<_> = rows.iter().map(|(row, _)| row.id).collect();
-    let groups = group_ids(&mut connection, &ids, Id(caller.tenant)).await?;
-    let place = |(row, _): &(AgentRow, String)| Position { at: row.created_at.0, id: row.id.0.uuid() };
-    let list = page.of_rows(rows, place, |(row, email)| AgentView::of(row, email, &groups));
-    let data = list.data.into_iter().collect::<Result<_, Problem>>()?;
-    Ok(Json(List { data, next_cursor: list.next_cursor }))
-}
+impl Thing for AgentRow {
+    type View = AgentView;
 
-pub async fn get(
-    State(app): State<App>,
-    caller: Caller,
-    PathId(id): PathId<AgentId>,
-) -> Result<Tagged<AgentView>, Problem> {
-    let mut connection = app.within(caller.tenant).await?;
-    let (row, email): (AgentRow, String) = agents::table
-        .inner_join(accounts::table.on(accounts::id.eq(agents::account_id)))
-        .filter(agents::tenant_id.eq(Id(caller.tenant)).and(agents::id.eq(Id(id))))
-        .filter(agents::deleted_at.is_null())
-        .select((AgentRow::as_select(), accounts::email))
-        .first(&mut connection)
-        .await
-        .optional()?
-        .ok_or_else(Problem::not_found)?;
-    Ok(Tagged::ok(row.revision, AgentView::load(&mut connection, row, email).await?))
+    thing!(AgentRow, agents, AgentId, "agent", "/v1/agents", "/email", "works in this tenant already");
+
+    async fn views(
+        connection: &mut AsyncPgConnection,
+        tenant: TenantId,
+        rows: Vec<Self>,
+    ) -> Result<Vec<AgentView>, Problem> {
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let groups = group_ids(connection, &ids, Id(tenant)).await?;
+        let people: Vec<_> = rows.iter().map(|row| row.account_id).collect();
+        let emails: Vec<(Id<AccountId>, String)> = accounts::table
+            .filter(accounts::id.eq_any(people))
+            .select((accounts::id, accounts::email))
+            .load(connection)
+            .await?;
+        let emails: BTreeMap<Id<AccountId>, String> = emails.into_iter().collect();
+        rows.into_iter()
+            .map(|row| {
+                let email = emails.get(&row.account_id).cloned().ok_or_else(Problem::not_found)?;
+                AgentView::of(row, email, &groups)
+            })
+            .collect()
+    }
+
+    async fn publish(&self, change: &mut Change) -> Result<(), Problem> {
+        change.publish(&Record::Agent(self.record()?)).await
+    }
+
+    async fn may_go(&self, change: &mut Change) -> Result<(), Problem> {
+        match meaning(&self.role)? {
+            Role::Admin => keep_an_admin(change, self.id.0).await,
+            Role::Agent | Role::Supervisor => Ok(()),
+        }
+    }
+
+    /// Sessions end, groups lose or regain a member; the router moves what a deleted agent holds.
+    async fn came_or_went(&self, change: &mut Change) -> Result<(), Problem> {
+        if self.deleted_at.is_some() {
+            end_sessions_of(change, self.id.0, Ended::AgentDeleted).await?;
+        }
+        let groups = groups_of(change, self.id.0).await?;
+        change.touch_groups(&groups).await
+    }
 }

@@ -1,25 +1,26 @@
 //! Making and changing agents.
 
 use axum::extract::State;
-use bus_schema::{AccountId, AgentId, GroupId, claims::Role, config::MemberPriority, config::Record};
+use bus_schema::{AccountId, AgentId, GroupId, claims::Role, config::MemberPriority};
 use diesel::prelude::*;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use persister::db::{
     At, Id,
-    schema::config::{accounts, agents, group_members},
+    schema::config::{accounts, group_members},
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{AgentView, check_profile, check_routing, default_capacity, find, groups_of, keep_an_admin};
+use super::{AgentView, check_profile, check_routing, default_capacity, groups_of, keep_an_admin};
 use crate::{
     access::Caller,
     app::App,
     auth::{Ended, Hashed, account_by_email, end_sessions_of},
-    db::{AccountRow, AgentRow, Change, meaning, named, taken, word},
+    db::{AccountRow, AgentRow, Change, meaning, named, word},
     groups::must_exist,
     http::{Body, Check, Checks, IfMatch, PathId, Problem, Tagged, present},
+    things,
 };
 
 const GROUPS_MAX: usize = 200;
@@ -82,15 +83,14 @@ pub async fn create(
     };
     let mut change = app.change(caller.by()).await?;
     let made = create_in(&mut change, new, hash).await;
-    let (row, view) = change.finish(made).await?;
-    Ok(Tagged::created(format!("/v1/agents/{}", row.id.0), row.revision, view))
+    change.finish(made).await
 }
 
 async fn create_in(
     change: &mut Change,
     new: NewAgent,
     hash: Option<Hashed>,
-) -> Result<(AgentRow, AgentView), Problem> {
+) -> Result<Tagged<AgentView>, Problem> {
     must_exist(change, &new.group_ids, |at| format!("/group_ids/{at}")).await?;
     let account = account(change, &new.email, hash).await?;
     let capacity = new.capacity.and_then(|capacity| i32::try_from(capacity).ok());
@@ -109,13 +109,9 @@ async fn create_in(
         updated_at: At(change.now),
         deleted_at: None,
     };
-    let inserted = diesel::insert_into(agents::table).values(row.clone()).execute(change.connection()).await;
-    inserted.map_err(|error| taken(error, "/email", "works in this tenant already"))?;
-    change.publish(&Record::Agent(row.record()?)).await?;
+    things::make(change, &row).await?;
     set_groups(change, row.id.0, &new.group_ids).await?;
-    change.audit("created", "agent", row.id.0.uuid(), &[]).await?;
-    let view = AgentView::load(change.connection(), row.clone(), account.email).await?;
-    Ok((row, view))
+    things::shown_new(change, row).await
 }
 
 /// The account with this address, made if there is none.
@@ -216,8 +212,7 @@ pub async fn patch(
 ) -> Result<Tagged<AgentView>, Problem> {
     let mut change = app.change(caller.by()).await?;
     let done = patch_in(&mut change, id, &if_match, patch).await;
-    let (row, view) = change.finish(done).await?;
-    Ok(Tagged::ok(row.revision, view))
+    change.finish(done).await
 }
 
 async fn patch_in(
@@ -225,8 +220,8 @@ async fn patch_in(
     id: AgentId,
     if_match: &IfMatch,
     patch: PatchAgent,
-) -> Result<(AgentRow, AgentView), Problem> {
-    let mut row = find(change, id, false).await?;
+) -> Result<Tagged<AgentView>, Problem> {
+    let mut row: AgentRow = things::find(change, id).await?;
     if_match.check(row.revision)?;
     let role: Role = meaning(&row.role)?;
     if role == Role::Admin && patch.role.is_some_and(|wanted| wanted != Role::Admin) {
@@ -255,28 +250,6 @@ async fn patch_in(
         must_exist(change, groups, |at| format!("/group_ids/{at}")).await?;
         set_groups(change, id, groups).await?;
     }
-    save(change, &mut row, "changed", &fields).await
-}
-
-/// Writes the row with the change's revision, and tells the bus.
-pub(super) async fn save(
-    change: &mut Change,
-    row: &mut AgentRow,
-    action: &str,
-    fields: &[&str],
-) -> Result<(AgentRow, AgentView), Problem> {
-    row.revision = change.revision;
-    row.updated_at = At(change.now);
-    let there = agents::table.find((row.tenant_id, row.id));
-    let saved = diesel::update(there).set(&*row).execute(change.connection()).await;
-    saved.map_err(|error| taken(error, "/email", "works in this tenant again already"))?;
-    change.publish(&Record::Agent(row.record()?)).await?;
-    change.audit(action, "agent", row.id.0.uuid(), fields).await?;
-    let email = email_of(change.connection(), row.account_id).await?;
-    let view = AgentView::load(change.connection(), row.clone(), email).await?;
-    Ok((row.clone(), view))
-}
-
-async fn email_of(connection: &mut AsyncPgConnection, account: Id<AccountId>) -> Result<String, Problem> {
-    Ok(accounts::table.find(account).select(accounts::email).first(connection).await?)
+    things::save(change, &mut row, "changed", &fields).await?;
+    things::shown(change, row).await
 }

@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     app::App,
-    conversations::{Of, Way, page},
+    conversations::{Lanes, Of, Way, page},
     http::Problem,
 };
 
@@ -81,7 +81,7 @@ async fn read(app: &App, tenant: TenantId, wanted: &HistoryRequest) -> Result<Ev
         tenant,
         conversation: wanted.conversation_id,
         thread: None,
-        public: wanted.audience == Audience::All,
+        lanes: if wanted.audience == Audience::All { Lanes::Public } else { Lanes::All },
     };
     let way = Way::between(wanted.before_seq, wanted.after_seq);
     let (events, has_more) = page(&mut connection, of, way, wanted.limit.clamp(1, PAGE_MAX)).await?;

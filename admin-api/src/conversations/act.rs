@@ -1,4 +1,4 @@
-//! Assign, transfer, close: by command to the router, which alone writes the life of a thread.
+//! Assign, transfer, close, reopen: by command to the router, which alone writes the life of a thread.
 
 use axum::{Json, extract::State};
 use bus_schema::{
@@ -28,7 +28,7 @@ pub struct Acted {
     pub seq: Option<u64>,
 }
 
-async fn act(
+pub(super) async fn act(
     app: &App,
     caller: &Caller,
     conversation: ConversationId,
@@ -73,16 +73,34 @@ pub async fn assign(
     PathId(conversation_id): PathId<ConversationId>,
     Body(body): Body<Assign>,
 ) -> Result<Json<Acted>, Problem> {
-    let Assign { agent_id, thread_id } = body;
+    assign_to(&app, &caller, conversation_id, body.agent_id, body.thread_id).await
+}
+
+pub(super) async fn assign_to(
+    app: &App,
+    caller: &Caller,
+    conversation_id: ConversationId,
+    agent_id: AgentId,
+    thread: Option<ThreadId>,
+) -> Result<Json<Acted>, Problem> {
     if caller.role < Role::Supervisor {
         if agent_id != caller.agent {
             return Err(ErrorCode::Forbidden.into());
         }
         let take = |thread| Command::Take { conversation_id, thread_id: Some(thread) };
-        return act(&app, &caller, conversation_id, take, thread_id).await;
+        return act(app, caller, conversation_id, take, thread).await;
     }
     let command = |thread| Command::Assign { conversation_id, thread_id: Some(thread), agent_id };
-    act(&app, &caller, conversation_id, command, thread_id).await
+    act(app, caller, conversation_id, command, thread).await
+}
+
+/// Opens the next thread of a conversation whose last one is closed.
+pub async fn reopen(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(conversation_id): PathId<ConversationId>,
+) -> Result<Json<Acted>, Problem> {
+    act(&app, &caller, conversation_id, |_| Command::Reopen { conversation_id }, None).await
 }
 
 #[derive(Deserialize, ToSchema)]

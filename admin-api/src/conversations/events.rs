@@ -99,8 +99,25 @@ pub struct Of {
     pub tenant: TenantId,
     pub conversation: ConversationId,
     pub thread: Option<ThreadId>,
-    /// Leave out what only staff may see.
-    pub public: bool,
+    pub lanes: Lanes,
+}
+
+/// The lanes of a conversation as the read model names them.
+pub(super) mod lanes {
+    pub const LIFE: &str = "life";
+    pub const MSG: &str = "msg";
+    pub const MARK: &str = "mark";
+    pub const NOTE: &str = "note";
+}
+
+/// Which of its lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lanes {
+    All,
+    /// What the visitor sees.
+    Public,
+    /// What staff are shown of a thread: all but how far each has read.
+    Unmarked,
 }
 
 type EventRow = (i64, At, Option<String>);
@@ -122,9 +139,11 @@ pub async fn page(
     if let Some(thread) = of.thread {
         rows = rows.filter(events::thread_id.eq(Id(thread)));
     }
-    if of.public {
-        rows = rows.filter(events::lane.eq_any(["life", "msg", "mark"]));
-    }
+    rows = match of.lanes {
+        Lanes::All => rows,
+        Lanes::Public => rows.filter(events::lane.eq_any([lanes::LIFE, lanes::MSG, lanes::MARK])),
+        Lanes::Unmarked => rows.filter(events::lane.ne(lanes::MARK)),
+    };
     rows = match from {
         Way::After(seq) => rows.filter(events::seq.gt(seq)).order(events::seq.asc()),
         Way::Before(seq) => rows.filter(events::seq.lt(seq)).order(events::seq.desc()),
@@ -145,28 +164,6 @@ fn shown((seq, at, payload): EventRow) -> Option<(i64, Box<RawValue>)> {
     Some((seq, raw))
 }
 
-/// The latest events of a thread without marks, oldest first, and whether there are more.
-pub(super) async fn latest_of_thread(
-    connection: &mut AsyncPgConnection,
-    tenant: TenantId,
-    conversation: ConversationId,
-    thread: ThreadId,
-    limit: usize,
-) -> Result<(Vec<Box<RawValue>>, bool), Problem> {
-    let mut rows: Vec<EventRow> = events::table
-        .filter(events::tenant_id.eq(Id(tenant)).and(events::conversation_id.eq(Id(conversation))))
-        .filter(events::thread_id.eq(Id(thread)).and(events::lane.ne("mark")))
-        .order(events::seq.desc())
-        .limit(number(limit as u64 + 1))
-        .select((events::seq, events::at, events::payload))
-        .load(connection)
-        .await?;
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
-    rows.reverse();
-    Ok((rows.into_iter().filter_map(shown).map(|(_, event)| event).collect(), has_more))
-}
-
 pub async fn events(
     State(app): State<App>,
     caller: Caller,
@@ -178,7 +175,7 @@ pub async fn events(
     let seq = applied(&app, &caller, query.min_seq).await?;
     let mut connection = app.within(caller.tenant).await?;
     visible(&mut connection, &caller, conversation).await?;
-    let of = Of { tenant: caller.tenant, conversation, thread: None, public: false };
+    let of = Of { tenant: caller.tenant, conversation, thread: None, lanes: Lanes::All };
     answer(&mut connection, of, from, limit, seq).await
 }
 
@@ -194,7 +191,7 @@ pub async fn thread_events(
     let mut connection = app.within(caller.tenant).await?;
     let conversation = conversation_of(&mut connection, &caller, thread).await?;
     visible(&mut connection, &caller, conversation).await?;
-    let of = Of { tenant: caller.tenant, conversation, thread: Some(thread), public: false };
+    let of = Of { tenant: caller.tenant, conversation, thread: Some(thread), lanes: Lanes::All };
     answer(&mut connection, of, from, limit, seq).await
 }
 

@@ -1,7 +1,7 @@
-//! `GET /v1/conversations/{id}`.
+//! `GET /v1/conversations/{id}`, as it is or as it was.
 
 use axum::extract::State;
-use bus_schema::{ConversationId, limits::SNAPSHOT_EVENTS_MAX};
+use bus_schema::{ConversationId, Timestamp, limits::SNAPSHOT_EVENTS_MAX};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{Id, schema::chat::conversations};
@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::{
     Scope,
-    events::latest_of_thread,
+    events::{Lanes, Of, Way, page},
+    then::{as_of, seq_at},
     view::{ConversationDetail, ConversationRow, views},
 };
 use crate::{
@@ -25,18 +26,36 @@ pub struct MinSeq {
     pub min_seq: Option<u64>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    min_seq: Option<u64>,
+    at_seq: Option<u64>,
+    at: Option<Timestamp>,
+}
+
 pub async fn get(
     State(app): State<App>,
     caller: Caller,
     PathId(id): PathId<ConversationId>,
-    Query(query): Query<MinSeq>,
+    Query(query): Query<When>,
 ) -> Result<Applied<ConversationDetail>, Problem> {
     let seq = applied(&app, &caller, query.min_seq).await?;
     let mut connection = app.within(caller.tenant).await?;
     let row = visible(&mut connection, &caller, id).await?;
-    let thread = row.thread_id.0;
-    let (events, has_more) =
-        latest_of_thread(&mut connection, caller.tenant, id, thread, SNAPSHOT_EVENTS_MAX).await?;
+    let then = match (query.at_seq, query.at) {
+        (None, None) => None,
+        (Some(seq), None) => Some(i64::try_from(seq).unwrap_or(i64::MAX)),
+        (None, Some(at)) => Some(seq_at(&mut connection, &caller, id, at).await?),
+        (Some(_), Some(_)) => return Err(Problem::malformed("/query/at", "give either at_seq or at")),
+    };
+    if let Some(then) = then {
+        return Ok(Applied { seq, body: as_of(&mut connection, &caller, row, then).await? });
+    }
+    let thread = Some(row.thread_id.0);
+    let of = Of { tenant: caller.tenant, conversation: id, thread, lanes: Lanes::Unmarked };
+    let (events, has_more) = page(&mut connection, of, Way::Before(i64::MAX), SNAPSHOT_EVENTS_MAX).await?;
+    let events = events.into_iter().map(|(_, event)| event).collect();
     let conversation =
         views(&mut connection, &caller, vec![row]).await?.pop().ok_or_else(Problem::not_found)?;
     Ok(Applied { seq, body: ConversationDetail { conversation, events, has_more } })

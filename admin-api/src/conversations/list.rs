@@ -1,14 +1,18 @@
 //! `GET /v1/conversations`: newest activity first.
 
 use axum::extract::State;
-use bus_schema::{AgentId, ConversationId, GroupId, VisitorId, state::ThreadStatus};
-use diesel::prelude::*;
+use bus_schema::{AgentId, ConversationId, GroupId, TagId, Timestamp, VisitorId, state::ThreadStatus};
+use diesel::{dsl::exists, prelude::*};
 use diesel_async::RunQueryDsl;
-use persister::db::{At, Id, schema::chat::conversations};
+use persister::db::{
+    At, Id,
+    schema::chat::{conversations, tags},
+};
 use serde::Deserialize;
 
 use super::{
     Scope,
+    search::{Words, conversations_with},
     view::{ConversationRow, ConversationView, views},
 };
 use crate::{
@@ -28,7 +32,12 @@ pub struct Filter {
     group_id: Option<GroupId>,
     agent_id: Option<AgentId>,
     visitor_id: Option<VisitorId>,
+    tag_id: Option<TagId>,
+    /// Of the last activity.
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
     view: Option<View>,
+    q: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -68,6 +77,7 @@ pub async fn list(
     Query(filter): Query<Filter>,
 ) -> Result<Applied<List<ConversationView>>, Problem> {
     let page = Page::of(filter.limit, filter.cursor.as_deref())?;
+    let words = filter.q.as_deref().map(Words::parse).transpose()?;
     let seq = applied(&app, &caller, filter.min_seq).await?;
     let mut connection = app.within(caller.tenant).await?;
     let mut rows = conversations::table
@@ -81,7 +91,12 @@ pub async fn list(
             conversations::last_at.eq(At(at)).and(conversations::id.lt(Id(ConversationId::from_uuid(id))));
         rows = rows.filter(conversations::last_at.lt(At(at)).or(same));
     }
-    if let Scope::Agent { me, groups } = Scope::of(&mut connection, &caller).await? {
+    let scope = Scope::of(&mut connection, &caller).await?;
+    if let Some(words) = words {
+        let said = conversations_with(&mut connection, &words, &scope).await?;
+        rows = rows.filter(conversations::id.eq_any(said));
+    }
+    if let Scope::Agent { me, groups } = scope {
         let groups: Vec<_> = groups.into_iter().map(|id| Some(Id(id))).collect();
         rows = rows.filter(
             conversations::assignee_id
@@ -106,6 +121,22 @@ pub async fn list(
     if let Some(visitor) = filter.visitor_id {
         // A visitor has one conversation, whose id can be computed: no need to look through all of them.
         rows = rows.filter(conversations::id.eq(Id(ConversationId::of(caller.tenant, visitor))));
+    }
+    if let Some(tag) = filter.tag_id {
+        let tagged = tags::table
+            .filter(
+                tags::tenant_id
+                    .eq(conversations::tenant_id)
+                    .and(tags::thread_id.eq(conversations::thread_id)),
+            )
+            .filter(tags::tag_id.eq(Id(tag)).and(tags::present));
+        rows = rows.filter(exists(tagged));
+    }
+    if let Some(from) = filter.from {
+        rows = rows.filter(conversations::last_at.ge(At(from)));
+    }
+    if let Some(to) = filter.to {
+        rows = rows.filter(conversations::last_at.lt(At(to)));
     }
     let rows: Vec<ConversationRow> = rows.load(&mut connection).await?;
     let list = page.of_rows(rows, |row| Position { at: row.last_at.0, id: row.id.0.uuid() }, |row| row);

@@ -1,21 +1,34 @@
 //! Conversations: read from the read model, acted on through the router and the log.
 
 mod act;
+mod bulk;
+mod change;
 mod events;
 mod get;
 mod list;
+mod read;
 mod routing;
 mod scope;
+mod search;
 mod send;
+mod tags;
+mod then;
 mod threads;
+mod transcript;
 mod view;
 
-pub use act::{Acted, Assign, CloseThread, Transfer, assign, close, resolve, transfer};
-pub use events::{EventList, Of, Way, events, page, thread_events};
+pub use act::{Acted, Assign, CloseThread, Transfer, assign, close, reopen, resolve, transfer};
+pub use bulk::{Bulk, BulkResults, bulk};
+pub use change::{EditEvent, delete_event, edit_event};
+pub use events::{EventList, Lanes, Of, Way, events, page, thread_events};
 pub use get::get;
 pub use list::list;
+pub use read::{ReadUpTo, UnreadCount, read_all, read_event, unread_count};
 pub use routing::{RoutingEntry, routing};
 pub use scope::{Current, Scope};
+pub use search::{Hit, search, search_in};
 pub use send::{SendEvent, Sent, send, send_to_thread};
+pub use tags::{put_tag, remove_tag};
 pub use threads::{ThreadRecord, thread, threads};
+pub use transcript::transcript;
 pub use view::{ConversationDetail, ConversationView};

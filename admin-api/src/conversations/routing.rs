@@ -62,15 +62,11 @@ pub async fn routing(
         .limit(page.rows())
         .select(DecisionRow::as_select())
         .into_boxed();
-    if let Some(Position { id, .. }) = page.after {
-        rows = rows.filter(decisions::seq.gt(i64::try_from(id.as_u128()).unwrap_or(i64::MAX)));
+    if let Some(position) = page.after {
+        rows = rows.filter(decisions::seq.gt(position.seq()));
     }
     let rows: Vec<DecisionRow> = rows.load(&mut connection).await?;
-    // Decisions have no ids of their own: their sequence stands for one.
-    let place = |row: &DecisionRow| Position {
-        at: row.at.0,
-        id: uuid::Uuid::from_u128(u128::from(row.seq.unsigned_abs())),
-    };
+    let place = |row: &DecisionRow| Position::of_seq(row.at.0, row.seq);
     let show = |row: DecisionRow| RoutingEntry {
         seq: row.seq,
         at: row.at.0,

@@ -62,6 +62,18 @@ pub struct Sent {
     pub thread_id: ThreadId,
 }
 
+impl Sent {
+    pub(super) fn of(draft: &Draft, seq: u64, duplicate: bool, thread_id: ThreadId) -> Self {
+        Self {
+            event_id: draft.event_id(),
+            seq,
+            duplicate,
+            conversation_id: draft.home.conversation,
+            thread_id,
+        }
+    }
+}
+
 /// Into the open thread, or `thread_closed`.
 pub async fn send(
     State(app): State<App>,
@@ -123,13 +135,7 @@ async fn send_in(
         _ => error,
     })?;
     let status = if sent.duplicate { StatusCode::OK } else { StatusCode::CREATED };
-    let answer = Sent {
-        event_id: sent.event_id,
-        seq: sent.seq,
-        duplicate: sent.duplicate,
-        conversation_id: conversation,
-        thread_id: sent.life.state.thread_id,
-    };
+    let answer = Sent::of(&draft, sent.seq, sent.duplicate, sent.life.state.thread_id);
     Ok((status, Json(answer)))
 }
 
@@ -157,7 +163,7 @@ fn event(body: SendEvent, headers: &HeaderMap) -> Result<SendBody, Problem> {
 }
 
 /// Of the idempotency key, so that a repeat is the same send for ever; else a new one.
-fn client_id(headers: &HeaderMap) -> String {
+pub(super) fn client_id(headers: &HeaderMap) -> String {
     let Some(key) = headers.get("idempotency-key") else { return format!("h-{}", Uuid::now_v7().simple()) };
     let digest = Sha256::digest(key.as_bytes());
     let hex: String = digest.iter().take(20).map(|byte| format!("{byte:02x}")).collect();
@@ -165,7 +171,7 @@ fn client_id(headers: &HeaderMap) -> String {
 }
 
 /// Who takes part says anything; who only watches writes notes.
-fn authorise(state: &LifeState, caller: &Caller, note: bool) -> Result<(), ErrorBody> {
+pub(super) fn authorise(state: &LifeState, caller: &Caller, note: bool) -> Result<(), ErrorBody> {
     let takes_part = state.assignee_id == Some(caller.agent) || state.participants.contains(&caller.agent);
     if takes_part || note { Ok(()) } else { Err(ErrorCode::NotParticipant.into()) }
 }

@@ -139,7 +139,7 @@ impl Change {
                 .await
                 .optional()?;
             let Some(row) = found else { continue };
-            let members = members_of(&mut self.connection, self.by.tenant, *id).await?;
+            let members = members_of(&mut self.connection, self.by.tenant, &[Id(*id)]).await?;
             let record = Record::Group(row.record(&members)?);
             self.publish(&record).await?;
         }
@@ -147,16 +147,16 @@ impl Change {
     }
 }
 
-/// A group's members that are not deleted, in the order they came.
+/// The groups' members that are not deleted, in the order they came.
 pub async fn members_of(
     connection: &mut AsyncPgConnection,
     tenant: TenantId,
-    group: GroupId,
+    of: &[Id<GroupId>],
 ) -> Result<Vec<MemberRow>, Problem> {
     let same = agents::tenant_id.eq(group_members::tenant_id).and(agents::id.eq(group_members::agent_id));
     let members = group_members::table
         .inner_join(agents::table.on(same))
-        .filter(group_members::tenant_id.eq(Id(tenant)).and(group_members::group_id.eq(Id(group))))
+        .filter(group_members::tenant_id.eq(Id(tenant)).and(group_members::group_id.eq_any(of)))
         .filter(agents::deleted_at.is_null())
         .order((group_members::created_at, group_members::agent_id))
         .select(MemberRow::as_select())

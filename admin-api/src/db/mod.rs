@@ -6,7 +6,8 @@ mod within;
 
 pub use change::{By, Change, members_of, named};
 pub use rows::{
-    AccountRow, AgentRow, GroupRow, MemberRow, SessionRow, TagRow, TenantRow, WidgetRow, meaning, word,
+    AccountRow, ActionTemplateRow, AgentRow, CannedResponseRow, GroupRow, MemberRow, SessionRow, TagRow,
+    TenantRow, WidgetRow, meaning, word,
 };
 
 pub use within::Within;

@@ -4,7 +4,8 @@
 //! guess.
 
 use bus_schema::{
-    AccountId, AgentId, GroupId, SessionId, Shard, TagId, TenantId, WidgetId,
+    AccountId, ActionTemplateId, AgentId, CannedResponseId, GroupId, SessionId, Shard, TagId, TenantId,
+    WidgetId,
     config::{AgentRecord, GroupRecord, IdentityKey, Member, TagRecord, TenantRecord, WidgetRecord},
 };
 use diesel::prelude::*;
@@ -151,14 +152,16 @@ impl GroupRow {
     }
 }
 
-#[derive(Debug, Clone, Queryable, Selectable)]
-#[diesel(table_name = tags)]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = tags, primary_key(tenant_id, id), treat_none_as_null = true)]
 pub struct TagRow {
     pub tenant_id: Id<TenantId>,
     pub id: Id<TagId>,
     pub name: String,
     pub color: Option<String>,
     pub revision: i64,
+    pub created_at: At,
+    pub updated_at: At,
     pub deleted_at: Option<At>,
 }
 
@@ -173,6 +176,35 @@ impl TagRow {
             deleted: self.deleted_at.is_some(),
         }
     }
+}
+
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = canned_responses, primary_key(tenant_id, id), treat_none_as_null = true)]
+pub struct CannedResponseRow {
+    pub tenant_id: Id<TenantId>,
+    pub id: Id<CannedResponseId>,
+    pub shortcut: String,
+    pub title: Option<String>,
+    pub text: String,
+    pub group_id: Option<Id<GroupId>>,
+    pub revision: i64,
+    pub created_at: At,
+    pub updated_at: At,
+    pub deleted_at: Option<At>,
+}
+
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = action_templates, primary_key(tenant_id, id), treat_none_as_null = true)]
+pub struct ActionTemplateRow {
+    pub tenant_id: Id<TenantId>,
+    pub id: Id<ActionTemplateId>,
+    pub name: String,
+    pub description: Option<String>,
+    pub fields: Value,
+    pub revision: i64,
+    pub created_at: At,
+    pub updated_at: At,
+    pub deleted_at: Option<At>,
 }
 
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]

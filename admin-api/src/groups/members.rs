@@ -7,7 +7,7 @@ use diesel_async::RunQueryDsl;
 use http::StatusCode;
 use persister::db::{
     At, Id,
-    schema::config::{agents, group_members, groups},
+    schema::config::{agents, group_members},
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -18,6 +18,7 @@ use crate::{
     app::App,
     db::{Change, GroupRow, word},
     http::{Body, Check, Checks, Ids, IfMatch, Problem, Tagged},
+    things,
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -42,8 +43,7 @@ pub async fn put_member(
 ) -> Result<Tagged<GroupView>, Problem> {
     let mut change = app.change(caller.by()).await?;
     let done = put_in(&mut change, group, agent, &if_match, body.priority).await;
-    let (row, view) = change.finish(done).await?;
-    Ok(Tagged::ok(row.revision, view))
+    change.finish(done).await
 }
 
 async fn put_in(
@@ -52,9 +52,9 @@ async fn put_in(
     agent: AgentId,
     if_match: &IfMatch,
     priority: MemberPriority,
-) -> Result<(GroupRow, GroupView), Problem> {
+) -> Result<Tagged<GroupView>, Problem> {
     let tenant = change.tenant();
-    if_match.check(find(change, group).await?.revision)?;
+    if_match.check(things::find::<GroupRow>(change, group).await?.revision)?;
     let there = agents::table.find((Id(tenant), Id(agent))).filter(agents::deleted_at.is_null());
     let there = there.select(agents::id).first::<Id<AgentId>>(change.connection()).await.optional()?;
     there.ok_or_else(Problem::not_found)?;
@@ -94,7 +94,7 @@ async fn remove_in(
     agent: AgentId,
     if_match: &IfMatch,
 ) -> Result<(), Problem> {
-    if_match.check(find(change, group).await?.revision)?;
+    if_match.check(things::find::<GroupRow>(change, group).await?.revision)?;
     let there = group_members::table.find((Id(change.tenant()), Id(group), Id(agent)));
     if diesel::delete(there).execute(change.connection()).await? > 0 {
         settle(change, group, agent, "member_removed").await?;
@@ -102,21 +102,14 @@ async fn remove_in(
     Ok(())
 }
 
-async fn find(change: &mut Change, group: GroupId) -> Result<GroupRow, Problem> {
-    let there = groups::table.find((Id(change.tenant()), Id(group))).filter(groups::deleted_at.is_null());
-    let found = there.select(GroupRow::as_select()).first(change.connection()).await;
-    found.optional()?.ok_or_else(Problem::not_found)
-}
-
 async fn settle(
     change: &mut Change,
     group: GroupId,
     agent: AgentId,
     action: &str,
-) -> Result<(GroupRow, GroupView), Problem> {
+) -> Result<Tagged<GroupView>, Problem> {
     change.touch_groups(&[group]).await?;
     change.audit(action, "group", group.uuid(), &[&agent.to_string()]).await?;
-    let row = find(change, group).await?;
-    let view = GroupView::load(change.connection(), &row).await?;
-    Ok((row, view))
+    let row: GroupRow = things::find(change, group).await?;
+    things::shown(change, row).await
 }

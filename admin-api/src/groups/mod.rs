@@ -4,27 +4,30 @@ mod members;
 mod write;
 
 pub use members::{PutMember, put_member, remove_member};
-pub use write::{NewGroup, PatchGroup, create, delete, patch, restore};
+pub use write::{NewGroup, PatchGroup, create, patch};
 
-use axum::{Json, extract::State};
+use std::collections::BTreeMap;
+
 use bus_schema::{
-    AgentId, GroupId,
-    claims::Role,
-    config::{MemberPriority, RoutingSettings, WhenOffline},
+    AgentId, GroupId, TenantId,
+    config::{MemberPriority, Record, RoutingSettings, WhenOffline},
     state::Strategy,
 };
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use persister::db::{At, Id, schema::config::groups};
+use persister::db::{
+    At, Id,
+    schema::config::{groups, tenants},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use self::write::make_default;
 use crate::{
-    access::Caller,
-    app::App,
     db::{Change, GroupRow, MemberRow, Times, members_of, unknown},
-    http::{List, Page, PageQuery, PathId, Position, Problem, Query, Tagged},
+    http::Problem,
     routing::RoutingBody,
+    things::{Thing, thing},
 };
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -79,59 +82,41 @@ impl GroupView {
             times: Times::of(row.created_at, row.updated_at, row.deleted_at),
         })
     }
-
-    async fn load(connection: &mut AsyncPgConnection, row: &GroupRow) -> Result<Self, Problem> {
-        let members = members_of(connection, row.tenant_id.0, row.id.0).await?;
-        Self::of(row, &members)
-    }
 }
 
-pub async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Query(query): Query<PageQuery>,
-) -> Result<Json<List<GroupView>>, Problem> {
-    let page = Page::try_from(&query)?;
-    let deleted = query.deleted.unwrap_or(false);
-    if deleted {
-        caller.must_be(Role::Admin)?;
-    }
-    let mut rows = groups::table
-        .filter(groups::tenant_id.eq(Id(caller.tenant)))
-        .filter(groups::deleted_at.is_not_null().eq(deleted))
-        .order((groups::created_at, groups::id))
-        .limit(page.rows())
-        .select(GroupRow::as_select())
-        .into_boxed();
-    if let Some(Position { at, id }) = page.after {
-        let later = groups::created_at.eq(At(at)).and(groups::id.gt(Id(GroupId::from_uuid(id))));
-        rows = rows.filter(groups::created_at.gt(At(at)).or(later));
-    }
-    let mut connection = app.within(caller.tenant).await?;
-    let rows: Vec<GroupRow> = rows.load(&mut connection).await?;
-    let list = page.of_rows(rows, |row| Position { at: row.created_at.0, id: row.id.0.uuid() }, |row| row);
-    let mut data = Vec::with_capacity(list.data.len());
-    for row in &list.data {
-        data.push(GroupView::load(&mut connection, row).await?);
-    }
-    Ok(Json(List { data, next_cursor: list.next_cursor }))
-}
+impl Thing for GroupRow {
+    type View = GroupView;
 
-pub async fn get(
-    State(app): State<App>,
-    caller: Caller,
-    PathId(id): PathId<GroupId>,
-) -> Result<Tagged<GroupView>, Problem> {
-    let mut connection = app.within(caller.tenant).await?;
-    let row: GroupRow = groups::table
-        .find((Id(caller.tenant), Id(id)))
-        .filter(groups::deleted_at.is_null())
-        .select(GroupRow::as_select())
-        .first(&mut connection)
-        .await
-        .optional()?
-        .ok_or_else(Problem::not_found)?;
-    Ok(Tagged::ok(row.revision, GroupView::load(&mut connection, &row).await?))
+    thing!(GroupRow, groups, GroupId, "group", "/v1/groups", "/name", "another group has this name");
+
+    async fn views(
+        connection: &mut AsyncPgConnection,
+        tenant: TenantId,
+        rows: Vec<Self>,
+    ) -> Result<Vec<GroupView>, Problem> {
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let mut members: BTreeMap<Id<GroupId>, Vec<MemberRow>> = BTreeMap::new();
+        for member in members_of(connection, tenant, &ids).await? {
+            members.entry(member.group_id).or_default().push(member);
+        }
+        rows.iter().map(|row| GroupView::of(row, members.get(&row.id).map_or(&[], Vec::as_slice))).collect()
+    }
+
+    async fn publish(&self, change: &mut Change) -> Result<(), Problem> {
+        let tenant = change.tenant();
+        let members = members_of(change.connection(), tenant, &[self.id]).await?;
+        change.publish(&Record::Group(self.record(&members)?)).await
+    }
+
+    /// Threads that wait in a deleted group stay; nobody comes to it by default any more.
+    async fn came_or_went(&self, change: &mut Change) -> Result<(), Problem> {
+        let default = tenants::table.find(Id(change.tenant())).select(tenants::default_group_id);
+        let default: Option<Id<GroupId>> = default.first(change.connection()).await?;
+        if self.deleted_at.is_some() && default == Some(self.id) {
+            make_default(change, None).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Refuses groups that are not in the tenant.

@@ -50,6 +50,11 @@ impl Page {
         i64::try_from(self.limit + 1).unwrap_or(i64::MAX)
     }
 
+    /// Where the page ends from above, in a list that is ordered by sequence, latest first.
+    pub fn below_seq(&self) -> i64 {
+        self.after.map_or(i64::MAX, |position| position.seq())
+    }
+
     /// Makes a page of rows that were read with [`Page::rows`].
     pub fn of_rows<R, T>(
         &self,
@@ -76,6 +81,15 @@ const BYTES: usize = 1 + 8 + 16;
 const VERSION: u8 = 1;
 
 impl Position {
+    /// In a list that is ordered by sequence: it stands for an id.
+    pub fn of_seq(at: Timestamp, seq: i64) -> Self {
+        Self { at, id: Uuid::from_u128(u128::from(seq.unsigned_abs())) }
+    }
+
+    pub fn seq(&self) -> i64 {
+        i64::try_from(self.id.as_u128()).unwrap_or(i64::MAX)
+    }
+
     fn parse(text: &str) -> Result<Self, Problem> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok().filter(|b| b.len() == BYTES && b[0] == VERSION);
         let bytes = bytes.ok_or_else(|| Problem::malformed("/query/cursor", "is no cursor of this list"))?;

@@ -6,7 +6,9 @@ use http::Method;
 use super::{QueryKind, QueryParam, Route, route};
 use crate::{
     access::Access::{Public, Staff},
-    admin, agents, auth, conversations, groups, health, tenant, visitors, widgets,
+    action_templates, admin, agents, auth, canned_responses, conversations,
+    db::{ActionTemplateRow, AgentRow, CannedResponseRow, GroupRow, TagRow, WidgetRow},
+    groups, health, tags, tenant, things, visitors, widgets,
 };
 
 const PAGE: &[QueryParam] = &[LIMIT, CURSOR];
@@ -14,7 +16,28 @@ const PAGE_OR_DELETED: &[QueryParam] = &[LIMIT, CURSOR, DELETED];
 const PAGE_MIN: &[QueryParam] = &[LIMIT, CURSOR, MIN_SEQ];
 const ONE: &[QueryParam] = &[MIN_SEQ];
 const EVENTS: &[QueryParam] = &[LIMIT, CURSOR, MIN_SEQ, BEFORE, AFTER];
-const CONVERSATIONS: &[QueryParam] = &[LIMIT, CURSOR, MIN_SEQ, STATUS, GROUP, AGENT, VISITOR, VIEW];
+const CONVERSATIONS: &[QueryParam] =
+    &[LIMIT, CURSOR, MIN_SEQ, STATUS, GROUP, AGENT, VISITOR, TAG, FROM, TO, VIEW, WORDS];
+const SEARCH: &[QueryParam] = &[MUST, LIMIT, CURSOR, MIN_SEQ];
+const THEN: &[QueryParam] = &[MIN_SEQ, AT_SEQ, AT];
+const TRANSCRIPT: &[QueryParam] = &[MIN_SEQ, THREAD];
+const THREAD: QueryParam =
+    QueryParam { name: "thread_id", kind: QueryKind::Uuid, about: "Of this thread alone." };
+const TAG: QueryParam =
+    QueryParam { name: "tag_id", kind: QueryKind::Uuid, about: "Whose thread has this tag." };
+const FROM: QueryParam =
+    QueryParam { name: "from", kind: QueryKind::Time, about: "Active at this time or later." };
+const TO: QueryParam =
+    QueryParam { name: "to", kind: QueryKind::Time, about: "Last active before this time." };
+const WORDS: QueryParam = QueryParam {
+    name: "q",
+    kind: QueryKind::Words,
+    about: "In which these words were said: all of them, `or`, `-not`, `\"a phrase\"`; the last one may go on.",
+};
+const MUST: QueryParam = QueryParam { kind: QueryKind::MustWords, ..WORDS };
+const AT_SEQ: QueryParam =
+    QueryParam { name: "at_seq", kind: QueryKind::Integer, about: "As it was after this event." };
+const AT: QueryParam = QueryParam { name: "at", kind: QueryKind::Time, about: "As it was at this time." };
 const MIN_SEQ: QueryParam = QueryParam {
     name: "min_seq",
     kind: QueryKind::Integer,
@@ -69,43 +92,73 @@ pub fn table() -> Vec<Route> {
             .lists::<auth::SessionView>().query(PAGE),
         route(DELETE, "/v1/auth/sessions/{id}", Staff(Agent), "revoke_session", auth::revoke).about("End one of one's own sessions.").empty(),
 
-        route(GET, "/v1/agents", Staff(Agent), "agents", agents::list).about("The tenant's agents.")
+        route(GET, "/v1/agents", Staff(Agent), "agents", things::list::<AgentRow>).about("The tenant's agents.")
             .lists::<agents::AgentView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/agents", Staff(Admin), "create_agent", agents::create).about("Make an agent.")
             .takes::<agents::NewAgent>().creates::<agents::AgentView>(),
         route(GET, "/v1/agents/online", Staff(Agent), "agents_online", agents::online).about("Agents with a live connection, from the router.")
             .lists::<agents::OnlineAgent>(),
-        route(GET, "/v1/agents/{id}", Staff(Agent), "agent", agents::get).about("One agent.").gives::<agents::AgentView>(),
+        route(GET, "/v1/agents/{id}", Staff(Agent), "agent", things::get::<AgentRow>).about("One agent.").gives::<agents::AgentView>(),
         route(PATCH, "/v1/agents/{id}", Staff(Admin), "patch_agent", agents::patch).about("Change an agent.")
             .takes::<agents::PatchAgent>().gives::<agents::AgentView>().if_match(),
-        route(DELETE, "/v1/agents/{id}", Staff(Admin), "delete_agent", agents::delete).about("Delete an agent; can be restored.").empty().if_match(),
-        route(POST, "/v1/agents/{id}/restore", Staff(Admin), "restore_agent", agents::restore).about("Restore a deleted agent.").gives::<agents::AgentView>(),
+        route(DELETE, "/v1/agents/{id}", Staff(Admin), "delete_agent", things::delete::<AgentRow>).about("Delete an agent; can be restored.").empty().if_match(),
+        route(POST, "/v1/agents/{id}/restore", Staff(Admin), "restore_agent", things::restore::<AgentRow>).about("Restore a deleted agent.").gives::<agents::AgentView>(),
         route(PUT, "/v1/agents/{id}/status", Staff(Supervisor), "put_agent_status", agents::put_status).about("Set another agent's status.")
             .takes::<auth::PutStatus>().gives::<auth::StatusView>(),
 
-        route(GET, "/v1/groups", Staff(Agent), "groups", groups::list).about("The tenant's groups.")
+        route(GET, "/v1/groups", Staff(Agent), "groups", things::list::<GroupRow>).about("The tenant's groups.")
             .lists::<groups::GroupView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/groups", Staff(Admin), "create_group", groups::create).about("Make a group.")
             .takes::<groups::NewGroup>().creates::<groups::GroupView>(),
-        route(GET, "/v1/groups/{id}", Staff(Agent), "group", groups::get).about("One group.").gives::<groups::GroupView>(),
+        route(GET, "/v1/groups/{id}", Staff(Agent), "group", things::get::<GroupRow>).about("One group.").gives::<groups::GroupView>(),
         route(PATCH, "/v1/groups/{id}", Staff(Admin), "patch_group", groups::patch).about("Change a group.")
             .takes::<groups::PatchGroup>().gives::<groups::GroupView>().if_match(),
-        route(DELETE, "/v1/groups/{id}", Staff(Admin), "delete_group", groups::delete).about("Delete a group; can be restored.").empty().if_match(),
-        route(POST, "/v1/groups/{id}/restore", Staff(Admin), "restore_group", groups::restore).about("Restore a deleted group.").gives::<groups::GroupView>(),
+        route(DELETE, "/v1/groups/{id}", Staff(Admin), "delete_group", things::delete::<GroupRow>).about("Delete a group; can be restored.").empty().if_match(),
+        route(POST, "/v1/groups/{id}/restore", Staff(Admin), "restore_group", things::restore::<GroupRow>).about("Restore a deleted group.").gives::<groups::GroupView>(),
         route(PUT, "/v1/groups/{id}/members/{agent_id}", Staff(Admin), "put_member", groups::put_member).about("Put an agent into a group, or change the priority.")
             .takes::<groups::PutMember>().gives::<groups::GroupView>().if_match(),
         route(DELETE, "/v1/groups/{id}/members/{agent_id}", Staff(Admin), "remove_member", groups::remove_member).about("Take an agent out of a group.").empty().if_match(),
 
-        route(GET, "/v1/widgets", Staff(Agent), "widgets", widgets::list).about("The tenant's widgets.")
+        route(GET, "/v1/widgets", Staff(Agent), "widgets", things::list::<WidgetRow>).about("The tenant's widgets.")
             .lists::<widgets::WidgetView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/widgets", Staff(Admin), "create_widget", widgets::create).about("Make a widget.")
             .takes::<widgets::NewWidget>().creates::<widgets::WidgetView>(),
-        route(GET, "/v1/widgets/{id}", Staff(Agent), "widget", widgets::get).about("One widget.").gives::<widgets::WidgetView>(),
+        route(GET, "/v1/widgets/{id}", Staff(Agent), "widget", things::get::<WidgetRow>).about("One widget.").gives::<widgets::WidgetView>(),
         route(PATCH, "/v1/widgets/{id}", Staff(Admin), "patch_widget", widgets::patch).about("Change a widget.")
             .takes::<widgets::PatchWidget>().gives::<widgets::WidgetView>().if_match(),
-        route(DELETE, "/v1/widgets/{id}", Staff(Admin), "delete_widget", widgets::delete).about("Delete a widget; can be restored.").empty().if_match(),
-        route(POST, "/v1/widgets/{id}/restore", Staff(Admin), "restore_widget", widgets::restore).about("Restore a deleted widget.").gives::<widgets::WidgetView>(),
+        route(DELETE, "/v1/widgets/{id}", Staff(Admin), "delete_widget", things::delete::<WidgetRow>).about("Delete a widget; can be restored.").empty().if_match(),
+        route(POST, "/v1/widgets/{id}/restore", Staff(Admin), "restore_widget", things::restore::<WidgetRow>).about("Restore a deleted widget.").gives::<widgets::WidgetView>(),
         route(POST, "/v1/widgets/{id}/rotate-key", Staff(Admin), "rotate_widget_key", widgets::rotate_key).about("Give a widget a new key.").gives::<widgets::WidgetView>(),
+
+        route(GET, "/v1/tags", Staff(Agent), "tags", things::list::<TagRow>).about("The tenant's tags.")
+            .lists::<tags::TagView>().query(PAGE_OR_DELETED),
+        route(POST, "/v1/tags", Staff(Supervisor), "create_tag", tags::create).about("Make a tag.")
+            .takes::<tags::NewTag>().creates::<tags::TagView>(),
+        route(GET, "/v1/tags/{id}", Staff(Agent), "tag", things::get::<TagRow>).about("One tag.").gives::<tags::TagView>(),
+        route(PATCH, "/v1/tags/{id}", Staff(Supervisor), "patch_tag", tags::patch).about("Change a tag.")
+            .takes::<tags::PatchTag>().gives::<tags::TagView>().if_match(),
+        route(DELETE, "/v1/tags/{id}", Staff(Supervisor), "delete_tag", things::delete::<TagRow>).about("Delete a tag; can be restored.").empty().if_match(),
+        route(POST, "/v1/tags/{id}/restore", Staff(Supervisor), "restore_tag", things::restore::<TagRow>).about("Restore a deleted tag.").gives::<tags::TagView>(),
+
+        route(GET, "/v1/canned-responses", Staff(Agent), "canned_responses", things::list::<CannedResponseRow>).about("The tenant's canned responses.")
+            .lists::<canned_responses::CannedResponseView>().query(PAGE_OR_DELETED),
+        route(POST, "/v1/canned-responses", Staff(Supervisor), "create_canned_response", canned_responses::create).about("Make a canned response.")
+            .takes::<canned_responses::NewCannedResponse>().creates::<canned_responses::CannedResponseView>(),
+        route(GET, "/v1/canned-responses/{id}", Staff(Agent), "canned_response", things::get::<CannedResponseRow>).about("One canned response.").gives::<canned_responses::CannedResponseView>(),
+        route(PATCH, "/v1/canned-responses/{id}", Staff(Supervisor), "patch_canned_response", canned_responses::patch).about("Change a canned response.")
+            .takes::<canned_responses::PatchCannedResponse>().gives::<canned_responses::CannedResponseView>().if_match(),
+        route(DELETE, "/v1/canned-responses/{id}", Staff(Supervisor), "delete_canned_response", things::delete::<CannedResponseRow>).about("Delete a canned response; can be restored.").empty().if_match(),
+        route(POST, "/v1/canned-responses/{id}/restore", Staff(Supervisor), "restore_canned_response", things::restore::<CannedResponseRow>).about("Restore a deleted canned response.").gives::<canned_responses::CannedResponseView>(),
+
+        route(GET, "/v1/action-templates", Staff(Agent), "action_templates", things::list::<ActionTemplateRow>).about("The tenant's action templates.")
+            .lists::<action_templates::ActionTemplateView>().query(PAGE_OR_DELETED),
+        route(POST, "/v1/action-templates", Staff(Supervisor), "create_action_template", action_templates::create).about("Make an action template.")
+            .takes::<action_templates::NewActionTemplate>().creates::<action_templates::ActionTemplateView>(),
+        route(GET, "/v1/action-templates/{id}", Staff(Agent), "action_template", things::get::<ActionTemplateRow>).about("One action template.").gives::<action_templates::ActionTemplateView>(),
+        route(PATCH, "/v1/action-templates/{id}", Staff(Supervisor), "patch_action_template", action_templates::patch).about("Change an action template.")
+            .takes::<action_templates::PatchActionTemplate>().gives::<action_templates::ActionTemplateView>().if_match(),
+        route(DELETE, "/v1/action-templates/{id}", Staff(Supervisor), "delete_action_template", things::delete::<ActionTemplateRow>).about("Delete an action template; can be restored.").empty().if_match(),
+        route(POST, "/v1/action-templates/{id}/restore", Staff(Supervisor), "restore_action_template", things::restore::<ActionTemplateRow>).about("Restore a deleted action template.").gives::<action_templates::ActionTemplateView>(),
 
         route(GET, "/v1/tenant", Staff(Agent), "tenant", tenant::get).about("The tenant and its settings.").gives::<tenant::TenantView>(),
         route(PATCH, "/v1/tenant", Staff(Admin), "patch_tenant", tenant::patch).about("Change the tenant's settings.")
@@ -114,7 +167,7 @@ pub fn table() -> Vec<Route> {
         route(GET, "/v1/conversations", Staff(Agent), "conversations", conversations::list).about("Conversations, newest activity first: one's own and one's groups', or all for supervisors.")
             .lists::<conversations::ConversationView>().query(CONVERSATIONS),
         route(GET, "/v1/conversations/{id}", Staff(Agent), "conversation", conversations::get).about("One conversation with its latest events.")
-            .gives::<conversations::ConversationDetail>().query(ONE),
+            .gives::<conversations::ConversationDetail>().query(THEN),
         route(GET, "/v1/conversations/{id}/events", Staff(Agent), "conversation_events", conversations::events).about("Events, oldest first.")
             .gives::<conversations::EventList>().query(EVENTS),
         route(POST, "/v1/conversations/{id}/events", Staff(Agent), "send_event", conversations::send).about("Say something in the open thread.")
@@ -131,6 +184,28 @@ pub fn table() -> Vec<Route> {
             .may_take::<conversations::CloseThread>().gives::<conversations::Acted>(),
         route(POST, "/v1/conversations/{id}/resolve", Staff(Agent), "resolve", conversations::resolve).about("Close the open thread as resolved.")
             .may_take::<conversations::CloseThread>().gives::<conversations::Acted>(),
+        route(POST, "/v1/conversations/{id}/reopen", Staff(Agent), "reopen", conversations::reopen).about("Open the next thread of a conversation that is closed.")
+            .gives::<conversations::Acted>(),
+        route(POST, "/v1/conversations/bulk", Staff(Agent), "bulk", conversations::bulk).about("Assign, close, tag or untag many conversations.")
+            .takes::<conversations::Bulk>().gives::<conversations::BulkResults>(),
+        route(PUT, "/v1/conversations/{id}/tags/{tag_id}", Staff(Agent), "put_conversation_tag", conversations::put_tag).about("Tag the thread that is open, or was last.").empty(),
+        route(DELETE, "/v1/conversations/{id}/tags/{tag_id}", Staff(Agent), "remove_conversation_tag", conversations::remove_tag).about("Take the tag away.").empty(),
+        route(POST, "/v1/conversations/{id}/read-all", Staff(Agent), "read_all", conversations::read_all).about("Mark everything as read; for who takes part.")
+            .gives::<conversations::ReadUpTo>(),
+        route(GET, "/v1/conversations/{id}/search", Staff(Agent), "search_conversation", conversations::search_in).about("Search one conversation, latest first.")
+            .lists::<conversations::Hit>().query(SEARCH),
+        route(GET, "/v1/conversations/{id}/transcript", Staff(Agent), "transcript", conversations::transcript).about("What visitor and staff said to each other, as text.")
+            .gives_text().query(TRANSCRIPT),
+        route(GET, "/v1/search", Staff(Agent), "search", conversations::search).about("Search all that one may see, latest first.")
+            .lists::<conversations::Hit>().query(SEARCH),
+        route(GET, "/v1/unread-count", Staff(Agent), "unread_count", conversations::unread_count).about("What others said in one's open conversations and one has not read.")
+            .gives::<conversations::UnreadCount>().query(ONE),
+        route(PATCH, "/v1/events/{id}", Staff(Agent), "edit_event", conversations::edit_event).about("Edit one's own message while its thread is open.")
+            .takes::<conversations::EditEvent>().gives::<conversations::Sent>(),
+        route(DELETE, "/v1/events/{id}", Staff(Agent), "delete_event", conversations::delete_event).about("Hide what one said oneself; supervisors what anybody said.")
+            .gives::<conversations::Sent>(),
+        route(PUT, "/v1/events/{id}/read", Staff(Agent), "read_event", conversations::read_event).about("Mark everything up to an event as read.")
+            .gives::<conversations::ReadUpTo>(),
         route(GET, "/v1/threads/{id}", Staff(Agent), "thread", conversations::thread).about("One thread.")
             .gives::<conversations::ThreadRecord>().query(ONE),
         route(GET, "/v1/threads/{id}/events", Staff(Agent), "thread_events", conversations::thread_events).about("A thread's events, oldest first.")

@@ -2,22 +2,23 @@
 
 mod write;
 
-pub use write::{NewWidget, PatchWidget, create, delete, patch, restore, rotate_key};
+pub use write::{NewWidget, PatchWidget, create, patch, rotate_key};
 
-use axum::{Json, extract::State};
-use bus_schema::{GroupId, WidgetId, claims::Role, config::IdentityKey};
+use bus_schema::{
+    GroupId, TenantId, WidgetId,
+    config::{IdentityKey, Record},
+};
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{At, Id, schema::config::widgets};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    access::Caller,
-    app::App,
-    db::{Times, WidgetRow},
-    http::{List, Page, PageQuery, PathId, Position, Problem, Query, Tagged},
+    db::{Change, Times, WidgetRow},
+    http::Problem,
+    things::{Thing, thing},
 };
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -64,46 +65,20 @@ impl WidgetView {
     }
 }
 
-pub async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Query(query): Query<PageQuery>,
-) -> Result<Json<List<WidgetView>>, Problem> {
-    let page = Page::try_from(&query)?;
-    let deleted = query.deleted.unwrap_or(false);
-    if deleted {
-        caller.must_be(Role::Admin)?;
-    }
-    let mut rows = widgets::table
-        .filter(widgets::tenant_id.eq(Id(caller.tenant)))
-        .filter(widgets::deleted_at.is_not_null().eq(deleted))
-        .order((widgets::created_at, widgets::id))
-        .limit(page.rows())
-        .select(WidgetRow::as_select())
-        .into_boxed();
-    if let Some(Position { at, id }) = page.after {
-        let later = widgets::created_at.eq(At(at)).and(widgets::id.gt(Id(WidgetId::from_uuid(id))));
-        rows = rows.filter(widgets::created_at.gt(At(at)).or(later));
-    }
-    let rows: Vec<WidgetRow> = rows.load(&mut app.within(caller.tenant).await?).await?;
-    let place = |row: &WidgetRow| Position { at: row.created_at.0, id: row.id.0.uuid() };
-    let list = page.of_rows(rows, place, WidgetView::of);
-    let data = list.data.into_iter().collect::<Result<_, Problem>>()?;
-    Ok(Json(List { data, next_cursor: list.next_cursor }))
-}
+impl Thing for WidgetRow {
+    type View = WidgetView;
 
-pub async fn get(
-    State(app): State<App>,
-    caller: Caller,
-    PathId(id): PathId<WidgetId>,
-) -> Result<Tagged<WidgetView>, Problem> {
-    let row: WidgetRow = widgets::table
-        .find((Id(caller.tenant), Id(id)))
-        .filter(widgets::deleted_at.is_null())
-        .select(WidgetRow::as_select())
-        .first(&mut app.within(caller.tenant).await?)
-        .await
-        .optional()?
-        .ok_or_else(Problem::not_found)?;
-    Ok(Tagged::ok(row.revision, WidgetView::of(row)?))
+    thing!(WidgetRow, widgets, WidgetId, "widget", "/v1/widgets", "/name", "another widget has this name");
+
+    async fn views(
+        _: &mut AsyncPgConnection,
+        _: TenantId,
+        rows: Vec<Self>,
+    ) -> Result<Vec<WidgetView>, Problem> {
+        rows.into_iter().map(WidgetView::of).collect()
+    }
+
+    async fn publish(&self, change: &mut Change) -> Result<(), Problem> {
+        change.publish(&Record::Widget(self.record()?)).await
+    }
 }

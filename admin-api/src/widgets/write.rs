@@ -1,15 +1,9 @@
-//! Making, changing, deleting and restoring widgets, and giving them a new key.
+//! Making and changing widgets, and giving them a new key.
 
 use axum::extract::State;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bus_schema::{
-    GroupId, WidgetId,
-    config::{IdentityKey, Record},
-};
-use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
-use http::StatusCode;
-use persister::db::{At, Id, schema::config::widgets};
+use bus_schema::{GroupId, WidgetId, config::IdentityKey};
+use persister::db::{At, Id};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -19,9 +13,10 @@ use super::WidgetView;
 use crate::{
     access::Caller,
     app::App,
-    db::{Change, WidgetRow, named, taken},
+    db::{Change, WidgetRow, named},
     groups::must_exist,
     http::{Body, Check, Checks, IfMatch, PathId, Problem, Tagged, present},
+    things,
 };
 
 const GREETING_CHARS_MAX: usize = 1000;
@@ -124,11 +119,10 @@ pub async fn create(
 ) -> Result<Tagged<WidgetView>, Problem> {
     let mut change = app.change(caller.by()).await?;
     let made = create_in(&mut change, new).await;
-    let row = change.finish(made).await?;
-    Ok(Tagged::created(format!("/v1/widgets/{}", row.id.0), row.revision, WidgetView::of(row)?))
+    change.finish(made).await
 }
 
-async fn create_in(change: &mut Change, new: NewWidget) -> Result<WidgetRow, Problem> {
+async fn create_in(change: &mut Change, new: NewWidget) -> Result<Tagged<WidgetView>, Problem> {
     must_exist(change, new.default_group_id.as_slice(), |_| "/default_group_id".to_owned()).await?;
     let row = WidgetRow {
         tenant_id: Id(change.tenant()),
@@ -147,15 +141,8 @@ async fn create_in(change: &mut Change, new: NewWidget) -> Result<WidgetRow, Pro
         updated_at: At(change.now),
         deleted_at: None,
     };
-    let inserted = diesel::insert_into(widgets::table).values(row.clone()).execute(change.connection()).await;
-    inserted.map_err(name_taken)?;
-    change.publish(&Record::Widget(row.record()?)).await?;
-    change.audit("created", "widget", row.id.0.uuid(), &[]).await?;
-    Ok(row)
-}
-
-fn name_taken(error: diesel::result::Error) -> Problem {
-    taken(error, "/name", "another widget has this name")
+    things::make(change, &row).await?;
+    things::shown_new(change, row).await
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -211,7 +198,7 @@ pub async fn patch(
 ) -> Result<Tagged<WidgetView>, Problem> {
     let mut change = app.change(caller.by()).await?;
     let done = patch_in(&mut change, id, &if_match, patch).await;
-    answer(change.finish(done).await?)
+    change.finish(done).await
 }
 
 async fn patch_in(
@@ -219,8 +206,8 @@ async fn patch_in(
     id: WidgetId,
     if_match: &IfMatch,
     patch: PatchWidget,
-) -> Result<WidgetRow, Problem> {
-    let mut row = find(change, id, false).await?;
+) -> Result<Tagged<WidgetView>, Problem> {
+    let mut row: WidgetRow = things::find(change, id).await?;
     if_match.check(row.revision)?;
     let group = patch.default_group_id.flatten();
     must_exist(change, group.as_slice(), |_| "/default_group_id".to_owned()).await?;
@@ -245,42 +232,8 @@ async fn patch_in(
     let mut checks = Checks::default();
     check_required(&mut checks, row.identity_required, row.identity.is_some());
     checks.finish()?;
-    save(change, row, "changed", &fields).await
-}
-
-pub async fn delete(
-    State(app): State<App>,
-    caller: Caller,
-    PathId(id): PathId<WidgetId>,
-    if_match: IfMatch,
-) -> Result<StatusCode, Problem> {
-    let mut change = app.change(caller.by()).await?;
-    let done = delete_in(&mut change, id, &if_match).await;
-    change.finish(done).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-async fn delete_in(change: &mut Change, id: WidgetId, if_match: &IfMatch) -> Result<(), Problem> {
-    let mut row = find(change, id, false).await?;
-    if_match.check(row.revision)?;
-    row.deleted_at = Some(At(change.now));
-    save(change, row, "deleted", &[]).await.map(drop)
-}
-
-pub async fn restore(
-    State(app): State<App>,
-    caller: Caller,
-    PathId(id): PathId<WidgetId>,
-) -> Result<Tagged<WidgetView>, Problem> {
-    let mut change = app.change(caller.by()).await?;
-    let done = restore_in(&mut change, id).await;
-    answer(change.finish(done).await?)
-}
-
-async fn restore_in(change: &mut Change, id: WidgetId) -> Result<WidgetRow, Problem> {
-    let mut row = find(change, id, true).await?;
-    row.deleted_at = None;
-    save(change, row, "restored", &[]).await
+    things::save(change, &mut row, "changed", &fields).await?;
+    things::shown(change, row).await
 }
 
 /// Gives the widget a new key; pages with the old one are refused from then on.
@@ -291,40 +244,12 @@ pub async fn rotate_key(
 ) -> Result<Tagged<WidgetView>, Problem> {
     let mut change = app.change(caller.by()).await?;
     let done = rotate_in(&mut change, id).await;
-    answer(change.finish(done).await?)
+    change.finish(done).await
 }
 
-async fn rotate_in(change: &mut Change, id: WidgetId) -> Result<WidgetRow, Problem> {
-    let mut row = find(change, id, false).await?;
+async fn rotate_in(change: &mut Change, id: WidgetId) -> Result<Tagged<WidgetView>, Problem> {
+    let mut row: WidgetRow = things::find(change, id).await?;
     row.key = new_key();
-    save(change, row, "key_rotated", &[]).await
-}
-
-fn answer(row: WidgetRow) -> Result<Tagged<WidgetView>, Problem> {
-    Ok(Tagged::ok(row.revision, WidgetView::of(row)?))
-}
-
-async fn find(change: &mut Change, id: WidgetId, deleted: bool) -> Result<WidgetRow, Problem> {
-    let found = widgets::table
-        .find((Id(change.tenant()), Id(id)))
-        .filter(widgets::deleted_at.is_not_null().eq(deleted))
-        .select(WidgetRow::as_select())
-        .first(change.connection())
-        .await;
-    found.optional()?.ok_or_else(Problem::not_found)
-}
-
-async fn save(
-    change: &mut Change,
-    mut row: WidgetRow,
-    action: &str,
-    fields: &[&str],
-) -> Result<WidgetRow, Problem> {
-    row.revision = change.revision;
-    row.updated_at = At(change.now);
-    let there = widgets::table.find((row.tenant_id, row.id));
-    diesel::update(there).set(&row).execute(change.connection()).await.map_err(name_taken)?;
-    change.publish(&Record::Widget(row.record()?)).await?;
-    change.audit(action, "widget", row.id.0.uuid(), fields).await?;
-    Ok(row)
+    things::save(change, &mut row, "key_rotated", &[]).await?;
+    things::shown(change, row).await
 }

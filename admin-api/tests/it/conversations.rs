@@ -14,18 +14,18 @@ use crate::{
     world::{BusServer, Got, Person, World},
 };
 
-struct Desk {
+pub struct Desk {
     server: BusServer,
-    world: World,
-    log: Log,
-    ann: Person,
-    bob: Person,
-    eve: Person,
-    group: String,
+    pub world: World,
+    pub log: Log,
+    pub ann: Person,
+    pub bob: Person,
+    pub eve: Person,
+    pub group: String,
 }
 
 /// Ann is admin; Bob is in the group; Eve is in none.
-async fn desk() -> Desk {
+pub async fn desk() -> Desk {
     let server = BusServer::start().await;
     let world = World::on(&server).await;
     persister(&world).await;
@@ -40,18 +40,18 @@ async fn desk() -> Desk {
 }
 
 impl Desk {
-    async fn list(&self, who: &Person, query: &str, seq: u64) -> Vec<Value> {
+    pub async fn list(&self, who: &Person, query: &str, seq: u64) -> Vec<Value> {
         let got = self.world.get(who, &format!("/v1/conversations?min_seq={seq}{query}")).await.is(200);
         assert!(got.header("x-applied-seq").parse::<u64>().unwrap() >= seq);
         got.body["data"].as_array().unwrap().clone()
     }
 
-    async fn say(&self, who: &Person, path: &str, body: Value) -> Got {
+    pub async fn say(&self, who: &Person, path: &str, body: Value) -> Got {
         self.world.post(who, path, body).await
     }
 }
 
-fn ids(list: &[Value]) -> Vec<&str> {
+pub fn ids(list: &[Value]) -> Vec<&str> {
     list.iter().map(|item| item["id"].as_str().unwrap()).collect()
 }
 

@@ -49,6 +49,14 @@ fn body(name: &str, unique: usize) -> Option<Value> {
         "patch_widget" => json!({ "greeting": "x" }),
         "patch_tenant" => json!({ "thread_per_assignment": false }),
         "patch_visitor" => json!({ "name": "n" }),
+        "create_tag" => json!({ "name": name_of("tag") }),
+        "patch_tag" => json!({ "color": "#1f8a70" }),
+        "create_canned_response" => json!({ "shortcut": format!("s{unique}"), "text": "x" }),
+        "patch_canned_response" => json!({ "text": "y" }),
+        "create_action_template" => json!({ "name": name_of("form"), "fields": [{ "name": "a" }] }),
+        "patch_action_template" => json!({ "description": "y" }),
+        "edit_event" => json!({ "text": "x" }),
+        "bulk" => json!({ "ids": [ABSENT], "action": "close" }),
         "send_event" | "send_thread_event" => json!({ "content": "x" }),
         "assign" | "transfer" => json!({ "agent_id": ABSENT }),
         _ => return None,
@@ -76,9 +84,17 @@ async fn scene(server: &BusServer) -> Scene {
     let widget = world.post(&admin, "/v1/widgets", json!({ "name": "Site" })).await.is(201).id();
     let session =
         world.get(&admin, "/v1/auth/sessions").await.body["data"][0]["id"].as_str().unwrap().to_owned();
+    let tag = world.post(&admin, "/v1/tags", json!({ "name": "Tag" })).await.is(201).id();
+    let canned = json!({ "shortcut": "hi", "text": "Hello" });
+    let canned = world.post(&admin, "/v1/canned-responses", canned).await.is(201).id();
+    let form = json!({ "name": "Form", "fields": [{ "name": "a" }] });
+    let form = world.post(&admin, "/v1/action-templates", form).await.is(201).id();
     let chat =
         Chat::start(&Log::new(world.bus().await, Shard(0)), &admin.tenant, Some(&group), "hello").await;
-    world.get(&admin, &format!("/v1/conversations?min_seq={}", chat.seq)).await.is(200);
+    let events = format!("/v1/conversations/{}/events?min_seq={}", chat.id(), chat.seq);
+    let events = world.get(&admin, &events).await.is(200).body["data"].clone();
+    let said = events.as_array().unwrap().iter().find(|event| event["kind"] == "message").unwrap();
+    let said = said["id"].as_str().unwrap().to_owned();
 
     let key = SigningKey::load(Path::new(&world.key_file)).unwrap();
     let now = Timestamp::from_millis(
@@ -104,6 +120,10 @@ async fn scene(server: &BusServer) -> Scene {
         ("groups", group),
         ("widgets", widget),
         ("auth", session),
+        ("tags", tag),
+        ("canned-responses", canned),
+        ("action-templates", form),
+        ("events", said),
         ("conversations", chat.id()),
         ("threads", chat.thread()),
         ("visitors", chat.visitor.to_string()),
@@ -129,7 +149,11 @@ impl Scene {
         let area = route.path.trim_start_matches("/v1/").split('/').next().unwrap();
         let id = if caller == "foreign" { self.ids.get(area).map_or(ABSENT, String::as_str) } else { ABSENT };
         let agent = if caller == "foreign" { self.people["agent"].id.as_str() } else { ABSENT };
-        let path = route.path.replace("{id}", id).replace("{agent_id}", agent);
+        let tag = if caller == "foreign" { self.ids["tags"].as_str() } else { ABSENT };
+        let mut path = route.path.replace("{id}", id).replace("{agent_id}", agent).replace("{tag_id}", tag);
+        for (n, query) in route.query.iter().filter(|query| query.is_required()).enumerate() {
+            write!(path, "{}{}=hello", if n == 0 { '?' } else { '&' }, query.name).unwrap();
+        }
         let mut request = self.world.request(route.method.clone(), &path);
         let mut token = self.tokens.get(caller).cloned();
         if let ("logout", Some(person)) = (route.name, self.people.get(caller)) {
@@ -149,10 +173,10 @@ impl Scene {
 async fn every_route_answers_every_caller_as_the_committed_table_says() {
     let server = BusServer::start().await;
     let scene = scene(&server).await;
-    let mut made = format!("{:<7}{:<42}{}\n", "method", "path", CALLERS.map(|c| format!("{c:>11}")).concat());
+    let mut made = format!("{:<7}{:<44}{}\n", "method", "path", CALLERS.map(|c| format!("{c:>11}")).concat());
     let mut unique = 0;
     for route in routes::table() {
-        write!(made, "{:<7}{:<42}", route.method.as_str(), route.path).unwrap();
+        write!(made, "{:<7}{:<44}", route.method.as_str(), route.path).unwrap();
         for caller in CALLERS {
             unique += 1;
             let got = scene.call(&route, caller, unique).await;

@@ -4,22 +4,26 @@ use std::sync::Arc;
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{Path, Query, State},
     http::{HeaderMap, header},
 };
 use bus_schema::{
-    Audience, ConversationId, ErrorBody, ErrorCode, Lane,
-    protocol::{Conv, EventPage, ListEvents},
+    Audience, ConversationId, ErrorBody, ErrorCode, Lane, ThreadId,
+    protocol::{Conv, EventPage, ListEvents, SendAnswer},
 };
-use ops::chat;
+use ops::chat::{self, Rating};
+use serde::Deserialize;
 
 use super::Problem;
 use crate::{
+    admission::Want,
     app::App,
+    clock,
     directory::Origin,
     hub::Place,
     hub::load::{self, Wish},
-    session::{Who, authenticate, page_of},
+    session::{Who, authenticate, body, page_of},
     standing,
 };
 
@@ -59,6 +63,36 @@ pub async fn events(
         }
     }
     Ok(Json(page_of(who, &app, wanted, "").await?))
+}
+
+/// How it was.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RateBody {
+    score: u8,
+    #[serde(default)]
+    comment: Option<String>,
+    /// Absent: the open thread, else the last.
+    #[serde(default)]
+    thread_id: Option<ThreadId>,
+}
+
+/// `PUT /v1/conversations/{id}/rate`.
+pub async fn rate(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<SendAnswer>, Problem> {
+    let who = bearer(&app, &headers).await?;
+    let Who::Visitor { tenant, visitor, .. } = who else { return Err(ErrorCode::Forbidden.into()) };
+    let home = who.home(&app, conversation_id(&id)?)?;
+    let RateBody { score, comment, thread_id } = body(&bytes, "").map_err(Problem::malformed)?;
+    app.admission.store(home.shard, tenant, Want::Event { bytes: bytes.len() })?;
+    let log = app.core.log(home.shard).ok_or(ErrorCode::Unavailable)?;
+    let rating = Rating { home, visitor, thread: thread_id, score, comment };
+    let sent = chat::rate(log, &rating, clock::now(), "").await?;
+    Ok(Json(SendAnswer { event_id: sent.event_id, seq: sent.seq, duplicate: sent.duplicate }))
 }
 
 /// The conversation as `who` sees it; none: it has not begun.

@@ -16,7 +16,7 @@ use axum::{
     extract::State,
     http::{StatusCode, Uri},
     middleware,
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use bus_schema::{
     ConversationId, ErrorBody, ErrorCode, GroupId, TenantId, VisitorId, WidgetId, state::StartSource,
@@ -40,6 +40,7 @@ pub fn router(app: Arc<App>, web: Router<Arc<App>>) -> Router {
         .route("/v1/widget/config/{widget_key}", get(widget::config))
         .route("/v1/conversations/{id}", get(conversations::get))
         .route("/v1/conversations/{id}/events", get(conversations::events))
+        .route("/v1/conversations/{id}/rate", put(conversations::rate))
         .method_not_allowed_fallback(not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), cors::cors))
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))

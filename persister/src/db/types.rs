@@ -57,7 +57,7 @@ macro_rules! entities {
 }
 
 entities! {
-    AccountId AgentId AttachmentId ApiTokenId CommandId ConnectionId ConversationId Epoch EventId GroupId
+    AccountId ActionTemplateId AgentId AttachmentId ApiTokenId CannedResponseId CommandId ConnectionId ConversationId Epoch EventId GroupId
     IncarnationId SessionId TagId TenantId ThreadId VisitorId WidgetId
 }
 

@@ -109,6 +109,35 @@ diesel::table! {
 }
 
 diesel::table! {
+    config.canned_responses (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        shortcut -> Text,
+        title -> Nullable<Text>,
+        text -> Text,
+        group_id -> Nullable<Uuid>,
+        revision -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    config.action_templates (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        name -> Text,
+        description -> Nullable<Text>,
+        fields -> Jsonb,
+        revision -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     config.sessions (tenant_id, id) {
         tenant_id -> Uuid,
         id -> Uuid,
@@ -180,6 +209,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     group_members,
     widgets,
     tags,
+    canned_responses,
+    action_templates,
     sessions,
     refresh_tokens,
     outbox,

@@ -1,0 +1,295 @@
+//! Full-text search over what was said, in one conversation or in all that the caller may see.
+//!
+//! Invariant: the scope is applied before the limit, so a page is full as long as there is more to be seen.
+
+use axum::extract::State;
+use bus_schema::{Author, ConversationId, EventId, ThreadId, Timestamp};
+use diesel::{
+    prelude::*,
+    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as UuidSql},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use persister::db::{At, Id};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{Scope, get::visible};
+use crate::{
+    access::Caller,
+    app::App,
+    db::meaning,
+    http::{List, Page, PathId, Position, Problem, Query},
+    read_model::{Applied, applied},
+};
+
+const QUERY_CHARS_MAX: usize = 200;
+/// Around each match in what Postgres makes of a text; taken out of the text itself before.
+const START: char = '\u{2}';
+const STOP: char = '\u{3}';
+/// For `<` and `>`, which Postgres would take for markup and leave out.
+const LESS: char = '\u{4}';
+const GREATER: char = '\u{5}';
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchQuery {
+    q: String,
+    limit: Option<usize>,
+    cursor: Option<String>,
+    min_seq: Option<u64>,
+}
+
+/// Words that are wanted: as a person types them into a search box, the last one perhaps not finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    all: String,
+    /// Without the last word, where that may go on.
+    head: String,
+    /// The last word as a prefix; empty where it is none.
+    prefix: String,
+}
+
+impl Words {
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let count = text.chars().count();
+        if !(1..=QUERY_CHARS_MAX).contains(&count) || text.contains(char::is_control) {
+            return Err(Problem::malformed(
+                "/query/q",
+                "must be 1 to 200 characters, none of them a control character",
+            ));
+        }
+        let (head, last) = text.rsplit_once(char::is_whitespace).unwrap_or(("", text));
+        let word = !last.is_empty()
+            && last.chars().all(char::is_alphanumeric)
+            && text.matches('"').count().is_multiple_of(2);
+        let (head, prefix) = if word { (head, format!("{last}:*")) } else { (text, String::new()) };
+        Ok(Self { all: text.to_owned(), head: head.to_owned(), prefix })
+    }
+}
+
+/// The query that the words of `$1`, `$2` and `$3` mean.
+macro_rules! wanted {
+    () => {
+        "(websearch_to_tsquery('simple', $1) || (websearch_to_tsquery('simple', $2) && to_tsquery('simple', $3)))"
+    };
+}
+
+/// `chat.found` walls the tenant in by itself.
+const EVERYWHERE: &str = concat!(
+    "SELECT m.conversation_id, m.thread_id, m.id, m.seq, m.at, m.kind, m.author_type, m.author_id,
+        m.visibility = 'agents' AS staff_only,
+        ts_headline('simple', translate(m.text, E'<>\\x02\\x03', E'\\x04\\x05'), ",
+    wanted!(),
+    ", E'StartSel=\\x02,StopSel=\\x03,' || CASE WHEN length(m.text) <= 300 THEN 'HighlightAll=true' ELSE 'MaxFragments=2,FragmentDelimiter=\" … \"' END) AS headline
+     FROM chat.found(",
+    wanted!(),
+    ", $4, $5, $6, $7) f
+     JOIN chat.messages m ON m.tenant_id = $8 AND m.conversation_id = f.conversation_id AND m.seq = f.seq
+     ORDER BY m.seq DESC"
+);
+
+const IN_ONE: &str = concat!(
+    "SELECT m.conversation_id, m.thread_id, m.id, m.seq, m.at, m.kind, m.author_type, m.author_id,
+        m.visibility = 'agents' AS staff_only,
+        ts_headline('simple', translate(m.text, E'<>\\x02\\x03', E'\\x04\\x05'), ",
+    wanted!(),
+    ", E'StartSel=\\x02,StopSel=\\x03,' || CASE WHEN length(m.text) <= 300 THEN 'HighlightAll=true' ELSE 'MaxFragments=2,FragmentDelimiter=\" … \"' END) AS headline
+     FROM chat.messages m
+     WHERE m.tenant_id = $4 AND m.conversation_id = $5 AND m.seq < $6 AND m.text IS NOT NULL
+        AND to_tsvector('simple', m.text) @@ ",
+    wanted!(),
+    "
+     ORDER BY m.seq DESC LIMIT $7"
+);
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = UuidSql)]
+    conversation_id: Id<ConversationId>,
+    #[diesel(sql_type = Nullable<UuidSql>)]
+    thread_id: Option<Id<ThreadId>>,
+    #[diesel(sql_type = UuidSql)]
+    id: Id<EventId>,
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+    #[diesel(sql_type = Timestamptz)]
+    at: At,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Text)]
+    author_type: String,
+    #[diesel(sql_type = UuidSql)]
+    author_id: Uuid,
+    #[diesel(sql_type = Bool)]
+    staff_only: bool,
+    #[diesel(sql_type = Text)]
+    headline: String,
+}
+
+/// Something that was said.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Hit {
+    #[schema(value_type = uuid::Uuid)]
+    pub conversation_id: ConversationId,
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub thread_id: Option<ThreadId>,
+    #[schema(value_type = uuid::Uuid)]
+    pub event_id: EventId,
+    pub seq: i64,
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    pub kind: String,
+    #[schema(value_type = Object)]
+    pub author: Author,
+    /// `all`, or `agents` for notes.
+    pub visibility: &'static str,
+    /// HTML: what was found stands in `<mark>`, everything else is escaped.
+    pub highlight: String,
+}
+
+impl Row {
+    fn hit(self) -> Result<Hit, Problem> {
+        Ok(Hit {
+            conversation_id: self.conversation_id.0,
+            thread_id: self.thread_id.map(|id| id.0),
+            event_id: self.id.0,
+            seq: self.seq,
+            at: self.at.0,
+            kind: self.kind,
+            author: Author { kind: meaning(&self.author_type)?, id: self.author_id },
+            visibility: if self.staff_only { "agents" } else { "all" },
+            highlight: marked(&self.headline),
+        })
+    }
+}
+
+fn marked(headline: &str) -> String {
+    let mut out = String::with_capacity(headline.len() + 32);
+    for c in headline.chars() {
+        match c {
+            START => out.push_str("<mark>"),
+            STOP => out.push_str("</mark>"),
+            '&' => out.push_str("&amp;"),
+            '<' | LESS => out.push_str("&lt;"),
+            '>' | GREATER => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// Whose conversations `chat.found` looks through: everybody's, or an agent's own and groups'.
+pub(super) fn bounds(scope: &Scope) -> (Option<Uuid>, Vec<Uuid>) {
+    match scope {
+        Scope::Tenant => (None, Vec::new()),
+        Scope::Agent { me, groups } => (Some(me.uuid()), groups.iter().map(|group| group.uuid()).collect()),
+    }
+}
+
+pub async fn search(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<SearchQuery>,
+) -> Result<Applied<List<Hit>>, Problem> {
+    let (words, page) = (Words::parse(&query.q)?, Page::of(query.limit, query.cursor.as_deref())?);
+    let seq = applied(&app, &caller, query.min_seq).await?;
+    let mut within = app.within(caller.tenant).await?;
+    let (me, groups) = bounds(&Scope::of(&mut within, &caller).await?);
+    let rows: Vec<Row> = diesel::sql_query(EVERYWHERE)
+        .bind::<Text, _>(&words.all)
+        .bind::<Text, _>(&words.head)
+        .bind::<Text, _>(&words.prefix)
+        .bind::<BigInt, _>(page.below_seq())
+        .bind::<Integer, _>(i32::try_from(page.rows()).unwrap_or(i32::MAX))
+        .bind::<Nullable<UuidSql>, _>(me)
+        .bind::<Array<UuidSql>, _>(groups)
+        .bind::<UuidSql, _>(Id(caller.tenant))
+        .load(&mut within)
+        .await?;
+    answer(&page, rows, seq)
+}
+
+pub async fn search_in(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(conversation): PathId<ConversationId>,
+    Query(query): Query<SearchQuery>,
+) -> Result<Applied<List<Hit>>, Problem> {
+    let (words, page) = (Words::parse(&query.q)?, Page::of(query.limit, query.cursor.as_deref())?);
+    let seq = applied(&app, &caller, query.min_seq).await?;
+    let mut within = app.within(caller.tenant).await?;
+    visible(&mut within, &caller, conversation).await?;
+    let rows: Vec<Row> = diesel::sql_query(IN_ONE)
+        .bind::<Text, _>(&words.all)
+        .bind::<Text, _>(&words.head)
+        .bind::<Text, _>(&words.prefix)
+        .bind::<UuidSql, _>(Id(caller.tenant))
+        .bind::<UuidSql, _>(Id(conversation))
+        .bind::<BigInt, _>(page.below_seq())
+        .bind::<BigInt, _>(page.rows())
+        .load(&mut within)
+        .await?;
+    answer(&page, rows, seq)
+}
+
+fn answer(page: &Page, rows: Vec<Row>, seq: i64) -> Result<Applied<List<Hit>>, Problem> {
+    let place = |row: &Row| Position::of_seq(row.at.0, row.seq);
+    let list = page.of_rows(rows, place, Row::hit);
+    let data = list.data.into_iter().collect::<Result<_, Problem>>()?;
+    Ok(Applied { seq, body: List { data, next_cursor: list.next_cursor } })
+}
+
+/// The conversations in which the words were said, the latest of them, for filters of lists.
+pub(super) async fn conversations_with(
+    connection: &mut AsyncPgConnection,
+    words: &Words,
+    scope: &Scope,
+) -> Result<Vec<Id<ConversationId>>, Problem> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = UuidSql)]
+        conversation_id: Id<ConversationId>,
+    }
+    /// Matches that a filter looks at.
+    const MATCHES_MAX: i32 = 5_000;
+    let (me, groups): (Option<Uuid>, Vec<Uuid>) = bounds(scope);
+    let query = concat!("SELECT DISTINCT conversation_id FROM chat.found(", wanted!(), ", $4, $5, $6, $7)");
+    let rows: Vec<Found> = diesel::sql_query(query)
+        .bind::<Text, _>(&words.all)
+        .bind::<Text, _>(&words.head)
+        .bind::<Text, _>(&words.prefix)
+        .bind::<BigInt, _>(i64::MAX)
+        .bind::<Integer, _>(MATCHES_MAX)
+        .bind::<Nullable<UuidSql>, _>(me)
+        .bind::<Array<UuidSql>, _>(groups)
+        .load(connection)
+        .await?;
+    Ok(rows.into_iter().map(|row| row.conversation_id).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_may_go_on() {
+        let words = |text: &str| Words::parse(text).map(|words| (words.head, words.prefix)).ok();
+        assert_eq!(words("refund"), Some((String::new(), "refund:*".into())));
+        assert_eq!(words("my refu"), Some(("my".into(), "refu:*".into())));
+        assert_eq!(words("a@b.example"), Some(("a@b.example".into(), String::new())));
+        assert_eq!(words("\"two words"), Some(("\"two words".into(), String::new())), "an open quote");
+        assert_eq!(words("-not "), Some(("-not ".into(), String::new())));
+        assert!(words("").is_none() && words("a\u{0}").is_none() && words(&"x".repeat(201)).is_none());
+    }
+
+    #[test]
+    fn only_what_was_found_is_markup() {
+        assert_eq!(
+            marked("<b>\u{2}ann\u{3}</b> & \"co\""),
+            "&lt;b&gt;<mark>ann</mark>&lt;/b&gt; &amp; &quot;co&quot;"
+        );
+    }
+}
