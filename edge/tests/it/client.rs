@@ -11,8 +11,8 @@ use tokio::{
 
 use crate::http::Answer;
 
-/// Nothing here takes longer unless something is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Nothing here takes longer unless something is broken: a send whose outcome stays unknown is looked for three times.
+const PATIENCE: Duration = Duration::from_secs(60);
 const STORED_WITHIN: Duration = Duration::from_secs(30);
 
 pub struct Client {
