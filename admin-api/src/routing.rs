@@ -46,6 +46,9 @@ pub struct RoutingBody {
     /// Seconds after which an idle thread is closed; off by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_close_s: Option<u32>,
+    /// Seconds after which a thread is closed whose visitor has no connection; off by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visitor_gone_s: Option<u32>,
     /// Seconds after which a thread that waits in a queue is closed; off by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_s: Option<u32>,
@@ -83,6 +86,7 @@ impl RoutingBody {
             ("/routing/answer_s", self.answer_s),
             ("/routing/idle_s", self.idle_s),
             ("/routing/idle_close_s", self.idle_close_s),
+            ("/routing/visitor_gone_s", self.visitor_gone_s),
             ("/routing/queue_s", self.queue_s),
         ];
         for (pointer, value) in seconds {
@@ -119,6 +123,7 @@ impl RoutingBody {
             misses_max: self.misses_max,
             idle_s: self.idle_s,
             idle_close_s: self.idle_close_s,
+            visitor_gone_s: self.visitor_gone_s,
             queue_s: self.queue_s,
             hours: self.hours.map(HoursBody::into_hours),
         }

@@ -35,6 +35,9 @@ pub struct RoutingSettings {
     /// … and closed so much later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_close_s: Option<u32>,
+    /// A thread whose visitor has no connection for so long is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visitor_gone_s: Option<u32>,
     /// A thread that waits in a queue for so long is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_s: Option<u32>,
@@ -54,6 +57,7 @@ pub struct Rules {
     pub misses_max: Option<u32>,
     pub idle_after: Option<Duration>,
     pub idle_closed_after: Option<Duration>,
+    pub visitor_gone_after: Option<Duration>,
     pub queue_wait: Option<Duration>,
 }
 
@@ -88,6 +92,7 @@ impl RoutingSettings {
             misses_max: unless_off(|r| r.misses_max, Self::MISSES_MAX),
             idle_after: after(|r| r.idle_s),
             idle_closed_after: after(|r| r.idle_close_s),
+            visitor_gone_after: after(|r| r.visitor_gone_s),
             queue_wait: after(|r| r.queue_s),
         }
     }

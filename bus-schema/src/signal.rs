@@ -72,6 +72,14 @@ pub enum TenantSignal {
     Unknown,
 }
 
+/// A request on [`crate::subject::TenantTopic::Who`]; an empty payload asks for everyone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    /// Only these conversations' visitors. Empty: everyone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conversations: Vec<ConversationId>,
+}
+
 /// How long a router may hold a conversation's writes.
 pub const HOLD_MS: u64 = 200;
 /// How long a typing or preview signal is shown unless repeated.

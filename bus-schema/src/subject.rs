@@ -298,6 +298,11 @@ pub fn tenant_signals(shard: Shard, tenant: TenantId, topic: TenantTopic) -> Str
     format!("signal.v1.{shard}.{tenant}.{}", topic.token())
 }
 
+/// What edges say of the visitors of all tenants of a shard.
+pub fn visitors_of_shard(shard: Shard) -> String {
+    format!("signal.v1.{shard}.*.{}", TenantTopic::Visitors.token())
+}
+
 /// What an edge sends to itself, to learn whether what is published comes back: the way that live copies take.
 pub fn edge_echo(shard: Shard, incarnation: IncarnationId) -> String {
     format!("signal.v1.{shard}.edge.{incarnation}")

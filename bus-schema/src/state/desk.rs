@@ -223,6 +223,9 @@ pub enum DecisionRule {
     Left,
     /// It was due.
     TimedOut,
+    /// The visitor has no connection any more, or again.
+    VisitorLeft,
+    VisitorBack,
     #[serde(other)]
     Unknown,
 }

@@ -158,7 +158,11 @@ impl Threads {
         let Body::Decided(decided) = &logged.event.body else { return };
         let beside = matches!(
             decided.decision.rule,
-            DecisionRule::Joined | DecisionRule::Left | DecisionRule::TimedOut
+            DecisionRule::Joined
+                | DecisionRule::Left
+                | DecisionRule::TimedOut
+                | DecisionRule::VisitorLeft
+                | DecisionRule::VisitorBack
         );
         if !beside && thread.unexplained.pop().is_none() {
             thread.decisions += 1;

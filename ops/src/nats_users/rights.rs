@@ -56,7 +56,7 @@ pub const RIGHTS: &[Rights] = &[
             "signal.v1.{shard}.>",
             "$KV.leases.router.*",
         ],
-        subscribe: &["command.v1.{shard}.*"],
+        subscribe: &["command.v1.{shard}.*", "signal.v1.{shard}.*.visitors"],
         buckets: &["config", "leases", "meta"],
         objects: &[],
         answers: true,

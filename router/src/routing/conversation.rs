@@ -13,6 +13,7 @@ use bus_schema::{
 use super::{
     input::Stored,
     queue::{ListKey, WaitKey},
+    sight::Sight,
     slot::{Lock, QueueId},
     timers::Seen,
     unknown,
@@ -69,6 +70,8 @@ pub struct Conversation {
     pub seen: Option<Box<Seen>>,
     /// Since when it is being looked for.
     pub looking: Option<Timestamp>,
+    /// What is known of the open thread's visitor.
+    pub sight: Sight,
     /// When something is due for it.
     pub timer: Option<Timestamp>,
     /// The place in its queue that was last told.
@@ -129,6 +132,11 @@ impl Conversation {
     /// The thread that this command closed.
     pub fn closed_by(&self, command: uuid::Uuid) -> Option<ThreadId> {
         self.closed_by.filter(|(_, cause)| *cause == command).map(|(thread, _)| thread)
+    }
+
+    /// Something that its timers depend on is being looked for.
+    pub fn is_asked_for(&self) -> bool {
+        self.looking.is_some() || self.sight.asking
     }
 
     /// A state that could not be read: nothing is written over it.
@@ -237,7 +245,7 @@ impl Conversation {
         if state.status == ThreadStatus::Closed {
             self.closed = Some(state.thread_id);
             self.closed_by = self.cause.map(|cause| (state.thread_id, cause));
-            (self.life, self.desk, self.seen) = (None, None, None);
+            (self.life, self.desk, self.seen, self.sight) = (None, None, None, Sight::default());
         } else {
             self.closed = None;
             self.life = Some(Box::new(state));

@@ -20,6 +20,9 @@ pub enum Effect {
     Refresh { subject: Subject },
     /// Read what people said in a thread after this sequence. Answered with [`super::Input::Looked`].
     Look { tenant: TenantId, conversation: ConversationId, thread: ThreadId, after: u64 },
+    /// Ask all edges which of these conversations' visitors have a connection. Answered with
+    /// [`super::Input::EdgesSaid`].
+    AskEdges { tenant: TenantId, conversations: Vec<ConversationId> },
     /// Say it to whoever listens; nothing waits for it, and it may be lost.
     Tell { tenant: TenantId, told: Told },
 }

@@ -1,5 +1,7 @@
 //! Everything a core can be told.
 
+use std::collections::BTreeSet;
+
 use bus_schema::{
     ConversationId, Event, IncarnationId, Subject, TenantId, ThreadId, Timestamp, command::CommandRequest,
     config::Record,
@@ -69,6 +71,19 @@ pub enum Input {
         up_to: Option<u64>,
         /// There may be more after it.
         more: bool,
+    },
+    /// The answer to [`super::Effect::AskEdges`]: who of those asked about has a connection; none: they could not be
+    /// asked.
+    EdgesSaid {
+        tenant: TenantId,
+        asked: Vec<ConversationId>,
+        there: Option<BTreeSet<ConversationId>>,
+    },
+    /// An edge said that this conversation's visitor came or went; others may know better.
+    Visitor {
+        tenant: TenantId,
+        conversation: ConversationId,
+        came: bool,
     },
     Lease {
         incarnation: IncarnationId,

@@ -20,6 +20,7 @@ mod queue;
 mod rules;
 mod settings;
 mod shared;
+mod sight;
 mod slot;
 mod stats;
 mod sweep;
@@ -34,7 +35,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 use bus_schema::{
-    ErrorBody, ErrorCode, Subject, TenantId, Timestamp,
+    ConversationId, ErrorBody, ErrorCode, Subject, TenantId, Timestamp,
     command::{Command, CommandRequest, Outcome},
     config::RecordId,
 };
@@ -119,6 +120,15 @@ impl Routing {
                 self.shared.reading = self.shared.reading.saturating_sub(1);
                 self.with(tenant, |tenant, _| tenant.looked(conversation, thread, &said, up_to, more));
             }
+            Input::EdgesSaid { tenant, asked, there } => {
+                let now = self.shared.now;
+                self.with(tenant, |tenant, _| tenant.edges_said(&asked, there.as_ref(), now));
+            }
+            Input::Visitor { tenant, conversation, came } => {
+                if let Some(tenant) = self.tenants.get_mut(&tenant) {
+                    tenant.visitor_moved(conversation, came, self.shared.now);
+                }
+            }
             Input::Lease { incarnation, alive } => {
                 self.shared.leases.set(incarnation, alive, self.shared.now);
             }
@@ -170,6 +180,13 @@ impl Routing {
         records.chain(life).collect()
     }
 
+    /// Somebody has the conversation's thread.
+    pub fn is_active(&self, tenant: TenantId, conversation: ConversationId) -> bool {
+        let tenant = self.tenants.get(&tenant);
+        let known = tenant.and_then(|tenant| tenant.conversations.get(&conversation));
+        known.is_some_and(|known| known.assignee().is_some())
+    }
+
     pub fn counters(&self) -> Counters {
         self.shared.counters
     }
@@ -210,6 +227,7 @@ impl Routing {
                 self.shared.refuse(job.token, ErrorCode::Unavailable.into());
             }
             tenant.telling = Telling::default();
+            tenant.forget_questions();
         }
     }
 
@@ -240,6 +258,9 @@ impl Routing {
                 tenant.unpause(shared);
                 rules::due(tenant, &dead, shared);
                 tenant.tell_rest(shared);
+                if shared.active {
+                    tenant.ask_edges(shared);
+                }
                 if sweep {
                     sweep::sweep(tenant, shared);
                 }
@@ -288,6 +309,7 @@ impl Tenant {
                     self.chores.add(chore);
                 }
                 Step::Look(conversation) => self.look(conversation, shared),
+                Step::AskEdges(conversation) => self.question(conversation),
                 Step::Nothing | Step::Blocked(_) | Step::Reply(_) | Step::Recall(_) => {
                     if let Chore::Expire(conversation) = chore {
                         self.index_timer(conversation);
@@ -298,7 +320,7 @@ impl Tenant {
         }
         let Some(job) = self.commands.pop_front() else { return };
         match rules::command(self, &job, shared) {
-            Step::Nothing | Step::Look(_) => {}
+            Step::Nothing | Step::Look(_) | Step::AskEdges(_) => {}
             Step::Blocked(key) => self.waiters.entry(key).or_default().push_back(job),
             Step::Write(plan) => self.begin(plan, Some(job), shared),
             Step::Reply(outcome) => shared.reply(job.token, outcome),

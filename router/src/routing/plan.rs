@@ -34,6 +34,8 @@ pub enum Step {
     Reply(Outcome),
     /// It needs what was said in this conversation.
     Look(ConversationId),
+    /// It needs to know whether this conversation's visitor is there.
+    AskEdges(ConversationId),
     /// It needs the last state of this conversation's closed thread, which is not kept.
     Recall(ConversationId),
 }

@@ -21,6 +21,7 @@ use super::{
     plan::Job,
     queue::{AgentKey, ListKey, Queue},
     shared::Shared,
+    sight::Questions,
     slot::{Key, QueueId},
     telling::Telling,
     timers::{self, Said, Seen},
@@ -46,6 +47,7 @@ pub struct Tenant {
     /// How quickly queues moved of late.
     pub paces: BTreeMap<QueueId, Pace>,
     pub telling: Telling,
+    pub questions: Questions,
     pub chores: Chores,
     pub commands: VecDeque<Job>,
     /// Commands that need what is locked.
@@ -74,6 +76,7 @@ impl Tenant {
             timers: BTreeSet::new(),
             paces: BTreeMap::new(),
             telling: Telling::default(),
+            questions: Questions::default(),
             chores: Chores::default(),
             commands: VecDeque::new(),
             waiters: BTreeMap::new(),
@@ -251,8 +254,7 @@ impl Tenant {
 
     pub fn index_timer(&mut self, id: ConversationId) {
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
-        let waits =
-            conversation.looking.is_some() || !conversation.lock.is_free() || conversation.is_frozen();
+        let waits = conversation.is_asked_for() || !conversation.lock.is_free() || conversation.is_frozen();
         let life = conversation.life().filter(|_| !waits);
         let rules = life.map(|life| self.config.rules(self.config.queue_of(life.group_id)));
         let due = rules.and_then(|rules| timers::next(conversation, &rules)).map(|due| due.at);

@@ -29,6 +29,12 @@ pub enum What {
     /// Nobody has said anything since then.
     Idle(Timestamp),
     IdleEnds,
+    /// Whether the visitor is there has to be known first.
+    AskEdges,
+    /// The visitor has no connection; if none comes, the thread ends then.
+    VisitorLeft(Timestamp),
+    VisitorBack,
+    VisitorGone,
 }
 
 /// Something a person said.
@@ -105,8 +111,9 @@ pub fn idle(desk: &mut DeskState, since: Timestamp, rules: &Rules, now: Timestam
 }
 
 fn clear(desk: &mut DeskState) {
-    // A newer neighbour's stay.
-    desk.deadlines.retain(|deadline| deadline.kind == DeadlineKind::Unknown);
+    // The visitor's does not end with who serves them, and a newer neighbour's stay.
+    let stays = |kind| matches!(kind, DeadlineKind::VisitorGone | DeadlineKind::Unknown);
+    desk.deadlines.retain(|deadline| stays(deadline.kind));
     desk.idle_since = None;
 }
 
@@ -116,6 +123,14 @@ fn set(desk: &mut DeskState, kind: DeadlineKind, after: Option<Duration>, now: T
 
 /// What is due next.
 pub fn next(conversation: &Conversation, rules: &Rules) -> Option<Due> {
+    let (life, desk) = conversation.life().zip(conversation.desk())?;
+    let visitor = conversation.sight.due(desk, life.started_at, rules);
+    let served = service(conversation, rules);
+    visitor.into_iter().chain(served).filter(|_| life.status.is_open()).min_by_key(|due| due.at)
+}
+
+/// What is due next for who waits and who serves.
+fn service(conversation: &Conversation, rules: &Rules) -> Option<Due> {
     let (life, desk) = conversation.life().zip(conversation.desk())?;
     match life.status {
         ThreadStatus::Queued => {

@@ -28,7 +28,7 @@ use super::{
     feed::{self, FEED_MAX, Fed},
     holder, leases, looker, metrics,
     signals::{self, Signals},
-    unseen, writer,
+    unseen, visitors, writer,
 };
 use crate::{
     routing::{Effect, Input, Routing, Settings, Token},
@@ -129,6 +129,8 @@ impl Shard {
         let holding = holder::hold(leases.clone(), options.clone(), incarnation, feed.clone(), stop.clone());
         let (signals, carrying) = signals::begin(bus.client.clone(), options.shard);
         context.spawn("signals", ended_by(stop.clone(), carrying));
+        let visiting = visitors::follow(bus.client.clone(), options.shard, feed.clone());
+        context.spawn("visitors", ended_by(stop.clone(), visiting));
         context.spawn("log", ended_by(stop.clone(), reading));
         context.spawn("config", ended_by(stop.clone(), configuring));
         context.spawn("leases", ended_by(stop, following));
@@ -291,6 +293,11 @@ impl Shard {
                 let log = self.log.clone();
                 let asked = looker::Asked { tenant, conversation, thread, after };
                 self.work.spawn(async move { Done::told(looker::look(log, asked).await) });
+            }
+            Effect::AskEdges { tenant, conversations } => {
+                let (client, shard) = (self.log.bus().client.clone(), self.options.shard);
+                let asking = visitors::ask(client, shard, tenant, conversations);
+                self.work.spawn(async move { Done::told(asking.await) });
             }
             Effect::Tell { tenant, told } => self.signals.say(tenant, &told),
             Effect::Reply { token, outcome } => {

@@ -7,7 +7,10 @@ use bus_schema::{
     claims::Role,
     command::{Actor, Command},
     config::{GroupRecord, Member, MemberPriority, RoutingSettings, WhenOffline},
-    state::{CloseReason, RoutingStatus, Strategy, ThreadStatus},
+    protocol::VisitorPresence,
+    signal::TenantSignal,
+    state::{CloseReason, DeadlineKind, RoutingStatus, Strategy, ThreadStatus},
+    subject::{TenantTopic, tenant_signals},
 };
 use futures::future::join_all;
 use ops::testing::wait_for;
@@ -48,7 +51,7 @@ async fn passed(due: Instant) {
 async fn what_came_due_while_the_router_was_killed_happens_once() {
     let due = Some(u32::try_from(DUE.as_secs()).unwrap());
     let mut kit = Kit::new().await;
-    kit.configure(Strategy::LeastLoaded, &[1; 6]).await;
+    kit.configure(Strategy::LeastLoaded, &[1; 7]).await;
     let none = RoutingSettings::default;
     let least = Strategy::LeastLoaded;
     for group in [
@@ -62,11 +65,21 @@ async fn what_came_due_while_the_router_was_killed_happens_once() {
             &[5, 6],
             RoutingSettings { offer_to: Some(1), offer_s: due, ..none() },
         ),
+        record(6, least, &[7], RoutingSettings { visitor_gone_s: due, ..none() }),
     ] {
         kit.put_group(group).await;
     }
     let mut router = kit.process(free_port());
     router.ready(SOON).await;
+    kit.come(agent(7)).await;
+    kit.start_in(6, Some(group_of(6))).await;
+    kit.assigned(6).await;
+    // No edge knows of this visitor any more, and one says so.
+    wait_for(SOON, "a visitor to be missed", async || {
+        kit.visitor_left(6).await;
+        kit.misses_visitor(6).await
+    })
+    .await;
     for n in [1, 2, 5, 6] {
         kit.come(agent(n)).await;
     }
@@ -94,12 +107,13 @@ async fn what_came_due_while_the_router_was_killed_happens_once() {
     assert_eq!(fired().await, [0, 0, 0, 0, 1], "nothing is due yet");
     passed(ready + DUE + Duration::from_millis(100)).await;
     router.restart().unwrap();
-    wait_for(SOON, "all of it to be done", async || fired().await == [1, 1, 1, 1, 2]).await;
+    wait_for(SOON, "all of it to be done", async || fired().await == [1, 1, 2, 1, 2]).await;
     assert_eq!(kit.assigned(4).await, agent(4));
     assert_eq!(
         (kit.life(1).await.status, kit.life(3).await.status),
         (ThreadStatus::Queued, ThreadStatus::Closed)
     );
+    assert_eq!(kit.closed(6).await, Some(CloseReason::VisitorGone));
     // Killed again before what follows from it.
     router.kill();
     passed(Instant::now() + DUE).await;
@@ -107,7 +121,7 @@ async fn what_came_due_while_the_router_was_killed_happens_once() {
     wait_for(SOON, "the idle one to be closed", async || kit.closed(2).await == Some(CloseReason::Idle))
         .await;
     wait_for(SOON, "the next offer", async || kit.count("offered").await >= 3).await;
-    assert_eq!(fired().await[..4], [1, 1, 2, 1]);
+    assert_eq!(fired().await[..4], [1, 1, 3, 1]);
     assert_eq!(kit.agent(agent(2)).await.unwrap().load(), 0);
     kit.check().await;
 }
@@ -163,6 +177,23 @@ impl Kit {
     /// How many events of this kind are in the log.
     async fn count(&self, kind: &str) -> usize {
         self.everything().await.iter().filter(|logged| logged.event.body.name() == kind).count()
+    }
+
+    /// What an edge says once a visitor's last connection there is gone.
+    async fn visitor_left(&self, n: u128) {
+        let (id, conversation_id) = (visitor(n), conversation(n));
+        let gone = VisitorPresence { id, conversation_id, online: false, page: None, group_id: None };
+        let signal = TenantSignal::Visitors { edge: self.edge, visitors: vec![gone] };
+        let subject = tenant_signals(SHARD, TENANT, TenantTopic::Visitors);
+        self.bus.client.publish(subject, serde_json::to_vec(&signal).unwrap().into()).await.unwrap();
+    }
+
+    /// The time after which a thread ends without its visitor is in the log.
+    async fn misses_visitor(&self, n: u128) -> bool {
+        let all = self.everything().await;
+        let of = all.iter().rev().filter(|logged| logged.event.conversation_id == Some(conversation(n)));
+        let desk = of.filter_map(|logged| logged.event.body.desk_state()).next();
+        desk.is_some_and(|desk| desk.deadlines.iter().any(|due| due.kind == DeadlineKind::VisitorGone))
     }
 
     /// Why a conversation's thread was closed.

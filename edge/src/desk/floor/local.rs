@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use bus_schema::{ConversationId, GroupId, TenantId, VisitorId, protocol::VisitorPresence, state::Page};
+use bus_schema::{
+    ConversationId, GroupId, TenantId, VisitorId, protocol::VisitorPresence, signal::Who, state::Page,
+};
 use tokio::time::Instant;
 
 use crate::conn::Conn;
@@ -141,13 +143,15 @@ impl Local {
         news
     }
 
-    /// Who is here: the answer to another edge's question.
-    pub fn answer(&self, tenant: TenantId) -> Vec<VisitorPresence> {
+    /// Who is here: the answer to another edge's question, or to a router's about some conversations.
+    pub fn answer(&self, tenant: TenantId, about: &Who) -> Vec<VisitorPresence> {
+        let about: HashSet<ConversationId> = about.conversations.iter().copied().collect();
         let mut bytes = 0;
         self.visitors
             .iter()
             .filter(|(_, visitor)| !visitor.conns.is_empty())
             .map(|(id, visitor)| visitor.presence(tenant, *id))
+            .filter(|presence| about.is_empty() || about.contains(&presence.conversation_id))
             .take(ANSWER_MAX)
             .take_while(|presence| {
                 let page = presence.page.as_ref();
@@ -202,7 +206,7 @@ mod tests {
         local.leave(2);
         let gone = local.take(TENANT, now + 2 * PACE);
         assert_eq!((gone.len(), gone[0].online), (1, false));
-        assert!(local.is_empty() && local.answer(TENANT).is_empty());
+        assert!(local.is_empty() && local.answer(TENANT, &Who::default()).is_empty());
         // Who came and went before anybody was told was never here.
         local.enter(arrival(3));
         local.leave(3);

@@ -17,7 +17,7 @@ use bus_schema::{
         ConfigChanged, ConversationView, GroupStatusPush, PersonPush, Presence as PresencePush,
         VisitorPresence,
     },
-    signal::TenantSignal,
+    signal::{TenantSignal, Who},
     subject::{TenantTopic, tenant_signals},
 };
 use futures::{
@@ -416,7 +416,7 @@ impl Floor {
                 for (edge, visitors) in words {
                     self.hear(edge, &visitors, now);
                 }
-                let here = self.local.answer(self.tenant);
+                let here = self.local.answer(self.tenant, &Who::default());
                 self.hear(self.app.core.incarnation, &here, now);
                 self.gathered = true;
                 for (conn, done) in std::mem::take(&mut self.waiting) {
@@ -435,7 +435,9 @@ impl Floor {
 
     async fn on_signal(&mut self, message: async_nats::Message) {
         if let Some(reply) = message.reply {
-            return Self::say(self.app.core.clone(), reply, self.local.answer(self.tenant)).await;
+            // Without a payload, and in words not known yet, it is about everyone.
+            let about = serde_json::from_slice(&message.payload).unwrap_or_default();
+            return Self::say(self.app.core.clone(), reply, self.local.answer(self.tenant, &about)).await;
         }
         match serde_json::from_slice(&message.payload) {
             Ok(TenantSignal::Thread { conversation, seq, open }) => self.on_thread(&conversation, seq, open),

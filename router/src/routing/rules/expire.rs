@@ -4,7 +4,9 @@ use bus_schema::{
     AgentId, Author, Body, ConversationId, Timestamp,
     config::Rules,
     event::{AgentLoad, AgentLost, AgentLostReason, AgentStatusSet, Closed, Idle, SkillsWaived, Unanswered},
-    state::{Avoid, CloseReason, DecisionRule, LifeState, QueueReason, RoutingStatus, ThreadStatus},
+    state::{
+        Avoid, CloseReason, DecisionRule, DeskState, LifeState, QueueReason, RoutingStatus, ThreadStatus,
+    },
 };
 
 use super::{
@@ -13,6 +15,7 @@ use super::{
         plan::{After, Plan, Step},
         settings::AVOIDED_FOR,
         shared::Shared,
+        sight,
         slot::Key,
         tenant::Tenant,
         timers::{self, What},
@@ -31,7 +34,7 @@ struct About<'a> {
 
 /// Does what is due for a thread; nothing if that is not yet, or cannot be just now.
 pub fn expire(tenant: &Tenant, id: ConversationId, shared: &Shared) -> Step {
-    let able = |c: &&Conversation| c.lock.is_free() && !c.is_frozen() && c.looking.is_none();
+    let able = |c: &&Conversation| c.lock.is_free() && !c.is_frozen() && !c.is_asked_for();
     let Some(conversation) = tenant.conversations.get(&id).filter(able) else { return Step::Nothing };
     let Some(life) = conversation.life() else { return Step::Nothing };
     let rules = tenant.config.rules(tenant.config.queue_of(life.group_id));
@@ -46,6 +49,10 @@ pub fn expire(tenant: &Tenant, id: ConversationId, shared: &Shared) -> Step {
         What::Unanswered => about.unanswered(shared),
         What::Idle(since) => about.idle(since),
         What::IdleEnds => about.close(CloseReason::Idle),
+        What::AskEdges => Step::AskEdges(id),
+        What::VisitorLeft(until) => about.visitor(DecisionRule::VisitorLeft, |desk| sight::left(desk, until)),
+        What::VisitorBack => about.visitor(DecisionRule::VisitorBack, sight::back),
+        What::VisitorGone => about.close(CloseReason::VisitorGone),
     }
 }
 
@@ -64,7 +71,15 @@ impl About<'_> {
         timers::idle(&mut desk, since, &self.rules, self.now);
         let mut plan = Plan::new(After::Again);
         plan.life(self.id, Author::SYSTEM, None, Body::Idle(Idle { since, state: self.life.clone() }));
-        self.explain(&mut plan, desk);
+        self.explain(&mut plan, DecisionRule::TimedOut, desk);
+        Step::Write(plan)
+    }
+
+    fn visitor(&self, rule: DecisionRule, change: impl FnOnce(&mut DeskState)) -> Step {
+        let mut desk = self.conversation.next_desk(self.life);
+        change(&mut desk);
+        let mut plan = Plan::new(After::Again);
+        self.explain(&mut plan, rule, desk);
         Step::Write(plan)
     }
 
@@ -83,7 +98,7 @@ impl About<'_> {
         next.participants.clear();
         let closed = Closed { by: Author::SYSTEM, reason, state: next };
         plan.life(self.id, Author::SYSTEM, None, Body::Closed(closed));
-        self.explain(&mut plan, self.conversation.next_desk(self.life));
+        self.explain(&mut plan, DecisionRule::TimedOut, self.conversation.next_desk(self.life));
         Step::Write(plan)
     }
 
@@ -125,14 +140,8 @@ impl About<'_> {
         Some(Body::AgentLoad(AgentLoad { state }))
     }
 
-    fn explain(&self, plan: &mut Plan, desk: bus_schema::state::DeskState) {
-        let why = Why {
-            strategy: None,
-            rule: DecisionRule::TimedOut,
-            candidates: Vec::new(),
-            author: Author::SYSTEM,
-            cause: None,
-        };
+    fn explain(&self, plan: &mut Plan, rule: DecisionRule, desk: DeskState) {
+        let why = Why { strategy: None, rule, candidates: Vec::new(), author: Author::SYSTEM, cause: None };
         let since = desk.queue.as_ref().map(|entry| entry.since);
         plan.decided(self.id, Author::SYSTEM, None, why.decision(self.tenant, None, since), desk);
     }

@@ -53,6 +53,7 @@ struct Node {
     writes: Vec<Write>,
     refreshes: Vec<Subject>,
     looks: Vec<(ConversationId, ThreadId, u64)>,
+    questions: Vec<Vec<ConversationId>>,
     answers: Vec<Input>,
 }
 
@@ -65,6 +66,7 @@ impl Node {
             writes: Vec::new(),
             refreshes: Vec::new(),
             looks: Vec::new(),
+            questions: Vec::new(),
             answers: Vec::new(),
         }
     }
@@ -78,6 +80,7 @@ impl Node {
                 Effect::Look { conversation, thread, after, .. } => {
                     self.looks.push((conversation, thread, after));
                 }
+                Effect::AskEdges { conversations, .. } => self.questions.push(conversations),
                 Effect::Reply { .. } | Effect::Tell { .. } => {}
             }
         }
@@ -168,6 +171,7 @@ impl Walk {
             idle_s: some(60),
             idle_close_s: some(30),
             queue_s: some(90),
+            visitor_gone_s: some(90),
             ..RoutingSettings::default()
         }
     }
@@ -211,7 +215,13 @@ impl Walk {
             38..60 => self.carry_out(at),
             60..78 => self.answer(at),
             78..90 => self.command(at),
-            90..94 => self.pass_time(at),
+            90..93 => self.pass_time(at),
+            93 => {
+                let conversation = conversation(self.random.one_of(VISITORS));
+                let came = self.random.below(2) == 0;
+                let moved = Input::Visitor { tenant: TENANT, conversation, came };
+                self.nodes[at].input(moved, self.now);
+            }
             94..96 => self.change_configuration(),
             96 => self.change_lease(),
             97 => self.ghost(),
@@ -289,6 +299,16 @@ impl Walk {
             self.nodes[at].answers.push(Input::Refreshed { subject, last });
         }
         self.look(at);
+        self.ask_edges(at);
+    }
+
+    /// Edges know of some, of others not, and now and then nobody answers.
+    fn ask_edges(&mut self, at: usize) {
+        let Some(asked) = self.nodes[at].questions.pop() else { return };
+        let heard = self.random.below(10) > 0;
+        let there = asked.iter().copied().filter(|_| self.random.below(3) > 0).collect();
+        let said = Input::EdgesSaid { tenant: TENANT, asked, there: heard.then_some(there) };
+        self.nodes[at].answers.push(said);
     }
 
     fn look(&mut self, at: usize) {
@@ -444,6 +464,7 @@ impl Walk {
                 || !(node.writes.is_empty()
                     && node.refreshes.is_empty()
                     && node.looks.is_empty()
+                    && node.questions.is_empty()
                     && node.answers.is_empty())
         };
         while let Some(at) = (0..self.nodes.len()).find(|at| busy(self, *at)) {

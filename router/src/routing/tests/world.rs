@@ -165,6 +165,11 @@ pub struct World {
     pub held: Vec<super::super::Write>,
     /// How often it was asked what people said.
     pub looks: usize,
+    /// How often edges were asked who is there.
+    pub questions: usize,
+    pub edges_answer: bool,
+    /// Visitors without a connection.
+    pub away: Vec<u128>,
     read: usize,
     next: u128,
     revision: u64,
@@ -183,6 +188,9 @@ impl World {
             hold_writes: false,
             held: Vec::new(),
             looks: 0,
+            questions: 0,
+            edges_answer: true,
+            away: Vec::new(),
             read: 0,
             next: 1,
             revision: 0,
@@ -247,6 +255,14 @@ impl World {
                 self.routing.handle(Input::Refreshed { subject, last }, self.now);
             }
             Effect::Tell { told, .. } => self.told.push(told),
+            Effect::AskEdges { tenant, conversations: asked } => {
+                self.questions += 1;
+                let there = self.edges_answer.then(|| {
+                    let away: Vec<_> = self.away.iter().map(|n| conversation(*n)).collect();
+                    asked.iter().copied().filter(|id| !away.contains(id)).collect()
+                });
+                self.routing.handle(Input::EdgesSaid { tenant, asked, there }, self.now);
+            }
             Effect::Look { tenant, conversation, thread, after } => {
                 self.looks += 1;
                 let (said, up_to) = self.bus.said(conversation, after);
@@ -501,6 +517,13 @@ impl World {
             _ => None,
         };
         self.bus.log.iter().rev().find_map(of).expect("decided")
+    }
+
+    /// A visitor comes or goes, and the edge says so.
+    pub fn visitor(&mut self, n: u128, came: bool) {
+        self.away.retain(|away| *away != n);
+        self.away.extend((!came).then_some(n));
+        self.input(Input::Visitor { tenant: TENANT, conversation: conversation(n), came });
     }
 
     /// How many events of this kind were stored.
