@@ -11,8 +11,8 @@ use crate::{
     AgentId, Author, CommandId, ConversationId, ErrorBody, GroupId, IncarnationId, ThreadId, Timestamp,
     VisitorId, WidgetId,
     claims::Role,
-    protocol::{AgentView, ConversationView, GroupStatus},
-    state::{CloseReason, Priority, RoutingStatus},
+    protocol::{AgentView, ConversationView, GroupStatus, QueueView},
+    state::{CloseReason, Decision, Priority, QueueReason, RoutingStatus},
 };
 
 /// One request to the router of a tenant (subject [`crate::subject::commands`]).
@@ -128,6 +128,10 @@ pub enum Command {
     GetConversation {
         conversation_id: ConversationId,
     },
+    /// Why the open thread still waits; answered with [`Answer::Explained`].
+    Explain {
+        conversation_id: ConversationId,
+    },
     /// Answered with [`Answer::Agents`].
     ListAgents,
     /// Answered with [`Answer::Groups`].
@@ -135,8 +139,8 @@ pub enum Command {
 }
 
 impl Command {
-    /// The conversation whose thread it is about, and the place where it names that thread.
-    pub const fn thread_mut(&mut self) -> Option<(ConversationId, &mut Option<ThreadId>)> {
+    /// The conversation whose thread it is about, and that thread where it names one.
+    pub const fn thread(&self) -> Option<(ConversationId, Option<ThreadId>)> {
         match self {
             Command::Take { conversation_id, thread_id }
             | Command::Decline { conversation_id, thread_id }
@@ -146,7 +150,7 @@ impl Command {
             | Command::Leave { conversation_id, thread_id }
             | Command::Close { conversation_id, thread_id, .. }
             | Command::SetPriority { conversation_id, thread_id, .. }
-            | Command::SetSkills { conversation_id, thread_id, .. } => Some((*conversation_id, thread_id)),
+            | Command::SetSkills { conversation_id, thread_id, .. } => Some((*conversation_id, *thread_id)),
             Command::Admit { .. }
             | Command::Presence { .. }
             | Command::PresenceDigest { .. }
@@ -154,14 +158,26 @@ impl Command {
             | Command::Reopen { .. }
             | Command::ListConversations { .. }
             | Command::GetConversation { .. }
+            | Command::Explain { .. }
             | Command::ListAgents
             | Command::ListGroups => None,
         }
     }
 
-    /// The conversation whose thread it is about, and the thread where it names one.
-    pub fn thread(&self) -> Option<(ConversationId, Option<ThreadId>)> {
-        self.clone().thread_mut().map(|(conversation, thread)| (conversation, *thread))
+    /// Names the thread that it is about, where it is about one.
+    pub const fn name_thread(&mut self, thread: ThreadId) {
+        match self {
+            Command::Take { thread_id, .. }
+            | Command::Decline { thread_id, .. }
+            | Command::Assign { thread_id, .. }
+            | Command::Transfer { thread_id, .. }
+            | Command::Join { thread_id, .. }
+            | Command::Leave { thread_id, .. }
+            | Command::Close { thread_id, .. }
+            | Command::SetPriority { thread_id, .. }
+            | Command::SetSkills { thread_id, .. } => *thread_id = Some(thread),
+            _ => {}
+        }
     }
 
     /// The label of metrics and logs.
@@ -183,6 +199,7 @@ impl Command {
             Command::SetSkills { .. } => "set_skills",
             Command::ListConversations { .. } => "list_conversations",
             Command::GetConversation { .. } => "get_conversation",
+            Command::Explain { .. } => "explain",
             Command::ListAgents => "list_agents",
             Command::ListGroups => "list_groups",
         }
@@ -255,6 +272,10 @@ pub enum Answer {
         total: u64,
         at: Timestamp,
     },
+    /// Why a thread waits, as it is now; none: it does not.
+    Explained {
+        waits: Option<Box<Waits>>,
+    },
     Agents {
         agents: Vec<AgentView>,
     },
@@ -262,6 +283,16 @@ pub enum Answer {
     Groups {
         groups: BTreeMap<GroupId, GroupStatus>,
     },
+}
+
+/// Where a thread waits, and everybody who could have it, with what is in the way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Waits {
+    pub thread_id: ThreadId,
+    pub place: QueueView,
+    pub reason: QueueReason,
+    /// What would be decided now.
+    pub decision: Decision,
 }
 
 #[cfg(test)]

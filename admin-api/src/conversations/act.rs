@@ -46,6 +46,7 @@ pub(super) async fn act(
         | Answer::PresenceDiffers { .. }
         | Answer::Conversations { .. }
         | Answer::Agents { .. }
+        | Answer::Explained { .. }
         | Answer::Groups { .. } => return Err(ErrorCode::Internal.into()),
     };
     Ok(Json(acted))

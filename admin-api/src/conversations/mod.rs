@@ -24,7 +24,7 @@ pub use events::{EventList, Lanes, Of, Way, events, page, thread_events};
 pub use get::get;
 pub use list::list;
 pub use read::{ReadUpTo, UnreadCount, read_all, read_event, unread_count};
-pub use routing::{RoutingEntry, routing};
+pub use routing::{Routed, routing};
 pub use scope::{Current, Scope};
 pub use search::{Hit, search, search_in};
 pub use send::{SendEvent, Sent, send, send_to_thread};

@@ -174,8 +174,8 @@ pub fn table() -> Vec<Route> {
             .takes::<conversations::SendEvent>().creates::<conversations::Sent>(),
         route(GET, "/v1/conversations/{id}/threads", Staff(Agent), "threads", conversations::threads).about("A conversation's threads, oldest first.")
             .lists::<conversations::ThreadRecord>().query(PAGE_MIN),
-        route(GET, "/v1/conversations/{id}/routing", Staff(Agent), "routing", conversations::routing).about("Every routing decision with its reasons.")
-            .lists::<conversations::RoutingEntry>().query(PAGE_MIN),
+        route(GET, "/v1/conversations/{id}/routing", Staff(Agent), "routing", conversations::routing).about("Every routing decision with its reasons, why the open thread still waits, and why the caller got it.")
+            .gives::<conversations::Routed>().query(PAGE_MIN),
         route(POST, "/v1/conversations/{id}/assign", Staff(Agent), "assign", conversations::assign).about("Assign the open thread; agents to themselves only.")
             .takes::<conversations::Assign>().gives::<conversations::Acted>(),
         route(POST, "/v1/conversations/{id}/transfer", Staff(Agent), "transfer", conversations::transfer).about("Hand the open thread to an agent or a group.")

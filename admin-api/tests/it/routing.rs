@@ -49,6 +49,12 @@ async fn a_thread_is_closed_by_command_and_the_answer_can_be_read_back() {
         let other = json!({ "thread_id": "0190f3c2-5b7e-7c3a-9d4e-1f2a3b4c5d6e" });
         let refused = world.post(&ann, &format!("{base}/{how}"), other).await;
         assert_eq!(refused.status.as_u16(), 409, "{refused:?}");
+        let why = world.get(&ann, &format!("{base}/routing")).await.is(200);
+        assert_eq!(why.body["waits"]["thread_id"], chat.thread(), "{:?}", why.body);
+        assert_eq!(
+            (&why.body["waits"]["position"], &why.body["waits"]["reason"]),
+            (&json!(1), &json!("no_agent_accepting"))
+        );
         let done = world.post(&ann, &format!("{base}/{how}"), json!({})).await.is(200);
         assert_eq!(done.body["thread_id"], chat.thread());
         world.post(&ann, &format!("{base}/{how}"), json!({})).await.problem(409, "thread_closed");
@@ -61,5 +67,6 @@ async fn a_thread_is_closed_by_command_and_the_answer_can_be_read_back() {
         );
         let why = world.get(&ann, &format!("{base}/routing")).await.is(200);
         assert!(!why.body["data"].as_array().unwrap().is_empty(), "the queueing has its reasons");
+        assert_eq!((&why.body["waits"], &why.body["mine"]), (&json!(null), &json!(null)));
     }
 }

@@ -37,8 +37,9 @@ pub async fn ask(
 ) -> Result<Answer, ErrorBody> {
     let subject = subject::commands(shard, tenant);
     let mut request = CommandRequest { deadline: Some(now().plus(wait)), ..request.clone() };
-    if let Some((conversation, thread @ None)) = request.command.thread_mut() {
-        *thread = Some(last_thread(bus, ConversationSubjects { shard, tenant, conversation }).await?);
+    if let Some((conversation, None)) = request.command.thread() {
+        let home = ConversationSubjects { shard, tenant, conversation };
+        request.command.name_thread(last_thread(bus, home).await?);
     }
     let payload = bytes::Bytes::from(serde_json::to_vec(&request).map_err(|_| ErrorCode::Internal)?);
     let end = Instant::now() + wait;

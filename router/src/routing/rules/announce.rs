@@ -51,7 +51,7 @@ pub fn announce(tenant: &Tenant, queue: QueueId, id: ConversationId, now: Timest
     Step::Write(plan)
 }
 
-fn reason(strategy: Option<Strategy>, candidates: &[Candidate]) -> QueueReason {
+pub fn reason(strategy: Option<Strategy>, candidates: &[Candidate]) -> QueueReason {
     match strategy {
         Some(Strategy::Manual) => return QueueReason::Manual,
         Some(Strategy::Broadcast) if candidates.iter().any(|candidate| candidate.refused.is_none()) => {

@@ -75,7 +75,7 @@ pub fn agents(tenant: &Tenant) -> Outcome {
     Outcome::Accepted { answer: Answer::Agents { agents } }
 }
 
-fn sees(tenant: &Tenant, actor: &Actor, group: Option<GroupId>) -> bool {
+pub fn sees(tenant: &Tenant, actor: &Actor, group: Option<GroupId>) -> bool {
     let member = |agent| tenant.config.is_member(agent, tenant.config.queue_of(group));
     thread::is_supervisor(actor) || thread::as_agent(actor).is_some_and(member)
 }

@@ -7,6 +7,7 @@ mod close;
 mod decide;
 mod drain;
 mod expire;
+mod explain;
 mod groups;
 mod join;
 pub(super) mod lists;
@@ -54,6 +55,9 @@ pub fn answer(tenant: &mut Tenant, request: &CommandRequest, shared: &Shared) ->
         }
         Command::GetConversation { conversation_id } => {
             lists::conversation(tenant, *conversation_id, shared.now)
+        }
+        Command::Explain { conversation_id } => {
+            explain::explain(tenant, &request.actor, *conversation_id, shared.now)
         }
         Command::ListAgents => lists::agents(tenant),
         Command::ListGroups => groups::list(tenant, shared.now),
@@ -115,6 +119,7 @@ pub fn command(tenant: &mut Tenant, job: &Job, shared: &mut Shared) -> Step {
         | Command::PresenceDigest { .. }
         | Command::ListConversations { .. }
         | Command::GetConversation { .. }
+        | Command::Explain { .. }
         | Command::ListAgents
         | Command::ListGroups => Step::Nothing,
     }

@@ -289,3 +289,33 @@ fn who_waits_for_an_agent_that_is_not_to_be_had_after_all_is_told_so() {
     assert_eq!(world.life_kinds(1), ["started", "queued"]);
     world.check();
 }
+
+#[test]
+fn why_it_still_waits_is_answered_as_it_is_now() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1, 1]);
+    world.stop_accepting(agent(2));
+    for n in 1..=3 {
+        world.start(n);
+    }
+    let explain = |n| Command::Explain { conversation_id: conversation(n) };
+    let waits = |outcome: Outcome| match outcome {
+        Outcome::Accepted { answer: Answer::Explained { waits } } => waits,
+        other => panic!("{other:?}"),
+    };
+    let why = waits(world.command(supervisor(), explain(3))).unwrap();
+    assert_eq!((why.place.position, why.reason), (2, QueueReason::AllBusy));
+    let refused: Vec<_> = why.decision.candidates.iter().map(|c| (c.agent_id, c.refused)).collect();
+    assert_eq!(refused, [(agent(1), Some(Refusal::AtCapacity)), (agent(2), Some(Refusal::NotAccepting))]);
+    // What was stored when it was queued is of then.
+    world.stop_accepting(agent(1));
+    world.disconnect(agent(2), edge(1), 2);
+    world.close(2, supervisor());
+    let why = waits(world.command(Actor::agent(agent(1), Role::Agent), explain(3))).unwrap();
+    assert_eq!((why.place.position, why.reason), (1, QueueReason::NoAgentAccepting));
+    assert_eq!(why.decision.candidates[1].refused, Some(Refusal::Offline));
+    assert_eq!(waits(world.command(supervisor(), explain(1))), None, "somebody has it");
+    let stranger = Actor::agent(agent(7), Role::Agent);
+    assert_eq!(code(&world.command(stranger, explain(3))), Some(ErrorCode::NotFound));
+    let visitors = Actor::visitor(visitor(3));
+    assert_eq!(code(&world.command(visitors, explain(3))), Some(ErrorCode::Forbidden));
+}
