@@ -5,6 +5,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alone;
+pub mod bench;
+pub mod replay;
 pub mod routing;
 #[cfg(feature = "service")]
 pub mod service;

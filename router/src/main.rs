@@ -1,5 +1,15 @@
 //! The router's process.
 
-fn main() -> std::process::ExitCode {
-    ops::service::main(ops::service::Service::Router, router::service::run)
+use std::process::ExitCode;
+
+use ops::service::{Main, Service};
+use router::service::{REPLAY_USAGE, bench, replay, run};
+
+fn main() -> ExitCode {
+    Main::new(Service::Router)
+        .command("replay", REPLAY_USAGE, |context, args| Box::pin(replay(context, args)))
+        .command("bench", "how fast the core alone decides [--json]", |context, args| {
+            Box::pin(bench(context, args))
+        })
+        .run(run)
 }

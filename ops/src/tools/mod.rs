@@ -10,6 +10,7 @@ mod environment;
 mod http;
 mod out;
 mod provision;
+mod replay;
 mod secrets;
 mod tail;
 mod target;
@@ -43,6 +44,8 @@ enum Command {
     Bench(bench::Args),
     /// Follow the log
     Tail(tail::Args),
+    /// What if: the recorded log once more through the router's core, with other settings
+    Replay(replay::Args),
     /// Say what is wrong on this machine, and how to mend it
     Doctor(doctor::Args),
     /// Create the streams and buckets, or widen what exists
@@ -84,6 +87,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Tail(args) => tail::run(args).await,
+        Command::Replay(args) => replay::run(args).await,
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Provision(args) => provision::run(&args).await,
         Command::Token(args) => token::run(&args).await,

@@ -1,0 +1,87 @@
+//! What-if runs of a log that a real router wrote.
+
+use std::time::{Duration, Instant};
+
+use bus_schema::state::Strategy;
+use ops::testing::{Process, wait_for};
+use router::service::Turns;
+use serde_json::Value;
+
+use crate::kit::*;
+
+/// How long a thread takes in this recording.
+const WORK: Duration = Duration::from_millis(1_500);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recorded_log_is_played_again_and_more_room_shortens_the_waits() {
+    let mut kit = Kit::new().await;
+    kit.configure(Strategy::LeastLoaded, &[1, 1]).await;
+    let _router = kit.router(Turns::Lease).await;
+    kit.come(agent(1)).await;
+    kit.come(agent(2)).await;
+    for n in 1..=6 {
+        kit.start(n).await;
+    }
+    for n in 1..=6 {
+        kit.assigned(n).await;
+        let done = Instant::now() + WORK / 2;
+        wait_for(SOON, "the work to be done", async || Instant::now() >= done).await;
+        kit.close(n).await.unwrap();
+    }
+    // Somebody gives up.
+    for n in 7..=9 {
+        kit.start(n).await;
+    }
+    kit.assigned(8).await;
+    kit.close(9).await.unwrap();
+    kit.check().await;
+
+    let same = replay(&kit, &[]).await;
+    let (happened, replayed) = (&same["happened"], &same["replayed"]);
+    assert_eq!(happened["threads"], 9);
+    assert_eq!((&happened["assigned"], &happened["unserved"]), (&8.into(), &1.into()));
+    for name in ["threads", "assigned", "unserved"] {
+        assert_eq!(happened[name], replayed[name], "{name}: with the same settings the same happens");
+    }
+    for name in ["wait_mean_s", "wait_max_s", "use_share", "fairness"] {
+        let [was, is] = [happened, replayed].map(|figures| figures[name].as_f64().unwrap());
+        assert!((was - is).abs() < 0.15 * was.max(1.0), "{name}: {was} and {is}");
+    }
+    let more = replay(&kit, &["--capacity", "5", "--strategy", "round_robin"]).await;
+    assert_eq!(more["happened"], same["happened"]);
+    assert_eq!((&more["replayed"]["assigned"], &more["replayed"]["unserved"]), (&9.into(), &0.into()));
+    let waits = |report: &Value| report["replayed"]["wait_max_s"].as_f64().unwrap();
+    assert!(waits(&more) < 0.05 && waits(&same) > 0.5, "{} and {}", waits(&more), waits(&same));
+    let late = replay(&kit, &["--from", &kit.log.end().await.unwrap().last.to_string()]).await;
+    assert_eq!(late["happened"]["threads"], 0);
+    assert_eq!(replay_text(&kit).await.lines().count(), 14);
+}
+
+async fn replay(kit: &Kit, args: &[&str]) -> Value {
+    let text = output(kit, &[args, &["--json"]].concat()).await;
+    serde_json::from_str(text.trim()).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+async fn replay_text(kit: &Kit) -> String {
+    output(kit, &[]).await
+}
+
+async fn output(kit: &Kit, args: &[&str]) -> String {
+    let output = tokio::process::Command::new(ops::testing::program("router"))
+        .arg("replay")
+        .args(args)
+        .env_clear()
+        .env("CHATBUS_NATS_URL", kit.server.url())
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn what_replay_does_not_understand_is_refused_with_the_usage() {
+    let mut process = Process::builder("router").arg("replay").arg("--strategy").arg("best").spawn().unwrap();
+    assert_ne!(process.exit_code(SOON).await, 0);
+    assert!(process.log().contains("no such strategy: best"), "{}", process.log());
+}
