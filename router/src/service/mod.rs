@@ -2,6 +2,7 @@
 //!
 //! Invariant: the core hears of a write's outcome only when it is certain, and of everything in the order it came.
 
+mod bench;
 mod clock;
 mod commands;
 mod feed;
@@ -9,9 +10,11 @@ mod holder;
 mod leases;
 mod looker;
 mod metrics;
+mod replay;
 mod shard;
 mod signals;
 mod unseen;
+mod visitors;
 mod writer;
 
 use std::time::Duration;
@@ -19,6 +22,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bus_schema::{IncarnationId, Shard};
 use ops::{nats::Bus, provision, service::Context, settings::names};
+
+pub use bench::bench;
+pub use replay::{USAGE as REPLAY_USAGE, replay};
 
 /// How routers of one shard agree on who works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +53,10 @@ pub async fn run(context: Context) -> anyhow::Result<()> {
     for shard in shards {
         let options = Options {
             shard,
-            turns: Turns::Lease,
+            turns: match context.settings.text(names::ROUTER_TURNS) {
+                "together" => Turns::Together,
+                _ => Turns::Lease,
+            },
             agent_grace: context.settings.millis(names::AGENT_GRACE_MS),
             place: place(&context),
         };

@@ -14,6 +14,7 @@ mod limits;
 mod machine;
 mod procs;
 mod report;
+mod route;
 mod run;
 mod schedule;
 mod search;
@@ -39,6 +40,8 @@ enum What {
     Idle(idle::Args),
     /// One of three edges killed under load: who comes back when, and what the others notice
     Storm(storm::Args),
+    /// The router: its core alone, from a start to the agent who is told, and its own start
+    Route(route::Args),
     /// What this machine allows at most: JetStream alone, and a bare echo
     Limits(limits::Args),
     /// The bare server that others are compared with
@@ -52,6 +55,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         What::Drain(args) => Box::pin(drain::run(args)).await,
         What::Idle(args) => idle::run(args).await,
         What::Storm(args) => storm::run(args).await,
+        What::Route(args) => Box::pin(route::run(args)).await,
         What::Limits(args) => limits::run(args).await,
         What::EchoServer(args) => echo::serve(&args).await,
     }
