@@ -58,6 +58,7 @@ pub const PUBLIC_WS_URL: &str = "PUBLIC_WS_URL";
 pub const REGISTRATION: &str = "REGISTRATION";
 pub const SHARDS: &str = "SHARDS";
 pub const SMTP_URL: &str = "SMTP_URL";
+pub const ROUTER_TURNS: &str = "ROUTER_TURNS";
 pub const STAFF_KEY_FILE: &str = "STAFF_KEY_FILE";
 pub const STREAM_BYTES_MAX: &str = "STREAM_BYTES_MAX";
 pub const TRUSTED_PROXIES: &str = "TRUSTED_PROXIES";

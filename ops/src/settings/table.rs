@@ -164,6 +164,8 @@ pub const SETTINGS: &[Setting] = &[
         "Networks (CIDR) of proxies whose `X-Forwarded-For` or `Forwarded` is believed."),
     setting(PUBLIC, names::AGENT_GRACE_MS, Kind::Millis, Default::Is("20000"), &[Edge, Router],
         "How long an agent without a connection keeps their conversations, counted while the bus works."),
+    setting(PUBLIC, names::ROUTER_TURNS, Kind::OneOf(&["lease", "together"]), Default::Is("lease"), &[Router],
+        "Which of a shard's routers work: the holder of the lease, or all at once, as safe and with work done twice."),
     setting(PUBLIC, names::REGISTRATION, Kind::OneOf(&["open", "closed"]), Default::Profile { development: "open", production: "closed" }, ADMIN,
         "Whether anybody may register a tenant."),
     setting(PUBLIC, names::SMTP_URL, Kind::Url(&["smtp", "smtps"]), Default::None, ADMIN,

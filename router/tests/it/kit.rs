@@ -146,7 +146,13 @@ impl Kit {
 
     /// The binary, with an operations listener of its own.
     pub fn process(&self, ops: SocketAddr) -> Process {
+        self.process_with(ops, "lease")
+    }
+
+    /// The binary that takes turns with others in this way.
+    pub fn process_with(&self, ops: SocketAddr, turns: &str) -> Process {
         Process::builder("router")
+            .env("CHATBUS_ROUTER_TURNS", turns)
             .arg("run")
             .env("CHATBUS_NATS_URL", self.server.url())
             .env("CHATBUS_OPS_LISTEN", ops.to_string())

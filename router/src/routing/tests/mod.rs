@@ -2,8 +2,10 @@
 
 mod bus;
 mod commands;
+mod fairness;
 mod lists;
 mod moves;
+mod others;
 mod presence;
 mod queues;
 mod strategies;
