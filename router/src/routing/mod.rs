@@ -168,7 +168,13 @@ impl Routing {
     pub fn unseen(&self, id: TenantId, command: &Command) -> Vec<Unseen> {
         let fresh = Tenant::new(id);
         let tenant = self.tenants.get(&id).unwrap_or(&fresh);
-        let life = command.thread().filter(|(conversation, named)| {
+        let about = match command {
+            Command::Explain { conversation_id } | Command::Reopen { conversation_id } => {
+                Some((*conversation_id, None))
+            }
+            _ => command.thread(),
+        };
+        let life = about.filter(|(conversation, named)| {
             let known = tenant.conversations.get(conversation).filter(|known| known.life_seq > 0);
             let is =
                 |known: &Conversation| known.life().map(|life| life.thread_id).or_else(|| known.closed());
