@@ -10,6 +10,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        email_verified_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -45,6 +46,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        invited_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -170,6 +172,8 @@ diesel::table! {
         revision -> BigInt,
         value -> Binary,
         created_at -> Timestamptz,
+        attempts -> Integer,
+        retry_at -> Timestamptz,
     }
 }
 
@@ -201,6 +205,113 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    config.mails (id) {
+        id -> Uuid,
+        tenant_id -> Nullable<Uuid>,
+        agent_id -> Nullable<Uuid>,
+        kind -> Text,
+        recipient -> Text,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        attempts -> Integer,
+        retry_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    config.mailed_tokens (hash) {
+        hash -> Binary,
+        account_id -> Uuid,
+        purpose -> Text,
+        tenant_id -> Nullable<Uuid>,
+        agent_id -> Nullable<Uuid>,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    config.open_logins (hash) {
+        hash -> Binary,
+        account_id -> Uuid,
+        tenant_id -> Nullable<Uuid>,
+        needs_code -> Bool,
+        tries -> Integer,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    config.second_factors (account_id) {
+        account_id -> Uuid,
+        secret -> Binary,
+        created_at -> Timestamptz,
+        confirmed_at -> Nullable<Timestamptz>,
+        last_step -> BigInt,
+    }
+}
+
+diesel::table! {
+    config.recovery_codes (account_id, hash) {
+        account_id -> Uuid,
+        hash -> Binary,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    config.identities (provider, subject) {
+        provider -> Text,
+        subject -> Text,
+        account_id -> Uuid,
+        created_at -> Timestamptz,
+        last_used_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    config.oidc_logins (hash) {
+        hash -> Binary,
+        provider -> Text,
+        nonce -> Text,
+        verifier -> Text,
+        tenant_id -> Nullable<Uuid>,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    config.api_tokens (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        name -> Text,
+        hash -> Binary,
+        hint -> Text,
+        scopes -> Array<Text>,
+        created_by -> Uuid,
+        revision -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        expires_at -> Nullable<Timestamptz>,
+        last_used_at -> Nullable<Timestamptz>,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    config.devices (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        agent_id -> Uuid,
+        platform -> Text,
+        token -> Text,
+        name -> Nullable<Text>,
+        created_at -> Timestamptz,
+        last_seen_at -> Timestamptz,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     tenants,
@@ -216,4 +327,13 @@ diesel::allow_tables_to_appear_in_same_query!(
     outbox,
     idempotency_keys,
     audit_log,
+    mails,
+    mailed_tokens,
+    open_logins,
+    second_factors,
+    recovery_codes,
+    identities,
+    oidc_logins,
+    api_tokens,
+    devices,
 );

@@ -1,0 +1,14 @@
+DROP TABLE devices;
+DROP TABLE api_tokens;
+DROP TABLE oidc_logins;
+DROP TABLE identities;
+DROP TABLE recovery_codes;
+DROP TABLE second_factors;
+DROP TABLE open_logins;
+DROP TABLE mailed_tokens;
+DROP TABLE mails;
+DROP INDEX outbox_by_retry;
+ALTER TABLE outbox DROP COLUMN retry_at;
+ALTER TABLE outbox DROP COLUMN attempts;
+ALTER TABLE agents DROP COLUMN invited_at;
+ALTER TABLE accounts DROP COLUMN email_verified_at;
