@@ -131,6 +131,14 @@ impl Kv {
         self.store.delete(key).await.map_err(|error| self.read(error))
     }
 
+    /// Takes a key away only if `revision` is its last; what says so stays, as it does after [`Kv::delete`].
+    pub async fn delete_at(&self, key: &str, revision: u64) -> Result<(), KvError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(OPERATION, "DEL");
+        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());
+        self.send(key, headers, Bytes::new()).await.map(drop)
+    }
+
     /// All keys that have a value.
     pub async fn keys(&self) -> Result<Vec<String>, KvError> {
         let keys = Box::pin(self.store.keys()).await.map_err(|error| self.read(error))?;

@@ -45,22 +45,31 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, SecretFileError> {
 
 /// Makes the file, unless there is one by now: false. Of several at once exactly one makes it.
 pub(crate) fn create(path: &Path, text: &str) -> Result<bool, SecretFileError> {
+    // Written beside it and linked into place, so that nobody reads half of it.
+    place(path, text, |beside| match fs::hard_link(beside, path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    })
+}
+
+/// Makes the file, in the place of one that is there: who reads it gets the old or the new one, whole.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), SecretFileError> {
+    place(path, text, |beside| fs::rename(beside, path))
+}
+
+fn place<T>(path: &Path, text: &str, put: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, SecretFileError> {
     let failed = |source| SecretFileError::Write { path: path.to_owned(), source };
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(failed)?;
     }
-    // Written beside it and linked into place, so that nobody reads half of it.
     let beside = path.with_extension(format!("{}.new", uuid::Uuid::now_v7().simple()));
     let mut file =
         fs::OpenOptions::new().write(true).create_new(true).mode(MODE).open(&beside).map_err(failed)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    let linked = written.and_then(|()| fs::hard_link(&beside, path));
+    let placed = written.and_then(|()| put(&beside));
     let _ = fs::remove_file(&beside);
-    match linked {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(failed(error)),
-    }
+    placed.map_err(failed)
 }
 
 #[cfg(test)]

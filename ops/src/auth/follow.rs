@@ -129,7 +129,7 @@ impl Follower {
     }
 }
 
-fn apply(keys: &KeySet, change: Change) {
+pub(super) fn apply(keys: &KeySet, change: Change) {
     let Some((audience, kid)) = Audience::ALL
         .into_iter()
         .find_map(|audience| Some((audience, change.key.strip_prefix(audience.name())?.strip_prefix('.')?)))

@@ -69,6 +69,13 @@ impl SigningKey {
         if first { Ok(made) } else { Self::load(path) }
     }
 
+    /// Puts a new key where another one is: who signs with the old one goes on to the new one by itself.
+    pub fn replace(path: &Path) -> Result<Self, KeyError> {
+        let made = Self::generate()?;
+        secret_file::replace(path, &made.to_pem()).map_err(KeyError::File)?;
+        Ok(made)
+    }
+
     /// A key that is nowhere else.
     pub fn generate() -> Result<Self, KeyError> {
         let der = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).map_err(|_| KeyError::Random)?;
@@ -87,6 +94,11 @@ impl SigningKey {
         let mut out = [0; 32];
         out.copy_from_slice(tag.as_ref());
         out
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn der(&self) -> &[u8] {
+        &self.der
     }
 
     pub(super) fn encoding(&self) -> &EncodingKey {
@@ -131,6 +143,17 @@ mod tests {
         let made = SigningKey::load_or_generate(&path).unwrap();
         assert_eq!(made.public(), SigningKey::load_or_generate(&path).unwrap().public());
         assert_eq!(made.public(), SigningKey::load(&path).unwrap().public());
+    }
+
+    #[test]
+    fn a_key_that_is_replaced_is_another_one_for_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("staff.pem");
+        let first = SigningKey::load_or_generate(&path).unwrap();
+        let second = SigningKey::replace(&path).unwrap();
+        assert_ne!(first.public(), second.public());
+        assert_eq!(SigningKey::load(&path).unwrap().public(), second.public());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Invariant: a key's `kid` is computed from the key (RFC 7638), so that no record can give a key another's name.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bus_schema::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -28,6 +29,9 @@ struct Jwk {
     usage: String,
     kid: String,
     x: String,
+    /// In the bucket: when somebody last said that they sign with it, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signs_at: Option<i64>,
 }
 
 impl PublicKey {
@@ -51,6 +55,18 @@ impl PublicKey {
         serde_json::to_vec(&self.jwk()).expect("strings serialize")
     }
 
+    /// The same with the word of whoever signs with it.
+    pub fn to_json_signing(&self, now: Timestamp) -> Vec<u8> {
+        let jwk = Jwk { signs_at: Some(now.millis()), ..self.jwk() };
+        serde_json::to_vec(&jwk).expect("strings and numbers serialize")
+    }
+
+    /// When somebody last said that they sign with the key of a record.
+    pub fn signs_at(json: &[u8]) -> Option<Timestamp> {
+        let jwk: Jwk = serde_json::from_slice(json).ok()?;
+        jwk.signs_at.map(Timestamp::from_millis)
+    }
+
     pub fn from_json(json: &[u8]) -> Result<Self, BadPublicKey> {
         let jwk: Jwk = serde_json::from_slice(json).map_err(|_| BadPublicKey)?;
         let bytes = URL_SAFE_NO_PAD.decode(&jwk.x).map_err(|_| BadPublicKey)?;
@@ -67,6 +83,7 @@ impl PublicKey {
             usage: "sig".to_owned(),
             kid: self.kid.clone(),
             x: self.x.clone(),
+            signs_at: None,
         }
     }
 }
@@ -89,6 +106,10 @@ mod tests {
         let forged = String::from_utf8(key.to_json()).unwrap().replace(key.kid(), other.kid());
         assert_eq!(PublicKey::from_json(forged.as_bytes()), Err(BadPublicKey));
         assert_eq!(PublicKey::from_json(b"{}"), Err(BadPublicKey));
+        let signing = key.to_json_signing(Timestamp::from_millis(7));
+        assert_eq!(PublicKey::from_json(&signing), Ok(key.clone()), "older readers know the key in it");
+        assert_eq!(PublicKey::signs_at(&signing), Some(Timestamp::from_millis(7)));
+        assert_eq!(PublicKey::signs_at(&key.to_json()), None);
         assert_eq!(jwks([&key])["keys"][0]["kid"], key.kid());
     }
 }

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 
 use super::out;
 use super::up::{env_file::write_private, keys, layout, secrets};
+use crate::auth::SigningKey;
 use crate::provision;
 use crate::service::Service;
 use crate::settings;
@@ -24,6 +25,9 @@ pub struct Args {
     /// A database URL without a password; with a generated one it becomes the file `database-url`
     #[arg(long)]
     database: Option<String>,
+    /// Put a new key for staff tokens in the place of the old one; running services go over to it by themselves
+    #[arg(long)]
+    rotate_staff: bool,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -31,6 +35,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("cannot use {}", args.dir.display()))?;
     let settings = settings::load(Service::Ops, &settings::process_environment())?.settings;
     keys::prepare(&args.dir, &provision::shards(&settings))?;
+    if args.rotate_staff {
+        SigningKey::replace(&args.dir.join(keys::STAFF))?;
+    }
     if let Some(url) = &args.database {
         let password = secrets::keep(&args.dir, DATABASE)?;
         let url =
