@@ -60,6 +60,12 @@ fn judge(settings: &Settings, setting: &Setting) -> Option<Problem> {
         (names::SMTP_URL, Value::Secret(url)) if !private && in_the_clear(url, "smtp") => {
             problem("use smtps://, or say CHATBUS_PRIVATE_NETWORK=true")
         }
+        (names::MAIL_DIR, _) => problem("set CHATBUS_SMTP_URL instead: its files let in whoever reads them"),
+        (names::MAIL_FROM, _)
+            if given.source == Source::Default && settings.values.contains_key(names::SMTP_URL) =>
+        {
+            problem("name an address of yours: mails from the default are thrown away")
+        }
         (names::UNVERIFIED_MS, Value::Millis(longest)) if *longest > UNVERIFIED_MAX => {
             problem("60000 at most: an ended session must not outlive its end by more")
         }
@@ -162,11 +168,20 @@ mod tests {
             (Service::Edge, names::UNVERIFIED_MS, "60001"),
             (Service::AdminApi, names::DATABASE_URL, "postgres://postgres:postgres@db/x"),
             (Service::AdminApi, names::DATABASE_URL, "postgres://me@db/x"),
-            (Service::AdminApi, names::SMTP_URL, "smtp://mail.example"),
+            (Service::AdminApi, names::MAIL_DIR, "/tmp/mail"),
         ];
         for (service, name, value) in cases {
             assert_eq!(refused(*service, &[(name, value)]), [*name], "{value}");
         }
+    }
+
+    #[test]
+    fn a_mail_server_must_be_encrypted_and_mails_must_come_from_somebody() {
+        let from = (names::MAIL_FROM, "Chat <chat@example.com>");
+        let server = |url| (names::SMTP_URL, url);
+        assert_eq!(refused(Service::AdminApi, &[server("smtp://mail.example"), from]), [names::SMTP_URL]);
+        assert_eq!(refused(Service::AdminApi, &[server("smtps://mail.example")]), [names::MAIL_FROM]);
+        assert!(refused(Service::AdminApi, &[server("smtps://mail.example"), from]).is_empty());
     }
 
     #[test]

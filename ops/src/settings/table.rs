@@ -168,8 +168,14 @@ pub const SETTINGS: &[Setting] = &[
         "Which of a shard's routers work: the holder of the lease, or all at once, as safe and with work done twice."),
     setting(PUBLIC, names::REGISTRATION, Kind::OneOf(&["open", "closed"]), Default::Profile { development: "open", production: "closed" }, ADMIN,
         "Whether anybody may register a tenant."),
+    setting(PUBLIC, names::OIDC_PROVIDERS, Kind::Text, Default::None, ADMIN,
+        "OpenID providers that staff may log in at: a JSON list of objects with `name`, `issuer`, `client_id`, `client_secret`, `redirect_uri` (this API's `/v1/auth/oidc/{name}/callback`) and, unless `openid email` is right, `scopes`.").secret(),
     setting(PUBLIC, names::SMTP_URL, Kind::Url(&["smtp", "smtps"]), Default::None, ADMIN,
-        "Mail server for invitations and password resets; without it they are only logged as not sent.").secret(),
+        "Mail server for invitations and new passwords, for example `smtps://user:password@mail.example`; without it none is sent.").secret(),
+    setting(PUBLIC, names::MAIL_FROM, Kind::Text, Default::Is("Chatbus <chatbus@localhost>"), ADMIN,
+        "Who mails come from."),
+    setting(PUBLIC, names::MAIL_DIR, Kind::Path, Default::None, ADMIN,
+        "Directory that gets each mail as a file, for development without a mail server."),
     setting(KEYS, names::STAFF_KEY_FILE, Kind::Path, Default::Is(".chatbus/keys/staff.pem"), ADMIN,
         "Ed25519 private key (PEM, mode 0600) that signs staff tokens.").decide(),
     setting(KEYS, names::VISITOR_KEY_FILE, Kind::Path, Default::Is(".chatbus/keys/visitor.pem"), EDGE,
@@ -240,7 +246,7 @@ pub const NOT_SETTINGS: &[&str] = &[
     "EDGE_URLS", "ADMIN_URL", "WIDGET_KEY", "ADMIN_EMAIL", "ADMIN_PASSWORD", "AGENT_EMAIL", "AGENT_PASSWORD",
     "EDGE_OPS_URLS", "ADMIN_OPS_URLS", "ADMIN_API_OPS_URLS", "ROUTER_OPS_URLS", "PERSISTER_OPS_URLS", "PIDS",
     "NO_INSTALL", "NATS_SERVER_BIN", "POSTGRES_BIN_DIR", "REVISION", "DATA", "UP_ENV", "KEEP", "LONG", "BIN_DIR",
-    "BROWSER_BIN", "SCREENSHOT", "MOTO_PYTHON",
+    "BROWSER_BIN", "SCREENSHOT", "MOTO_PYTHON", "OIDC_DIR",
 ];
 
 /// The setting with this name.

@@ -142,7 +142,10 @@ impl Plan {
                 pairs.push((names::VISITOR_KEY_FILE, path(wiring.keys.join(keys::VISITOR))));
                 pairs.push((names::CACHE_DIR, path(wiring.cache.join(instance.name()))));
             }
-            Service::AdminApi => pairs.push((names::STAFF_KEY_FILE, path(wiring.keys.join(keys::STAFF)))),
+            Service::AdminApi => {
+                pairs.push((names::STAFF_KEY_FILE, path(wiring.keys.join(keys::STAFF))));
+                pairs.push((names::MAIL_DIR, path(wiring.cache.join("mail"))));
+            }
             Service::Router | Service::Persister | Service::Ops => {}
         }
         pairs.into_iter().map(|(name, value)| (format!("{PREFIX}{name}"), value)).collect()
