@@ -22,7 +22,7 @@ use super::{Problem, RequestId, request_id};
 use crate::metrics;
 
 /// No request takes longer.
-const REQUEST_MAX: Duration = Duration::from_secs(20);
+pub(super) const REQUEST_MAX: Duration = Duration::from_secs(20);
 pub const PROBLEM_TYPE: &str = "application/problem+json";
 
 /// Which line of the table answered; the label of metrics.

@@ -1,9 +1,10 @@
 //! `Idempotency-Key` on POST: the same request gets the same answer, kept for a day.
 //!
 //! Invariant: of two requests of one agent with one key at most one is carried out at a time, and another request
-//! under the same key is refused. Faults of ours are not remembered, so that a retry can do better.
+//! under the same key is refused. What was begun is brought to its end and remembered also when the client hangs up,
+//! so that its retry gets the answer. Faults of ours are not remembered, so that a retry can do better.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -14,18 +15,20 @@ use axum::{
 use bus_schema::{ErrorBody, ErrorCode, Timestamp};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use persister::db::{At, Id, schema::config::idempotency_keys as keys};
 use sha2::{Digest as _, Sha256};
+use tokio::time::timeout;
 
-use super::Problem;
+use super::{Problem, finish::REQUEST_MAX};
 use crate::{access::Caller, app::App, clock, db::Within, metrics};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const KEY_LENGTH_MAX: usize = 255;
-/// After this long without an answer, the first request is taken to have died.
-const ABANDONED_AFTER: Duration = Duration::from_secs(60);
+/// After this long without an answer, the process that worked on the first request has died: no request takes longer.
+const ABANDONED_AFTER: Duration = REQUEST_MAX.saturating_add(Duration::from_secs(5));
 /// Answers larger than this are not remembered.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
@@ -80,8 +83,26 @@ async fn under(
     if let Some(stored) = begin(app, caller, key, &fingerprint).await? {
         return replay(stored, &fingerprint);
     }
-    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
-    settle(app, caller, key, response).await
+    let request = Request::from_parts(parts, Body::from(body));
+    // A task of its own: the connection's ends when the client hangs up, and nobody would know how far it came.
+    let task = tokio::spawn(carry_out(app.clone(), caller.clone(), key.to_owned(), request, next));
+    task.await.map_err(|error| Problem::fault("carry out a request with an idempotency key", &error))?
+}
+
+async fn carry_out(
+    app: App,
+    caller: Caller,
+    key: String,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let answered = timeout(REQUEST_MAX, AssertUnwindSafe(next.run(request)).catch_unwind()).await;
+    let response = match answered {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => Problem::from(ErrorCode::Internal).into_response(),
+        Err(_) => Problem::from(ErrorCode::Timeout).into_response(),
+    };
+    settle(&app, &caller, &key, response).await
 }
 
 /// Claims the key; or gives what is stored under it.
