@@ -1,7 +1,8 @@
 //! The outbox to the bus: what was committed is published, in any order, by any instance, until it is there.
 //!
 //! Invariant: a record on the bus is only replaced by one with a higher revision, so late and repeated publishing
-//! changes nothing; a row leaves the outbox only after its record is stored.
+//! changes nothing; a row leaves the outbox only after its record is stored; one that cannot be published holds up
+//! no other.
 
 use std::time::Duration;
 
@@ -14,12 +15,12 @@ use ops::{
     nats::Bus,
     service::Context,
 };
-use persister::db::{Id, schema::config::outbox};
+use persister::db::{At, Id, schema::config::outbox};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::compare;
-use crate::{app::App, http::Problem, metrics};
+use crate::{app::App, clock, http::Problem, metrics};
 
 /// Rows of one round.
 const ROUND: i64 = 100;
@@ -29,6 +30,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(5);
 /// How often everything is compared, whether or not there is doubt.
 const COMPARE_EVERY: Duration = Duration::from_secs(600);
+/// How long a row waits that the bus refused.
+const ROW_RETRY_FIRST: Duration = Duration::from_secs(1);
+const ROW_RETRY_LAST: Duration = Duration::from_secs(60);
 /// Tries against writers of the same key.
 const RACES_MAX: u32 = 10;
 
@@ -40,6 +44,7 @@ struct Row {
     bucket: String,
     key: String,
     value: Vec<u8>,
+    attempts: i32,
 }
 
 /// Publishes until shutdown; compares everything at start, after each reconnect, and now and then.
@@ -81,13 +86,13 @@ async fn work(app: &App, bus: &Bus, compare: bool) -> Result<(), String> {
     }
     let config = Kv::open(bus, stream::CONFIG).await.map_err(plain)?;
     let revoked = Kv::open(bus, stream::REVOKED).await.map_err(plain)?;
-    drain(app, &config, &revoked).await?;
+    drain(app, bus, &config, &revoked).await?;
     if compare {
         let repaired = compare::everything(app, &config).await?;
         if repaired > 0 {
             tracing::warn!(repaired, "records on the bus differed from Postgres and were set right");
             metrics::repaired(repaired);
-            drain(app, &config, &revoked).await?;
+            drain(app, bus, &config, &revoked).await?;
         }
     }
     Ok(())
@@ -108,11 +113,12 @@ pub(super) fn told(problem: Problem) -> String {
     problem.to_string()
 }
 
-async fn drain(app: &App, config: &Kv, revoked: &Kv) -> Result<(), String> {
+async fn drain(app: &App, bus: &Bus, config: &Kv, revoked: &Kv) -> Result<(), String> {
     loop {
         let mut connection = app.pool.get().await.map_err(plain)?;
         let rows: Vec<Row> = outbox::table
-            .order((outbox::created_at, outbox::id))
+            .filter(outbox::retry_at.le(At(clock::now())))
+            .order((outbox::retry_at, outbox::created_at, outbox::id))
             .limit(ROUND)
             .select(Row::as_select())
             .load(&mut connection)
@@ -125,13 +131,36 @@ async fn drain(app: &App, config: &Kv, revoked: &Kv) -> Result<(), String> {
             return Ok(());
         }
         for row in rows {
-            publish(config, revoked, &row).await.map_err(plain)?;
+            if let Err(error) = publish(config, revoked, &row).await {
+                if !bus.is_connected() {
+                    return Err(plain(error));
+                }
+                put_off(app, &row, &plain(error)).await.map_err(told)?;
+                continue;
+            }
             metrics::published();
             let done = outbox::table.find((row.tenant_id, row.id));
             let mut connection = app.pool.get().await.map_err(plain)?;
             diesel::delete(done).execute(&mut connection).await.map_err(plain)?;
         }
     }
+}
+
+/// Lets a row wait, longer each time, while others go on.
+async fn put_off(app: &App, row: &Row, reason: &str) -> Result<(), Problem> {
+    let wait = ROW_RETRY_FIRST.saturating_mul(1 << row.attempts.clamp(0, 16)).min(ROW_RETRY_LAST);
+    tracing::warn!(
+        reason,
+        key = row.key,
+        attempts = row.attempts + 1,
+        "a change could not be published; later"
+    );
+    metrics::put_off();
+    diesel::update(outbox::table.find((row.tenant_id, row.id)))
+        .set((outbox::attempts.eq(outbox::attempts + 1), outbox::retry_at.eq(At(clock::now().plus(wait)))))
+        .execute(&mut app.pool.get().await?)
+        .await?;
+    Ok(())
 }
 
 async fn publish(config: &Kv, revoked: &Kv, row: &Row) -> Result<(), KvError> {
