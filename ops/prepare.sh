@@ -108,5 +108,22 @@ want_s3() {
     export CHATBUS_MOTO_PYTHON
 }
 
+# An OpenID provider, for the tests of logging in at one. Without it they say so and try nothing.
+want_oidc() {
+    [ -z "${CHATBUS_OIDC_DIR:-}" ] || return 0
+    have npm || return 0
+    oidc=${CHATBUS_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/chatbus-dev}/oidc-provider-9.13.3
+    if [ ! -d "$oidc/node_modules/oidc-provider" ]; then
+        [ "${CHATBUS_NO_INSTALL:-0}" = 0 ] || return 0
+        { mkdir -p "$oidc" && npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$oidc" \
+            oidc-provider@9.13.3; } >&2 || {
+            say "oidc-provider could not be fetched from npm: logging in at a provider is not tested"
+            return 0
+        }
+    fi
+    CHATBUS_OIDC_DIR=$oidc
+    export CHATBUS_OIDC_DIR
+}
+
 need_compiler
 need_cargo

@@ -9,6 +9,7 @@ need_fetcher
 need_node
 need_browser
 want_s3
+want_oidc
 
 if [ "${1:-}" = --long ]; then
     shift

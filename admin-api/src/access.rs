@@ -1,14 +1,18 @@
 //! Who may call a route: the one check in front of every handler.
 //!
-//! Invariant: a handler that takes a [`Caller`] runs only for a token that counts, of a session that is open, of an
-//! agent that still works in its tenant, in the role Postgres gives now. The tenant comes from the token alone.
+//! Invariant: a handler that takes a [`Caller`] runs only for a token that counts: of a session that is open, of an
+//! agent that still works in its tenant, in the role Postgres gives now; or of a program, with a scope for this very
+//! route. The tenant comes from the token alone.
 
 use axum::{
     extract::{FromRequestParts, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use bus_schema::{AgentId, ErrorCode, SessionId, Shard, TenantId, Timestamp, claims::Role};
+use bus_schema::{
+    AgentId, Author, AuthorType, ErrorCode, SessionId, Shard, TenantId, Timestamp, claims::Role,
+    command::Actor,
+};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use http::{HeaderMap, header, request::Parts};
@@ -18,9 +22,11 @@ use persister::db::{
 };
 
 use crate::{
+    api_tokens::{self, Bot},
     app::App,
     db::{By, meaning},
     http::{Problem, RequestId, RouteName, remembered},
+    scope::Scope,
 };
 
 /// Who may call a route.
@@ -31,12 +37,14 @@ pub enum Access {
     Staff(Role),
 }
 
-/// The agent behind a request.
+/// Who is behind a request: an agent, or a program with an API token.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub tenant: TenantId,
     pub shard: Shard,
+    /// Of a program: the id of its token, which is no agent's.
     pub agent: AgentId,
+    pub kind: CallerKind,
     pub role: Role,
     pub session: SessionId,
     /// Of the token.
@@ -44,7 +52,28 @@ pub struct Caller {
     pub request_id: RequestId,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallerKind {
+    Agent,
+    Bot,
+}
+
 impl Caller {
+    pub fn is_bot(&self) -> bool {
+        self.kind == CallerKind::Bot
+    }
+
+    /// As whom the caller speaks.
+    pub fn author(&self) -> Author {
+        let kind = if self.is_bot() { AuthorType::Bot } else { AuthorType::Agent };
+        Author { kind, id: self.agent.uuid() }
+    }
+
+    /// As whom the caller commands the router.
+    pub fn actor(&self) -> Actor {
+        Actor { author: self.author(), role: (!self.is_bot()).then_some(self.role) }
+    }
+
     pub fn by(&self) -> By {
         By { tenant: self.tenant, agent: Some(self.agent), request_id: self.request_id.as_str().to_owned() }
     }
@@ -69,6 +98,8 @@ pub struct Guard {
     pub app: App,
     pub access: Access,
     pub route: &'static str,
+    /// What an API token must be allowed; none: it is not let in.
+    pub scope: Option<Scope>,
     /// Its answers may be remembered by `Idempotency-Key`.
     pub idempotent: bool,
 }
@@ -87,13 +118,39 @@ async fn admit(guard: &Guard, request: &mut Request) -> Result<Option<Caller>, P
     let Access::Staff(least) = guard.access else { return Ok(None) };
     let token = bearer(request.headers()).ok_or(ErrorCode::Unauthenticated)?.to_owned();
     let request_id = RequestId::given(request.extensions(), request.headers());
-    let caller = identify(&guard.app, &token, request_id).await?;
+    let caller = match api_tokens::bot(&guard.app, &token).await? {
+        Some(bot) => program(guard, least, &bot, request_id)?,
+        None => person(&guard.app, &token, request_id).await?,
+    };
     caller.must_be(least)?;
     request.extensions_mut().insert(caller.clone());
     Ok(Some(caller))
 }
 
-async fn identify(app: &App, token: &str, request_id: RequestId) -> Result<Caller, Problem> {
+/// A program sees the whole tenant, and does what its scopes say.
+fn program(guard: &Guard, least: Role, bot: &Bot, request_id: RequestId) -> Result<Caller, Problem> {
+    let allowed = guard.scope.is_some_and(|scope| bot.scopes.contains(&scope));
+    if !allowed {
+        return Err(match guard.scope {
+            Some(scope) => {
+                Problem::new(ErrorCode::Forbidden, format!("the token lacks the scope {}", scope.name()))
+            }
+            None => Problem::new(ErrorCode::Forbidden, "this is for people, not for API tokens"),
+        });
+    }
+    Ok(Caller {
+        tenant: bot.tenant,
+        shard: Shard(u16::try_from(bot.shard).unwrap_or_default()),
+        agent: AgentId::from_uuid(bot.id.uuid()),
+        kind: CallerKind::Bot,
+        role: least.max(Role::Supervisor),
+        session: SessionId::NIL,
+        expires_at: bot.expires_at,
+        request_id,
+    })
+}
+
+async fn person(app: &App, token: &str, request_id: RequestId) -> Result<Caller, Problem> {
     let refused = || Problem::from(ErrorCode::Unauthenticated);
     let claims = app.tokens.verify(token).ok_or_else(refused)?;
     let row: Option<(String, i32)> = sessions::table
@@ -104,7 +161,8 @@ async fn identify(app: &App, token: &str, request_id: RequestId) -> Result<Calle
         .inner_join(tenants::table.on(tenants::tenant_id.eq(sessions::tenant_id)))
         .filter(sessions::tenant_id.eq(Id(claims.tid)).and(sessions::id.eq(Id(claims.sid))))
         .filter(sessions::agent_id.eq(Id(claims.sub)).and(sessions::ended_at.is_null()))
-        .filter(agents::deleted_at.is_null().and(tenants::deleted_at.is_null()))
+        .filter(agents::deleted_at.is_null().and(agents::invited_at.is_null()))
+        .filter(tenants::deleted_at.is_null())
         .select((agents::role, tenants::shard))
         .first(&mut app.pool.get().await?)
         .await
@@ -114,6 +172,7 @@ async fn identify(app: &App, token: &str, request_id: RequestId) -> Result<Calle
         tenant: claims.tid,
         shard: Shard(u16::try_from(shard).unwrap_or_default()),
         agent: claims.sub,
+        kind: CallerKind::Agent,
         role: meaning(&role)?,
         session: claims.sid,
         expires_at: Timestamp::from_millis(

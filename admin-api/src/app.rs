@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
-    auth::{Budgets, Passwords, Tokens},
+    auth::{Budgets, Passwords, Providers, Tokens},
     bus::Link,
     db::{By, Change, Within},
     http::{Origins, Problem},
@@ -38,6 +38,12 @@ pub struct Shared {
     pub erase: Arc<Notify>,
     /// This process, as a writer of the log.
     pub incarnation: IncarnationId,
+    /// Wakes who sends mails.
+    pub mail_wake: Arc<Notify>,
+    /// Where else people may log in.
+    pub providers: Providers,
+    /// Where people work.
+    pub console: String,
     pub registration_open: bool,
     /// Bytes of a request's body.
     pub body_max: usize,
@@ -45,7 +51,7 @@ pub struct Shared {
 }
 
 impl App {
-    pub fn new(settings: &Settings, pool: Pool, tokens: Tokens, bus: Link) -> Self {
+    pub fn new(settings: &Settings, pool: Pool, tokens: Tokens, bus: Link, providers: Providers) -> Self {
         let bytes = |name| settings.limit(name).and_then(|limit| usize::try_from(limit).ok());
         Self(Arc::new(Shared {
             pool,
@@ -59,6 +65,9 @@ impl App {
             wake: Arc::new(Notify::new()),
             erase: Arc::new(Notify::new()),
             incarnation: IncarnationId::from_uuid(Uuid::now_v7()),
+            mail_wake: Arc::new(Notify::new()),
+            providers,
+            console: settings.text(names::CONSOLE_URL).to_owned(),
             registration_open: settings.text(names::REGISTRATION) == "open",
             body_max: bytes(names::LIMIT_MESSAGE_BYTES).unwrap_or(BODY_CEILING),
             text_max: bytes(names::LIMIT_TEXT_BYTES).unwrap_or(BODY_CEILING),

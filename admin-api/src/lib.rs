@@ -9,6 +9,7 @@ mod access;
 mod action_templates;
 mod admin;
 mod agents;
+mod api_tokens;
 mod app;
 mod auth;
 mod bus;
@@ -19,11 +20,13 @@ mod db;
 mod groups;
 mod health;
 mod http;
+mod mail;
 mod metrics;
 pub mod openapi;
 mod read_model;
 pub mod routes;
 mod routing;
+mod scope;
 mod serve;
 mod tags;
 mod tenant;
@@ -41,7 +44,11 @@ use ops::{
 };
 use persister::db::{Options, Pool, migrations, roles};
 
-use crate::{app::App, auth::Tokens, bus::Link};
+use crate::{
+    app::App,
+    auth::{Providers, Tokens},
+    bus::Link,
+};
 
 /// How often what has ended is removed, and tenants' console origins are read anew.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
@@ -50,26 +57,49 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 pub async fn run(context: Context) -> anyhow::Result<()> {
     metrics::describe();
     let settings = &context.settings;
-    let tokens = Tokens::load(settings.path(names::STAFF_KEY_FILE), settings.profile()).map_err(|error| {
-        misconfigured(Problem {
-            variable: format!("{PREFIX}{}", names::STAFF_KEY_FILE),
-            shown: Some(settings.text(names::STAFF_KEY_FILE).to_owned()),
-            source: Source::Environment,
-            fix: error.to_string(),
-        })
-    })?;
+    let key_file = names::STAFF_KEY_FILE;
+    let tokens = Tokens::load(settings.path(key_file), settings.profile())
+        .map_err(|error| unusable(key_file, Some(settings.text(key_file).to_owned()), &error))?;
+    let providers =
+        Providers::from_settings(settings).map_err(|error| unusable(names::OIDC_PROVIDERS, None, &error))?;
     let pool = Pool::with_options(settings, &Options::new("admin-api").working_as(roles::SYSTEM))?;
     migrations::verify(&mut *pool.get().await?).await?;
     let listener = serve::listen(&context).await?;
     let link = Link::start(&context, tokens.clone());
-    let app = App::new(settings, pool.clone(), tokens, link);
+    let app = App::new(settings, pool.clone(), tokens, link, providers);
     app.origins.refresh(&pool).await?;
+    send_mails(&context, &app)?;
     context.spawn("watch Postgres", health::watch_postgres(context.clone(), pool));
     context.spawn("publish changes", bus::publisher(context.clone(), app.clone()));
     context.spawn("answer for history", bus::historian(context.clone(), app.clone()));
     context.spawn("erase visitors", visitors::eraser(context.clone(), app.clone()));
     context.spawn("tidy up", tidy(context.clone(), app.clone()));
     serve::serve(&context, listener, &app).await
+}
+
+/// A setting that is well formed and cannot be used; `shown` unless it is secret.
+fn unusable(name: &str, shown: Option<String>, error: &dyn std::fmt::Display) -> anyhow::Error {
+    misconfigured(Problem {
+        variable: format!("{PREFIX}{name}"),
+        shown,
+        source: Source::Environment,
+        fix: error.to_string(),
+    })
+    .into()
+}
+
+/// Without a mail server invitations and resets wait until they are not worth sending.
+fn send_mails(context: &Context, app: &App) -> anyhow::Result<()> {
+    let settings = &context.settings;
+    let transport = mail::Transport::from_settings(settings);
+    let transport = transport.map_err(|bad| unusable(bad.name, None, &bad))?;
+    let Some(transport) = transport else {
+        tracing::warn!("there is no mail server: invitations and links for new passwords are not sent");
+        return Ok(());
+    };
+    let console = settings.text(names::CONSOLE_URL).to_owned();
+    context.spawn("send mails", mail::sender(context.clone(), app.clone(), transport, console));
+    Ok(())
 }
 
 async fn tidy(context: Context, app: App) -> anyhow::Result<()> {

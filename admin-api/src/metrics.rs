@@ -12,6 +12,8 @@ const REQUEST_SECONDS: &str = "chatbus_http_request_seconds";
 const LOGINS: &str = "chatbus_admin_logins_total";
 const REPLAYS: &str = "chatbus_admin_idempotent_replays_total";
 const OUTBOX: &str = "chatbus_admin_outbox_messages";
+const PUT_OFF: &str = "chatbus_admin_put_off_total";
+const MAILS: &str = "chatbus_admin_mails_total";
 const PUBLISHED: &str = "chatbus_admin_published_total";
 const REPAIRED: &str = "chatbus_admin_config_repairs_total";
 const COMMANDS: &str = "chatbus_admin_commands_total";
@@ -24,6 +26,8 @@ const METRICS: &[Metric] = &[
     counter_of(LOGINS, "Logins by method and outcome."),
     counter_of(REPLAYS, "Answers given again because of an idempotency key."),
     gauge_of(OUTBOX, "Changes that the bus was not told yet, as last seen."),
+    counter_of(PUT_OFF, "Tries to publish a record that the bus refused; it is tried again later."),
+    counter_of(MAILS, "Mails by kind and outcome."),
     counter_of(PUBLISHED, "Records published to the bus."),
     counter_of(REPAIRED, "Records on the bus that differed from Postgres and were set right."),
     counter_of(COMMANDS, "Commands sent to the router, by command and outcome."),
@@ -53,6 +57,14 @@ pub fn outbox(waiting: i64) {
 
 pub fn erased() {
     counter!(ERASED).increment(1);
+}
+
+pub fn put_off() {
+    counter!(PUT_OFF).increment(1);
+}
+
+pub fn mailed(kind: &'static str, outcome: &'static str) {
+    counter!(MAILS, "kind" => kind, "outcome" => outcome).increment(1);
 }
 
 pub fn published() {

@@ -61,14 +61,24 @@ fn operation(route: &Route) -> Operation {
         .tag(route.tag())
         .description(Some(match route.access {
             Access::Public => "Public.".to_owned(),
-            Access::Staff(role) => format!("Role: {} or above.", role.name()),
+            Access::Staff(role) => {
+                let scope = route.scope().map_or_else(
+                    || "Not for API tokens.".to_owned(),
+                    |scope| format!("API tokens need the scope `{}`.", scope.name()),
+                );
+                format!("Role: {} or above. {scope}", role.name())
+            }
         }));
     operation = match route.access {
         Access::Public => operation.securities(Some(Vec::<SecurityRequirement>::new())),
         Access::Staff(_) => operation.security(SecurityRequirement::new(BEARER, Vec::<String>::new())),
     };
     for name in route.path_params() {
-        operation = operation.parameter(parameter(name, ParameterIn::Path, uuid(), "An id."));
+        let (schema, about) = match name {
+            "provider" => (text(), "The provider's name in the settings."),
+            _ => (uuid(), "An id."),
+        };
+        operation = operation.parameter(parameter(name, ParameterIn::Path, schema, about));
     }
     for query in route.query {
         let mut parameter = parameter(query.name, ParameterIn::Query, query.schema(), query.about);

@@ -28,6 +28,7 @@ use crate::{
     app::App,
     http::List,
     openapi,
+    scope::Scope,
 };
 
 /// A line of the table.
@@ -183,9 +184,25 @@ impl Route {
         Self { status: StatusCode::NO_CONTENT, ..self }
     }
 
+    /// Sends the browser elsewhere.
+    fn redirects(self) -> Self {
+        Self { status: StatusCode::SEE_OTHER, ..self }
+    }
+
     fn query(mut self, query: &'static [QueryParam]) -> Self {
         self.query = query;
         self
+    }
+
+    /// Its answer holds a secret, which is remembered nowhere.
+    fn secret(mut self) -> Self {
+        self.idempotent = false;
+        self
+    }
+
+    /// What an API token must be allowed; none: it is not let in.
+    pub fn scope(&self) -> Option<Scope> {
+        Scope::of_route(&self.method, self.path)
     }
 
     fn if_match(mut self) -> Self {
@@ -218,8 +235,13 @@ impl Route {
 /// The router of a table.
 pub fn router(app: &App, table: Vec<Route>) -> Router<App> {
     table.into_iter().fold(Router::new(), |router, route| {
-        let state =
-            Guard { app: app.clone(), access: route.access, route: route.name, idempotent: route.idempotent };
+        let state = Guard {
+            app: app.clone(),
+            access: route.access,
+            route: route.name,
+            scope: route.scope(),
+            idempotent: route.idempotent,
+        };
         router.route(route.path, route.handler.layer(from_fn_with_state(state, guard)))
     })
 }

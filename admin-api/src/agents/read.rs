@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bus_schema::{AccountId, AgentId, GroupId, TenantId, claims::Role, config::Record};
+use bus_schema::{AccountId, AgentId, GroupId, TenantId, Timestamp, claims::Role, config::Record};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{
@@ -38,6 +38,9 @@ pub struct AgentView {
     pub job_title: Option<String>,
     #[schema(value_type = Vec<uuid::Uuid>)]
     pub group_ids: Vec<GroupId>,
+    /// Since when an invitation waits to be accepted; null once it was.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub invited_at: Option<Timestamp>,
     #[serde(flatten)]
     pub times: Times,
 }
@@ -61,6 +64,7 @@ impl AgentView {
             role: meaning(&row.role)?,
             capacity: row.capacity,
             group_ids: mine.collect(),
+            invited_at: row.invited_at.map(|at| at.0),
             times: Times::of(row.created_at, row.updated_at, row.deleted_at),
             name: row.name,
             skills: row.skills,

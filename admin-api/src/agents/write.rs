@@ -20,7 +20,7 @@ use crate::{
     db::{AccountRow, AgentRow, Change, meaning, named, word},
     groups::must_exist,
     http::{Body, Check, Checks, IfMatch, PathId, Problem, Tagged, present},
-    things,
+    mail, things,
 };
 
 const GROUPS_MAX: usize = 200;
@@ -28,8 +28,8 @@ const GROUPS_MAX: usize = 200;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAgent {
-    /// Of a person who was in this tenant before, their account is used, with its password. An account of another tenant
-    /// is refused: only its owner may bring it here.
+    /// Of a person who was in this tenant before, their account is used, with its password. The owner of an account of
+    /// another tenant is invited.
     pub email: String,
     pub name: String,
     #[schema(value_type = String)]
@@ -46,7 +46,7 @@ pub struct NewAgent {
     pub avatar_url: Option<String>,
     #[serde(default)]
     pub job_title: Option<String>,
-    /// Without one the agent cannot log in until invited.
+    /// Without one an invitation is sent, and the agent cannot log in until it is accepted.
     #[serde(default)]
     pub password: Option<String>,
 }
@@ -81,18 +81,23 @@ pub async fn create(
         Some(password) => Some(app.passwords.hash(password).await?),
         None => None,
     };
+    // Within a tenant only the accounts of those who are or were in it can be seen.
+    let known = account_by_email(&mut *app.pool.get().await?, &new.email).await?;
     let mut change = app.change(caller.by()).await?;
-    let made = create_in(&mut change, new, hash).await;
-    change.finish(made).await
+    let made = create_in(&mut change, new, known, hash).await;
+    let made = change.finish(made).await?;
+    app.mail_wake.notify_one();
+    Ok(made)
 }
 
 async fn create_in(
     change: &mut Change,
     new: NewAgent,
+    known: Option<AccountRow>,
     hash: Option<Hashed>,
 ) -> Result<Tagged<AgentView>, Problem> {
     must_exist(change, &new.group_ids, |at| format!("/group_ids/{at}")).await?;
-    let account = account(change, &new.email, hash).await?;
+    let (account, joins) = account(change, known, &new.email, hash).await?;
     let capacity = new.capacity.and_then(|capacity| i32::try_from(capacity).ok());
     let row = AgentRow {
         tenant_id: Id(change.tenant()),
@@ -108,33 +113,63 @@ async fn create_in(
         created_at: At(change.now),
         updated_at: At(change.now),
         deleted_at: None,
+        invited_at: (joins == Joins::Invited).then_some(At(change.now)),
     };
     things::make(change, &row).await?;
     set_groups(change, row.id.0, &new.group_ids).await?;
+    if joins == Joins::Invited {
+        let (place, now) = ((row.tenant_id.0, row.id.0), change.now);
+        mail::invite(change.connection(), place, &account.email, now).await?;
+    }
     things::shown_new(change, row).await
+}
+
+/// How an account comes into a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Joins {
+    AtOnce,
+    /// When its owner has accepted.
+    Invited,
 }
 
 /// The account with this address, made if there is none.
 ///
-/// One that was never in this tenant is refused: whoever made it knows its password, and would be let in here.
-async fn account(change: &mut Change, email: &str, hash: Option<Hashed>) -> Result<AccountRow, Problem> {
-    let row = AccountRow {
-        id: Id(AccountId::from_uuid(Uuid::now_v7())),
-        email: email.to_owned(),
-        password_hash: hash.map(|hash| hash.0),
-        created_at: At(change.now),
-        updated_at: At(change.now),
-        deleted_at: None,
+/// One that was never in this tenant must accept an invitation: whoever made it knows its password, and would be let
+/// in here.
+async fn account(
+    change: &mut Change,
+    known: Option<AccountRow>,
+    email: &str,
+    hash: Option<Hashed>,
+) -> Result<(AccountRow, Joins), Problem> {
+    let given = hash.is_some();
+    let Some(known) = known else {
+        let row = AccountRow {
+            id: Id(AccountId::from_uuid(Uuid::now_v7())),
+            email: email.to_owned(),
+            password_hash: hash.map(|hash| hash.0),
+            created_at: At(change.now),
+            updated_at: At(change.now),
+            deleted_at: None,
+            email_verified_at: None,
+        };
+        let inserted = diesel::insert_into(accounts::table).values(row.clone());
+        let inserted = inserted.execute(change.connection()).await;
+        inserted.map_err(|error| taken(error, "/email", "got an account just now: try again"))?;
+        return Ok((row, if given { Joins::AtOnce } else { Joins::Invited }));
     };
-    let inserted = diesel::insert_into(accounts::table).values(row.clone()).on_conflict_do_nothing();
-    if inserted.execute(change.connection()).await? == 1 {
-        return Ok(row);
+    let was_here = agents::table
+        .filter(agents::tenant_id.eq(Id(change.tenant())).and(agents::account_id.eq(known.id)))
+        .filter(agents::invited_at.is_null())
+        .count()
+        .get_result::<i64>(change.connection());
+    match was_here.await? {
+        0 if given => {
+            Err(Problem::taken("/email", "has an account already: leave the password out, and it is invited"))
+        }
+        0 => Ok((known, Joins::Invited)),
+        _ => Ok((known, Joins::AtOnce)),
     }
-    let known = account_by_email(change.connection(), email).await?;
-    // Within a tenant only the accounts of those who are or were in it can be seen.
-    known.ok_or_else(|| {
-        Problem::taken("/email", "has an account already, which only its owner can bring here")
-    })
 }
 
 /// Makes these the groups an agent is in, and tells the bus of each that changed.

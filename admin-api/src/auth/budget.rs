@@ -17,6 +17,10 @@ use crate::http::{Peer, Problem};
 
 /// Tries of one account's password, from anywhere.
 const ACCOUNT_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
+/// Mails to one address.
+const MAILS_PER_HOUR: NonZeroU32 = NonZeroU32::new(5).expect("5 is not 0");
+/// Codes of one account's second factor: a million of them are guessed at three in an instant.
+const CODES_PER_HOUR: NonZeroU32 = NonZeroU32::new(30).expect("30 is not 0");
 /// Tries of all: what the machine can hash.
 const ALL_PER_MINUTE: NonZeroU32 = NonZeroU32::new(1200).expect("1200 is not 0");
 
@@ -28,6 +32,8 @@ struct Inner {
     /// None: switched off.
     addresses: Option<DefaultKeyedRateLimiter<ops::peer::Peer>>,
     accounts: DefaultKeyedRateLimiter<[u8; 16]>,
+    mails: DefaultKeyedRateLimiter<[u8; 16]>,
+    codes: DefaultKeyedRateLimiter<[u8; 16]>,
     all: DefaultDirectRateLimiter,
     clock: DefaultClock,
 }
@@ -40,20 +46,56 @@ impl Budgets {
         Self(Arc::new(Inner {
             addresses: per_minute.map(|limit| RateLimiter::keyed(Quota::per_minute(limit))),
             accounts: RateLimiter::keyed(Quota::per_minute(ACCOUNT_PER_MINUTE)),
+            mails: RateLimiter::keyed(Quota::per_hour(MAILS_PER_HOUR)),
+            codes: RateLimiter::keyed(Quota::per_hour(CODES_PER_HOUR)),
             all: RateLimiter::direct(Quota::per_minute(ALL_PER_MINUTE)),
             clock: DefaultClock::default(),
         }))
     }
 
-    /// Takes one try, or says when there will be one again.
+    /// Takes one try of an account's password, or says when there will be one again.
     pub fn take(&self, peer: Peer, email: &str) -> Result<(), Problem> {
-        let Inner { addresses, accounts, all, clock } = &*self.0;
-        let now = || clock.now();
-        if let Some(addresses) = addresses {
-            addresses.check_key(&peer.0).map_err(|until| limited(until.wait_time_from(now())))?;
-        }
-        accounts.check_key(&key(email)).map_err(|until| limited(until.wait_time_from(now())))?;
-        all.check().map_err(|until| limited(until.wait_time_from(now())))
+        self.of_address(peer)?;
+        self.of_key(&self.0.accounts, email)?;
+        self.of_all()
+    }
+
+    /// Takes one try of something that names its account itself.
+    pub fn take_guess(&self, peer: Peer) -> Result<(), Problem> {
+        self.of_address(peer)?;
+        self.of_all()
+    }
+
+    /// Takes one try of an account's second factor.
+    pub fn take_code(&self, peer: Peer, email: &str) -> Result<(), Problem> {
+        self.of_address(peer)?;
+        self.of_key(&self.0.codes, email)?;
+        self.of_all()
+    }
+
+    /// Takes one mail that somebody asks for.
+    pub fn take_mail(&self, peer: Peer, email: &str) -> Result<(), Problem> {
+        self.of_address(peer)?;
+        self.take_mail_to(email)?;
+        self.of_all()
+    }
+
+    /// Takes one mail to this address.
+    pub fn take_mail_to(&self, email: &str) -> Result<(), Problem> {
+        self.of_key(&self.0.mails, email)
+    }
+
+    fn of_address(&self, peer: Peer) -> Result<(), Problem> {
+        let Some(addresses) = &self.0.addresses else { return Ok(()) };
+        addresses.check_key(&peer.0).map_err(|until| limited(until.wait_time_from(self.0.clock.now())))
+    }
+
+    fn of_key(&self, limiter: &DefaultKeyedRateLimiter<[u8; 16]>, email: &str) -> Result<(), Problem> {
+        limiter.check_key(&key(email)).map_err(|until| limited(until.wait_time_from(self.0.clock.now())))
+    }
+
+    fn of_all(&self) -> Result<(), Problem> {
+        self.0.all.check().map_err(|until| limited(until.wait_time_from(self.0.clock.now())))
     }
 
     /// Forgets keys that have recovered.
@@ -62,8 +104,10 @@ impl Budgets {
             addresses.retain_recent();
             addresses.shrink_to_fit();
         }
-        self.0.accounts.retain_recent();
-        self.0.accounts.shrink_to_fit();
+        for limiter in [&self.0.accounts, &self.0.mails, &self.0.codes] {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
     }
 }
 

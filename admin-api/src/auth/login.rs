@@ -4,19 +4,16 @@
 //! password.
 
 use axum::{Json, extract::State};
-use bus_schema::{ErrorBody, ErrorCode, TenantId, claims::STAFF_TOKEN_SECONDS};
+use bus_schema::{ErrorCode, TenantId, claims::STAFF_TOKEN_SECONDS};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use http::HeaderMap;
 use ops::auth::StaffGrant;
-use persister::db::{
-    Id,
-    schema::config::{accounts, agents, tenants},
-};
+use persister::db::{Id, schema::config::accounts};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::session;
+use super::{enter::enter, session};
 use crate::{
     agents::AgentView,
     app::App,
@@ -41,8 +38,7 @@ pub struct Login {
 impl Check for Login {
     fn check(&self, checks: &mut Checks) {
         checks.email("/email", &self.email);
-        // As long as it may be at all: a shorter one is simply wrong.
-        checks.that("/password", self.password.chars().count() <= 200, "must have at most 200 characters");
+        checks.password_guess("/password", &self.password);
     }
 }
 
@@ -77,28 +73,11 @@ async fn try_login(app: &App, peer: Peer, headers: &HeaderMap, login: Login) -> 
     let stored = account.as_ref().and_then(|account| account.password_hash.clone());
     let right = app.passwords.verify(login.password, stored).await?;
     let account = account.filter(|_| right).ok_or_else(refused)?;
-    let mut connection = app.pool.get().await?;
-    let mut places = places(&mut connection, &account).await?;
-    if let Some(wanted) = login.tenant_id {
-        places.retain(|(agent, _)| agent.tenant_id.0 == wanted);
-    }
-    match places.as_slice() {
-        [] => Err(refused()),
-        [(agent, tenant)] => begin(app, &mut connection, &account, agent, tenant, headers).await,
-        several => Err(choice(several)),
-    }
+    enter(app, &account, login.tenant_id, headers).await
 }
 
-fn refused() -> Problem {
+pub(super) fn refused() -> Problem {
     Problem::new(ErrorCode::Unauthenticated, "the e-mail address or the password is wrong")
-}
-
-fn choice(places: &[(AgentRow, TenantRow)]) -> Problem {
-    let tenants: Vec<_> = places
-        .iter()
-        .map(|(_, tenant)| serde_json::json!({ "id": tenant.tenant_id.0, "name": tenant.name }))
-        .collect();
-    ErrorBody::from(ErrorCode::TenantRequired).with("tenants", tenants).into()
 }
 
 pub async fn account_by_email(
@@ -113,22 +92,6 @@ pub async fn account_by_email(
         .first(connection)
         .await;
     Ok(found.optional()?)
-}
-
-/// Where an account works.
-async fn places(
-    connection: &mut AsyncPgConnection,
-    account: &AccountRow,
-) -> Result<Vec<(AgentRow, TenantRow)>, Problem> {
-    let places = agents::table
-        .inner_join(tenants::table.on(tenants::tenant_id.eq(agents::tenant_id)))
-        .filter(agents::account_id.eq(account.id).and(agents::deleted_at.is_null()))
-        .filter(tenants::deleted_at.is_null())
-        .order((agents::created_at, agents::tenant_id))
-        .select((AgentRow::as_select(), TenantRow::as_select()))
-        .load(connection)
-        .await?;
-    Ok(places)
 }
 
 /// A new session of an agent, with its first tokens.

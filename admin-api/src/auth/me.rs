@@ -11,7 +11,7 @@ use persister::db::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::login::account_of;
+use super::{login::account_of, mfa};
 use crate::{
     access::Caller,
     agents::{AgentView, check_profile},
@@ -23,6 +23,8 @@ use crate::{
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Me {
+    /// Whether logging in asks for a code as well.
+    pub second_factor: bool,
     pub agent: AgentView,
     pub tenant: TenantView,
 }
@@ -37,8 +39,9 @@ pub async fn me(State(app): State<App>, caller: Caller) -> Result<Tagged<Me>, Pr
         .await?;
     let account = account_of(&mut connection, &agent).await?;
     let revision = agent.revision;
+    let second_factor = mfa::is_on(&mut connection, account.id).await?;
     let agent = AgentView::load(&mut connection, agent, account.email).await?;
-    Ok(Tagged::ok(revision, Me { agent, tenant: TenantView::of(&tenant)? }))
+    Ok(Tagged::ok(revision, Me { second_factor, agent, tenant: TenantView::of(&tenant)? }))
 }
 
 /// What people may change about themselves.

@@ -12,7 +12,10 @@ use persister::db::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::session::{self, Ended, token_hash};
+use super::{
+    secret,
+    session::{self, Ended},
+};
 use crate::{
     app::App,
     clock,
@@ -57,7 +60,7 @@ fn refused() -> Problem {
 }
 
 async fn exchange(app: &App, request_id: &RequestId, token: &str) -> Result<Tokens, Problem> {
-    let hash = token_hash(token);
+    let hash = secret::hash(token);
     let found = find(&mut *app.pool.get().await?, &hash).await?;
     let (tenant, session) = found.ok_or_else(refused)?;
     let by = By { tenant, agent: None, request_id: request_id.as_str().to_owned() };

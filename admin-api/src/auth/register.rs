@@ -118,6 +118,7 @@ async fn make(
                 created_at: now,
                 updated_at: now,
                 deleted_at: None,
+                email_verified_at: None,
             };
             let inserted = diesel::insert_into(accounts::table).values(row.clone());
             inserted.execute(change.connection()).await.map_err(|error| {
@@ -143,6 +144,7 @@ async fn make(
         created_at: now,
         updated_at: now,
         deleted_at: None,
+        invited_at: None,
     };
     diesel::insert_into(agents::table).values(agent.clone()).execute(change.connection()).await?;
     change.publish(&Record::Tenant(tenant.record()?)).await?;

@@ -5,21 +5,21 @@
 
 use std::time::Duration;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bus_schema::{AgentId, SessionId, TenantId, Timestamp};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{
     At, Id, Pool,
-    schema::config::{idempotency_keys, refresh_tokens, sessions},
+    schema::config::{idempotency_keys, mailed_tokens, oidc_logins, open_logins, refresh_tokens, sessions},
 };
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::secret;
 use crate::{
     clock,
     db::{Change, SessionRow},
     http::Problem,
+    mail,
 };
 
 /// How long a login lasts without being used.
@@ -29,8 +29,6 @@ const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long answers to idempotent requests are kept.
 const ANSWERS_KEPT: Duration = Duration::from_secs(24 * 3600);
 const USER_AGENT_CHARS_MAX: usize = 200;
-const TOKEN_PREFIX: &str = "cbr_";
-const TOKEN_BYTES: usize = 32;
 
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,23 +38,20 @@ pub enum Ended {
     Reused,
     AgentDeleted,
     RoleChanged,
+    PasswordChanged,
 }
 
 impl Ended {
-    const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Ended::Logout => "logout",
             Ended::Revoked => "revoked",
             Ended::Reused => "reused",
             Ended::AgentDeleted => "agent_deleted",
             Ended::RoleChanged => "role_changed",
+            Ended::PasswordChanged => "password_changed",
         }
     }
-}
-
-/// The one text from which a refresh token's row is found.
-pub(super) fn token_hash(token: &str) -> Vec<u8> {
-    Sha256::digest(token.as_bytes()).to_vec()
 }
 
 /// A new session; gives its id.
@@ -91,11 +86,10 @@ pub(super) async fn issue(
     session: SessionId,
     now: Timestamp,
 ) -> Result<String, Problem> {
-    let secret: [u8; TOKEN_BYTES] = rand::random();
-    let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(secret));
+    let token = secret::generate(secret::Purpose::Refresh);
     let row = (
         refresh_tokens::tenant_id.eq(Id(tenant)),
-        refresh_tokens::hash.eq(token_hash(&token)),
+        refresh_tokens::hash.eq(secret::hash(&token)),
         refresh_tokens::session_id.eq(Id(session)),
         refresh_tokens::issued_at.eq(At(now)),
     );
@@ -148,5 +142,11 @@ pub async fn forget_expired(pool: &Pool) -> Result<(), Problem> {
     diesel::delete(old).execute(&mut connection).await?;
     let old = idempotency_keys::table.filter(idempotency_keys::started_at.lt(ago(ANSWERS_KEPT)));
     diesel::delete(old).execute(&mut connection).await?;
-    Ok(())
+    let old = mailed_tokens::table.filter(mailed_tokens::expires_at.lt(At(now)));
+    diesel::delete(old).execute(&mut connection).await?;
+    let old = open_logins::table.filter(open_logins::expires_at.lt(At(now)));
+    diesel::delete(old).execute(&mut connection).await?;
+    let old = oidc_logins::table.filter(oidc_logins::expires_at.lt(At(now)));
+    diesel::delete(old).execute(&mut connection).await?;
+    mail::forget(&mut connection).await
 }

@@ -2,9 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
+use arc_swap::ArcSwap;
 use bus_schema::claims::StaffClaims;
 use ops::{
-    auth::{self, Audience, KeyError, KeySet, Minted, PublicKey, SigningKey, StaffGrant},
+    auth::{self, Audience, KeyError, KeySet, Minted, SigningKey, StaffGrant},
     settings::Profile,
 };
 
@@ -13,7 +14,7 @@ use crate::clock;
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    key: Arc<SigningKey>,
+    key: Arc<ArcSwap<SigningKey>>,
     keys: Arc<KeySet>,
 }
 
@@ -21,7 +22,7 @@ impl Tokens {
     pub fn new(key: SigningKey) -> Self {
         let keys = KeySet::default();
         keys.add(Audience::Staff, key.public().clone());
-        Self { key: Arc::new(key), keys: Arc::new(keys) }
+        Self { key: Arc::new(ArcSwap::from_pointee(key)), keys: Arc::new(keys) }
     }
 
     /// In development a key that is missing is made.
@@ -34,7 +35,7 @@ impl Tokens {
     }
 
     pub fn mint(&self, grant: StaffGrant) -> Minted {
-        auth::mint_staff(&self.key, grant, clock::now())
+        auth::mint_staff(&self.key.load(), grant, clock::now())
     }
 
     /// The claims of a token that counts now.
@@ -42,13 +43,24 @@ impl Tokens {
         auth::verify_staff(&self.keys, token, clock::now()).ok()
     }
 
-    pub fn signing_key(&self) -> &SigningKey {
-        &self.key
+    pub fn signing_key(&self) -> Arc<SigningKey> {
+        self.key.load_full()
     }
 
-    /// Another instance's key, or one that is being rotated.
-    pub fn add(&self, key: PublicKey) {
-        self.keys.add(Audience::Staff, key);
+    /// Accepts what this key signed, before it signs itself.
+    pub fn accept(&self, key: &SigningKey) {
+        self.keys.add(Audience::Staff, key.public().clone());
+    }
+
+    /// Signs with this key from now on.
+    pub fn sign_with(&self, key: SigningKey) {
+        self.accept(&key);
+        self.key.store(Arc::new(key));
+    }
+
+    /// The keys that verify.
+    pub fn keys(&self) -> &KeySet {
+        &self.keys
     }
 
     pub fn jwks(&self) -> serde_json::Value {

@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -13,23 +14,26 @@ use bus_schema::{
     command::{Actor, Answer, Command},
 };
 use ops::{
-    auth::{self, Audience, PublicKey},
+    auth::{Audience, follow_into},
     chat,
-    kv::{Kv, KvError},
     log::Log,
     nats::{Bus, ConnectError, Options, connect_with},
     service::Context,
+    settings::names,
 };
 use tokio::sync::watch;
 
-use crate::{access::Caller, auth::Tokens, http::Problem, metrics};
+use crate::{
+    access::Caller,
+    auth::{self, Tokens},
+    http::Problem,
+    metrics,
+};
 
 /// A command waits this long for a router: one that is away is told to the caller soon.
 const COMMAND_WAIT: Duration = Duration::from_secs(4);
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(1);
-/// How often other instances' keys are looked for.
-const KEYS_EVERY: Duration = Duration::from_secs(60);
 
 /// The connection, once there is one. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -44,6 +48,7 @@ impl Link {
     pub fn start(context: &Context, tokens: Tokens) -> Self {
         let (sender, receiver) = watch::channel(None);
         let shutdown = context.shutdown.clone();
+        let key_file = context.settings.path(names::STAFF_KEY_FILE).to_owned();
         let options =
             Options { wait: CONNECT_WAIT, ..Options::from_settings(&context.settings, "admin-api") };
         context.spawn("connect to the bus", async move {
@@ -51,7 +56,7 @@ impl Link {
             let Some(connected) = connected else { return Ok(()) };
             let bus = connected?;
             sender.send_replace(Some(bus.clone()));
-            shutdown.run_until_cancelled(share_keys(&bus, &tokens)).await;
+            shutdown.run_until_cancelled(share_keys(&bus, &tokens, key_file)).await;
             // The link lives as long as the process.
             drop(sender);
             Ok(())
@@ -97,7 +102,7 @@ impl Link {
     pub async fn command(&self, caller: &Caller, command: Command) -> Result<Answer, Problem> {
         let name = command.name();
         let bus = self.get()?;
-        let request = chat::command(Actor::agent(caller.agent, caller.role), command);
+        let request = chat::command(caller.actor(), command);
         let answer = chat::ask(&bus, caller.shard, caller.tenant, &request, COMMAND_WAIT).await;
         metrics::commanded(name, answer.as_ref().map_or_else(|error| error.code.name(), |_| "accepted"));
         answer.map_err(|error| match error.code {
@@ -120,31 +125,17 @@ async fn connect(options: Options) -> Result<Bus, ConnectError> {
 }
 
 /// Makes our public key known, and learns those of other instances.
-async fn share_keys(bus: &Bus, tokens: &Tokens) {
-    let mut published = false;
-    loop {
-        if !published {
-            match auth::publish(bus, Audience::Staff, tokens.signing_key()).await {
-                Ok(()) => published = true,
-                Err(error) => tracing::warn!(%error, "the public key is not on the bus yet"),
-            }
-        }
-        if let Err(error) = learn_keys(bus, tokens).await {
-            tracing::warn!(%error, "other instances' keys cannot be read");
-        }
-        tokio::time::sleep(if published { KEYS_EVERY } else { RETRY }).await;
-    }
+async fn share_keys(bus: &Bus, tokens: &Tokens, path: PathBuf) {
+    tokio::join!(auth::keep(bus, tokens, path), learn_keys(bus, tokens));
 }
 
-async fn learn_keys(bus: &Bus, tokens: &Tokens) -> Result<(), KvError> {
-    let bucket = Kv::open(bus, bus_schema::stream::KEYS).await?;
-    let prefix = format!("{}.", Audience::Staff.name());
-    for key in bucket.keys().await?.iter().filter(|key| key.starts_with(&prefix)) {
-        let Some(entry) = bucket.get(key).await? else { continue };
-        match PublicKey::from_json(&entry.value) {
-            Ok(public) => tokens.add(public),
-            Err(_) => tracing::error!(key, "a public key on the bus is malformed and ignored"),
+async fn learn_keys(bus: &Bus, tokens: &Tokens) {
+    let own = |kid: &str| tokens.signing_key().public().kid() == kid;
+    loop {
+        let ended = follow_into(tokens.keys(), bus, Audience::Staff, own).await;
+        if let Err(error) = ended {
+            tracing::warn!(%error, "other instances' keys cannot be read");
         }
+        tokio::time::sleep(RETRY).await;
     }
-    Ok(())
 }

@@ -4,8 +4,8 @@
 
 use axum::{Json, extract::State};
 use bus_schema::{
-    Author, AuthorType, ClientId, ConversationId, ErrorBody, ErrorCode, EventId, ThreadId, Visibility,
-    event::Kind, protocol::SendBody, state::LifeState,
+    AuthorType, ClientId, ConversationId, ErrorBody, ErrorCode, EventId, ThreadId, Visibility, event::Kind,
+    protocol::SendBody, state::LifeState,
 };
 use http::{HeaderMap, StatusCode};
 use ops::chat::{self, Draft, TextLimit};
@@ -105,8 +105,10 @@ async fn send_in(
     headers: &HeaderMap,
     body: SendEvent,
 ) -> Result<(StatusCode, Json<Sent>), Problem> {
-    if body.author_type.is_some_and(|kind| kind != AuthorType::Agent) {
-        return Err(Problem::new(ErrorCode::Forbidden, "author_type must be the token's own: agent"));
+    let author = caller.author();
+    if body.author_type.is_some_and(|kind| kind != author.kind) {
+        let message = format!("author_type must be the token's own: {}", author.kind.name());
+        return Err(Problem::new(ErrorCode::Forbidden, message));
     }
     let current = Current::read(app, caller, conversation).await?;
     let retry = body.retry;
@@ -116,7 +118,6 @@ async fn send_in(
     let kind = kind.ok_or_else(|| Problem::value("/event/kind", "must be message, rich_message or form"))?;
     let content = chat::content(kind, &event.data, TextLimit(app.text_max), "/event/data");
     let content = content.map_err(|error| if short { of_content(error) } else { error })?;
-    let author = Author::agent(caller.agent);
     let draft = Draft {
         home: current.home,
         author,
@@ -170,8 +171,8 @@ pub(super) fn client_id(headers: &HeaderMap) -> String {
     format!("k-{hex}")
 }
 
-/// Who takes part says anything; who only watches writes notes.
+/// Who takes part says anything, and so does a program that may; who only watches writes notes.
 pub(super) fn authorise(state: &LifeState, caller: &Caller, note: bool) -> Result<(), ErrorBody> {
     let takes_part = state.assignee_id == Some(caller.agent) || state.participants.contains(&caller.agent);
-    if takes_part || note { Ok(()) } else { Err(ErrorCode::NotParticipant.into()) }
+    if takes_part || note || caller.is_bot() { Ok(()) } else { Err(ErrorCode::NotParticipant.into()) }
 }

@@ -65,8 +65,7 @@ impl Change {
 
     /// Commits what went well and takes back what did not.
     pub async fn finish<T>(self, outcome: Result<T, Problem>) -> Result<T, Problem> {
-        let done = outcome?;
-        self.connection.commit().await?;
+        let done = self.connection.finish(outcome).await?;
         self.wake.notify_one();
         Ok(done)
     }
@@ -79,7 +78,7 @@ impl Change {
 
     /// Tells edges to close the sockets of a session that ended early.
     pub async fn revoke(&mut self, session: SessionId) -> Result<(), Problem> {
-        self.enqueue(stream::REVOKED.name, session.to_string(), self.revision, b"{}".to_vec()).await
+        revoke(&mut self.connection, self.by.tenant, session, self.now).await
     }
 
     async fn enqueue(
@@ -89,19 +88,7 @@ impl Change {
         revision: i64,
         value: Vec<u8>,
     ) -> Result<(), Problem> {
-        diesel::insert_into(outbox::table)
-            .values((
-                outbox::tenant_id.eq(Id(self.by.tenant)),
-                outbox::id.eq(Uuid::now_v7()),
-                outbox::bucket.eq(bucket),
-                outbox::key.eq(key),
-                outbox::revision.eq(revision),
-                outbox::value.eq(value),
-                outbox::created_at.eq(At(self.now)),
-            ))
-            .execute(&mut *self.connection)
-            .await?;
-        Ok(())
+        enqueue(&mut self.connection, self.by.tenant, self.now, (bucket, key, revision, value)).await
     }
 
     /// Remembers who did it: `fields` by name, never by value.
@@ -145,6 +132,38 @@ impl Change {
         }
         Ok(())
     }
+}
+
+/// Tells edges to close the sockets of a session, in whatever transaction ended it.
+pub async fn revoke(
+    connection: &mut AsyncPgConnection,
+    tenant: TenantId,
+    session: SessionId,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let row = (stream::REVOKED.name, session.to_string(), 0, b"{}".to_vec());
+    enqueue(connection, tenant, now, row).await
+}
+
+async fn enqueue(
+    connection: &mut AsyncPgConnection,
+    tenant: TenantId,
+    now: Timestamp,
+    (bucket, key, revision, value): (&str, String, i64, Vec<u8>),
+) -> Result<(), Problem> {
+    diesel::insert_into(outbox::table)
+        .values((
+            outbox::tenant_id.eq(Id(tenant)),
+            outbox::id.eq(Uuid::now_v7()),
+            outbox::bucket.eq(bucket),
+            outbox::key.eq(key),
+            outbox::revision.eq(revision),
+            outbox::value.eq(value),
+            outbox::created_at.eq(At(now)),
+        ))
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// The groups' members that are not deleted, in the order they came.

@@ -4,7 +4,7 @@ mod change;
 mod rows;
 mod within;
 
-pub use change::{By, Change, members_of, named};
+pub use change::{By, Change, members_of, named, revoke};
 pub use rows::{
     AccountRow, ActionTemplateRow, AgentRow, CannedResponseRow, GroupRow, MemberRow, SessionRow, TagRow,
     TenantRow, WidgetRow, meaning, word,

@@ -41,6 +41,8 @@ pub struct AccountRow {
     pub created_at: At,
     pub updated_at: At,
     pub deleted_at: Option<At>,
+    /// Since when the address is known to be this person's.
+    pub email_verified_at: Option<At>,
 }
 
 #[derive(Debug, Clone, Queryable, Selectable, Insertable, AsChangeset)]
@@ -96,6 +98,8 @@ pub struct AgentRow {
     pub created_at: At,
     pub updated_at: At,
     pub deleted_at: Option<At>,
+    /// An invitation waits: the account may not work here yet.
+    pub invited_at: Option<At>,
 }
 
 impl AgentRow {

@@ -25,10 +25,22 @@ impl Within {
         Self::begin(pool, roles::begin_within(tenant, false)).await
     }
 
+    /// For changing what is a person's in all tenants, or of none: it sees everything.
+    pub async fn all(pool: &Pool) -> Result<Self, Problem> {
+        Self::begin(pool, "BEGIN".to_owned()).await
+    }
+
     async fn begin(pool: &Pool, statements: String) -> Result<Self, Problem> {
         let mut begun = Self(Some(pool.get().await?));
         AnsiTransactionManager::begin_transaction_sql(&mut *begun, &statements).await?;
         Ok(begun)
+    }
+
+    /// Commits what went well and takes back what did not.
+    pub async fn finish<T>(self, outcome: Result<T, Problem>) -> Result<T, Problem> {
+        let done = outcome?;
+        self.commit().await?;
+        Ok(done)
     }
 
     pub async fn commit(mut self) -> Result<(), Problem> {

@@ -73,6 +73,11 @@ impl Checks {
         }
     }
 
+    /// A password that may be wrong: no longer than one can be.
+    pub fn password_guess(&mut self, pointer: &str, text: &str) {
+        self.that(pointer, text.chars().count() <= *PASSWORD_CHARS.end(), "must have at most 200 characters");
+    }
+
     pub fn url(&mut self, pointer: &str, text: &str) {
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let right = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));

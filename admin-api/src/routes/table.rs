@@ -6,7 +6,7 @@ use http::Method;
 use super::{QueryKind, QueryParam, Route, route};
 use crate::{
     access::Access::{Public, Staff},
-    action_templates, admin, agents, auth, canned_responses, conversations,
+    action_templates, admin, agents, api_tokens, auth, canned_responses, conversations,
     db::{ActionTemplateRow, AgentRow, CannedResponseRow, GroupRow, TagRow, WidgetRow},
     groups, health, tags, tenant, things, visitors, widgets,
 };
@@ -63,6 +63,16 @@ const CURSOR: QueryParam =
 const DELETED: QueryParam =
     QueryParam { name: "deleted", kind: QueryKind::Boolean, about: "What was deleted instead (admins)." };
 
+const OIDC_START: &[QueryParam] = &[QueryParam {
+    name: "tenant_id",
+    kind: QueryKind::Uuid,
+    about: "Which tenant, for an account in several.",
+}];
+const OIDC_CALLBACK: &[QueryParam] = &[
+    QueryParam { name: "state", kind: QueryKind::Text, about: "What the provider was given." },
+    QueryParam { name: "code", kind: QueryKind::Text, about: "What the provider gave." },
+];
+
 /// Every route there is.
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
@@ -79,8 +89,28 @@ pub fn table() -> Vec<Route> {
             .takes::<auth::Register>().creates::<auth::LoggedIn>(),
         route(POST, "/v1/auth/login", Public, "login", auth::login).about("Log in.")
             .takes::<auth::Login>().gives::<auth::LoggedIn>(),
+        route(POST, "/v1/auth/login/mfa", Public, "complete_login", auth::complete_login).about("Go on with a login that asked for a code or for a tenant.")
+            .takes::<auth::CompleteLogin>().gives::<auth::LoggedIn>(),
+        route(GET, "/v1/auth/oidc/{provider}/start", Public, "oidc_start", auth::oidc_start).about("Send the browser to an OpenID provider.")
+            .query(OIDC_START).redirects(),
+        route(GET, "/v1/auth/oidc/{provider}/callback", Public, "oidc_callback", auth::oidc_callback).about("Take the browser back, to the console with a `login_token` behind `#`.")
+            .query(OIDC_CALLBACK).redirects(),
         route(POST, "/v1/auth/refresh", Public, "refresh", auth::refresh).about("Exchange a refresh token; using one twice ends the session.")
             .takes::<auth::Refresh>().gives::<auth::FreshTokens>(),
+        route(POST, "/v1/auth/password/forgot", Public, "forgot_password", auth::forgot).about("Ask for a mail with a link to a new password; answers alike whether or not there is such an account.")
+            .takes::<auth::Forgot>().empty(),
+        route(POST, "/v1/auth/password/reset", Public, "reset_password", auth::reset).about("Choose a new password with a link out of a mail; ends all sessions.")
+            .takes::<auth::Reset>().empty(),
+        route(POST, "/v1/auth/invitation", Public, "accept_invitation", auth::accept_invitation).about("Accept an invitation with a link out of a mail.")
+            .takes::<auth::AcceptInvitation>().empty(),
+        route(POST, "/v1/auth/password", Staff(Agent), "change_password", auth::change_password).about("Change one's own password; ends all other sessions.")
+            .takes::<auth::ChangePassword>().empty(),
+        route(POST, "/v1/auth/mfa/totp", Staff(Agent), "prepare_totp", auth::prepare_totp).about("A secret for an authenticator, as the second factor of one's account.")
+            .takes::<auth::PrepareTotp>().gives::<auth::TotpSecret>().secret(),
+        route(POST, "/v1/auth/mfa/totp/confirm", Staff(Agent), "confirm_totp", auth::confirm_totp).about("Turn the second factor on with its first code; gives the recovery codes.")
+            .takes::<auth::Code>().gives::<auth::RecoveryCodes>().secret(),
+        route(DELETE, "/v1/auth/mfa", Staff(Agent), "remove_mfa", auth::remove_mfa).about("Turn the second factor off with a code of it, or a recovery code.")
+            .takes::<auth::Code>().empty(),
         route(POST, "/v1/auth/logout", Staff(Agent), "logout", auth::logout).about("End this session.").empty(),
         route(POST, "/v1/auth/validate", Staff(Agent), "validate", auth::validate).about("Whether this token counts.").gives::<auth::Validated>(),
         route(GET, "/v1/auth/me", Staff(Agent), "me", auth::me).about("The caller.").gives::<auth::Me>(),
@@ -88,6 +118,11 @@ pub fn table() -> Vec<Route> {
             .takes::<auth::PatchMe>().gives::<agents::AgentView>().if_match(),
         route(PUT, "/v1/auth/status", Staff(Agent), "put_status", auth::put_status).about("Accept chats, or not.")
             .takes::<auth::PutStatus>().gives::<auth::StatusView>(),
+        route(GET, "/v1/auth/me/devices", Staff(Agent), "devices", auth::devices).about("One's own devices for notifications.")
+            .lists::<auth::DeviceView>().query(PAGE),
+        route(POST, "/v1/auth/me/devices", Staff(Agent), "add_device", auth::add_device).about("Register a device for notifications; the same one again is no second.")
+            .takes::<auth::NewDevice>().creates::<auth::DeviceView>(),
+        route(DELETE, "/v1/auth/me/devices/{id}", Staff(Agent), "remove_device", auth::remove_device).about("Send no more notifications to a device.").empty(),
         route(GET, "/v1/auth/sessions", Staff(Agent), "sessions", auth::sessions).about("One's own open sessions.")
             .lists::<auth::SessionView>().query(PAGE),
         route(DELETE, "/v1/auth/sessions/{id}", Staff(Agent), "revoke_session", auth::revoke).about("End one of one's own sessions.").empty(),
@@ -103,6 +138,7 @@ pub fn table() -> Vec<Route> {
             .takes::<agents::PatchAgent>().gives::<agents::AgentView>().if_match(),
         route(DELETE, "/v1/agents/{id}", Staff(Admin), "delete_agent", things::delete::<AgentRow>).about("Delete an agent; can be restored.").empty().if_match(),
         route(POST, "/v1/agents/{id}/restore", Staff(Admin), "restore_agent", things::restore::<AgentRow>).about("Restore a deleted agent.").gives::<agents::AgentView>(),
+        route(POST, "/v1/agents/{id}/invitation", Staff(Admin), "invite_agent", auth::invite_again).about("Send an agent's invitation once more.").empty(),
         route(PUT, "/v1/agents/{id}/status", Staff(Supervisor), "put_agent_status", agents::put_status).about("Set another agent's status.")
             .takes::<auth::PutStatus>().gives::<auth::StatusView>(),
 
@@ -130,6 +166,14 @@ pub fn table() -> Vec<Route> {
         route(POST, "/v1/widgets/{id}/restore", Staff(Admin), "restore_widget", things::restore::<WidgetRow>).about("Restore a deleted widget.").gives::<widgets::WidgetView>(),
         route(POST, "/v1/widgets/{id}/rotate-key", Staff(Admin), "rotate_widget_key", widgets::rotate_key).about("Give a widget a new key.").gives::<widgets::WidgetView>(),
 
+        route(GET, "/v1/api-tokens", Staff(Admin), "api_tokens", api_tokens::list).about("The tenant's API tokens.")
+            .lists::<api_tokens::ApiTokenView>().query(PAGE_OR_DELETED),
+        route(POST, "/v1/api-tokens", Staff(Admin), "create_api_token", api_tokens::create).about("Make an API token; it is shown this once.")
+            .takes::<api_tokens::NewApiToken>().creates::<api_tokens::MadeApiToken>().secret(),
+        route(GET, "/v1/api-tokens/{id}", Staff(Admin), "api_token", api_tokens::get).about("One API token.").gives::<api_tokens::ApiTokenView>(),
+        route(PATCH, "/v1/api-tokens/{id}", Staff(Admin), "patch_api_token", api_tokens::patch).about("Change an API token.")
+            .takes::<api_tokens::PatchApiToken>().gives::<api_tokens::ApiTokenView>().if_match(),
+        route(DELETE, "/v1/api-tokens/{id}", Staff(Admin), "delete_api_token", api_tokens::delete).about("End an API token.").empty().if_match(),
         route(GET, "/v1/tags", Staff(Agent), "tags", things::list::<TagRow>).about("The tenant's tags.")
             .lists::<tags::TagView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/tags", Staff(Supervisor), "create_tag", tags::create).about("Make a tag.")

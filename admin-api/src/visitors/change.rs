@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use bus_schema::{
-    Author, Body as EventBody, ConversationId, ErrorBody, ErrorCode, Timestamp, VisitorId,
+    Body as EventBody, ConversationId, ErrorBody, ErrorCode, Timestamp, VisitorId,
     claims::Role,
     command::Command,
     event::{VisitorBanned, VisitorUnbanned},
@@ -168,7 +168,7 @@ async fn change_record(
     let hand = Hand {
         tenant: caller.tenant,
         visitor,
-        author: Author::agent(caller.agent),
+        author: caller.author(),
         cause: None,
         epoch,
         writer: app.incarnation,

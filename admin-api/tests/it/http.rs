@@ -1,9 +1,12 @@
 //! What every route has in common.
 
+use ops::testing::wait_for;
 use reqwest::Method;
 use serde_json::json;
 
 use crate::world::{PASSWORD, World};
+
+const SOON: std::time::Duration = std::time::Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_error_is_a_problem_with_its_request_id() {
@@ -121,6 +124,18 @@ async fn an_idempotency_key_gives_the_same_answer() {
     };
     taken("key-2", "A").await.problem(409, "already_exists");
     taken("key-2", "C").await.is(201);
+    // A client that hangs up gets the answer when it comes again.
+    let request = world.request(Method::POST, "/v1/agents").bearer_auth(&ann.token);
+    let slow = json!({ "email": "new@acme.example", "name": "n", "role": "agent", "password": crate::world::PASSWORD });
+    let slow = request.header("idempotency-key", "key-4").json(&slow);
+    let (again, hung_up) = (slow.try_clone().unwrap(), tokio::spawn(world.send_alone(slow)));
+    wait_for(SOON, "the request to be under way", async || world.begun("key-4").await).await;
+    hung_up.abort();
+    wait_for(SOON, "the answer to be remembered", async || {
+        let got = world.send(again.try_clone().unwrap()).await;
+        got.status == 201 && got.header("idempotency-replayed") == "true"
+    })
+    .await;
     let many = futures::future::join_all((0..8).map(|_| taken("key-3", "D"))).await;
     let ids: std::collections::BTreeSet<_> =
         many.iter().filter(|got| got.status == 201).map(|got| got.id()).collect();

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod agents;
+mod api_tokens;
 mod chat;
 mod config;
 mod conversations;
@@ -11,9 +12,16 @@ mod crud;
 mod desk_work;
 mod erasure;
 mod http;
+mod invitations;
+mod keys;
+mod mailbox;
 mod matrix;
+mod oidc;
 mod openapi;
 mod outbox;
+mod passwords;
 mod routing;
 mod search;
+mod second_factor;
+mod tokens;
 mod world;

@@ -37,6 +37,15 @@ fn body(name: &str, unique: usize) -> Option<Value> {
             json!({ "tenant_name": "t", "name": "n", "email": format!("{unique}@m.example"), "password": PASSWORD })
         }
         "login" => json!({ "email": "nobody@m.example", "password": PASSWORD }),
+        "forgot_password" => json!({ "email": format!("{unique}@nobody.example") }),
+        "reset_password" | "accept_invitation" => json!({ "token": "x", "password": PASSWORD }),
+        "change_password" => json!({ "current_password": "wrong password", "new_password": PASSWORD }),
+        "complete_login" => json!({ "login_token": "x", "code": "000000" }),
+        "prepare_totp" => json!({ "password": "wrong password" }),
+        "confirm_totp" | "remove_mfa" => json!({ "code": "x" }),
+        "add_device" => json!({ "platform": "web", "token": format!("t{unique}") }),
+        "create_api_token" => json!({ "name": name_of("token"), "scopes": ["agents:read"] }),
+        "patch_api_token" => json!({ "scopes": ["agents:read"] }),
         "refresh" => json!({ "refresh_token": "x" }),
         "patch_me" => json!({ "job_title": "x" }),
         "put_status" | "put_agent_status" => json!({ "status": "accepting" }),
@@ -150,7 +159,12 @@ impl Scene {
         let id = if caller == "foreign" { self.ids.get(area).map_or(ABSENT, String::as_str) } else { ABSENT };
         let agent = if caller == "foreign" { self.people["agent"].id.as_str() } else { ABSENT };
         let tag = if caller == "foreign" { self.ids["tags"].as_str() } else { ABSENT };
-        let mut path = route.path.replace("{id}", id).replace("{agent_id}", agent).replace("{tag_id}", tag);
+        let mut path = route
+            .path
+            .replace("{id}", id)
+            .replace("{agent_id}", agent)
+            .replace("{tag_id}", tag)
+            .replace("{provider}", "nobody");
         for (n, query) in route.query.iter().filter(|query| query.is_required()).enumerate() {
             write!(path, "{}{}=hello", if n == 0 { '?' } else { '&' }, query.name).unwrap();
         }

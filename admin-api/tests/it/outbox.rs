@@ -70,6 +70,25 @@ async fn changes_made_while_the_bus_is_away_reach_it_when_it_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_the_bus_refuses_holds_up_no_other() {
+    let server = BusServer::start().await;
+    let world = World::on(&server).await;
+    let bucket = Kv::open(&world.bus().await, stream::CONFIG).await.unwrap();
+    let ann = world.register("acme").await;
+    // More than a round of what no server takes, older than all else.
+    let bad = "INSERT INTO config.outbox (tenant_id, id, bucket, key, revision, value, created_at)
+               SELECT $1, gen_random_uuid(), 'revoked', 'not a key' || n, 1, '', now() - interval '1 hour'
+                 FROM generate_series(1, 150) n";
+    let tenant: uuid::Uuid = ann.tenant.parse().unwrap();
+    world.postgres().await.execute(bad, &[&tenant]).await.unwrap();
+    let id = world.post(&ann, "/v1/groups", json!({ "name": "A" })).await.is(201).id();
+    group_named(&bucket, &ann, &id, "A").await;
+    let waiting = "SELECT count(*) FROM config.outbox WHERE attempts > 0";
+    let row = world.postgres().await.query_one(waiting, &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 150);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bus_that_comes_late_or_lies_is_set_right() {
     let server = BusServer::start().await;
     let bus = server.bus().await;

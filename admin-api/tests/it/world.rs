@@ -128,7 +128,7 @@ pub struct Person {
 }
 
 impl Person {
-    fn of(email: &str, got: &Got) -> Self {
+    pub fn of(email: &str, got: &Got) -> Self {
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         Self {
             email: email.to_owned(),
@@ -177,7 +177,10 @@ impl World {
 
     async fn start(nats_url: String, database_url: String, key_file: String, more: &[(&str, &str)]) -> Self {
         let ports = ops::dev::ports::free_many(2).unwrap();
-        let (listen, ops_listen) = (format!("127.0.0.1:{}", ports[0]), format!("127.0.0.1:{}", ports[1]));
+        let wanted =
+            more.iter().find(|(name, _)| *name == names::LISTEN).map(|(_, listen)| (*listen).to_owned());
+        let listen = wanted.unwrap_or_else(|| format!("127.0.0.1:{}", ports[0]));
+        let ops_listen = format!("127.0.0.1:{}", ports[1]);
         let mut pairs = vec![
             (names::LISTEN, listen.as_str()),
             (names::OPS_LISTEN, &ops_listen),
@@ -236,6 +239,27 @@ impl World {
         Got { status, headers, body }
     }
 
+    /// The same in a task of its own.
+    pub fn send_alone(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> impl Future<Output = Result<reqwest::Response, reqwest::Error>> + use<> {
+        request.send()
+    }
+
+    pub async fn postgres(&self) -> tokio_postgres::Client {
+        let (client, connection) =
+            tokio_postgres::connect(&self.database_url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    /// Whether a request with this idempotency key was begun.
+    pub async fn begun(&self, key: &str) -> bool {
+        let found = "SELECT FROM config.idempotency_keys WHERE key = $1";
+        !self.postgres().await.query(found, &[&key]).await.unwrap().is_empty()
+    }
+
     pub async fn get(&self, who: &Person, path: &str) -> Got {
         self.send(self.request(Method::GET, path).bearer_auth(&who.token)).await
     }
@@ -254,6 +278,11 @@ impl World {
 
     pub async fn delete(&self, who: &Person, path: &str) -> Got {
         self.send(self.request(Method::DELETE, path).bearer_auth(&who.token)).await
+    }
+
+    /// Without a token.
+    pub async fn public(&self, path: &str, body: Value) -> Got {
+        self.send(self.request(Method::POST, path).json(&body)).await
     }
 
     /// A new tenant's first admin.

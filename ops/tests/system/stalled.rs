@@ -139,7 +139,7 @@ async fn costs(edge: u32, traffic: &Traffic) -> f64 {
     (cpu_us(edge) - cpu) as f64 / (traffic.acked() - acked) as f64
 }
 
-fn resident(pid: u32) -> u64 {
+pub fn resident(pid: u32) -> u64 {
     const PAGE: u64 = 4096;
     let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
     statm.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * PAGE

@@ -1,0 +1,112 @@
+//! Programs: API tokens, their scopes; and devices.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::world::{Got, Person, World};
+
+async fn make(world: &World, admin: &Person, name: &str, scopes: &[&str]) -> Got {
+    world.post(admin, "/v1/api-tokens", json!({ "name": name, "scopes": scopes })).await
+}
+
+async fn by(world: &World, token: &str, method: Method, path: &str, body: Value) -> Got {
+    let request = world.request(method, path).bearer_auth(token);
+    let request = if body.is_null() { request } else { request.json(&body) };
+    world.send(request).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_does_what_its_scopes_say_until_it_is_deleted() {
+    let world = World::alone().await;
+    let (ann, mallory) = (world.register("acme").await, world.register("mallory").await);
+    let made = make(&world, &ann, "CRM", &["configuration:read", "agents:read"]).await.is(201);
+    let token = made.body["token"].as_str().unwrap().to_owned();
+    assert!(token.starts_with("cbt_") && token.starts_with(made.body["hint"].as_str().unwrap()));
+    make(&world, &ann, "crm", &["agents:read"]).await.problem(409, "already_exists");
+    let get = async |path: &str| by(&world, &token, Method::GET, path, Value::Null).await;
+    get("/v1/groups").await.is(200);
+    assert_eq!(get("/v1/agents").await.is(200).body["data"].as_array().unwrap().len(), 1);
+    get("/v1/conversations").await.problem(403, "forbidden");
+    get("/v1/admin/stats").await.problem(403, "forbidden");
+    let group = json!({ "name": "g" });
+    by(&world, &token, Method::POST, "/v1/groups", group.clone()).await.problem(403, "forbidden");
+    // What is a person's own affair is so for every scope.
+    for (method, path) in [
+        (Method::GET, "/v1/auth/me"),
+        (Method::GET, "/v1/auth/sessions"),
+        (Method::POST, "/v1/auth/logout"),
+        (Method::GET, "/v1/api-tokens"),
+    ] {
+        by(&world, &token, method, path, Value::Null).await.problem(403, "forbidden");
+    }
+    // Another tenant's is absent.
+    let path = made.header("location").to_owned();
+    let foreign = world.get(&mallory, &path).await.problem(404, "not_found");
+    assert!(!foreign.body.to_string().contains("CRM"));
+    world.delete(&mallory, &path).await.problem(404, "not_found");
+
+    world.patch(&ann, &path, json!({ "scopes": [] })).await.problem(422, "invalid_request");
+    world.patch(&ann, &path, json!({ "scopes": ["root"] })).await.problem(400, "invalid_request");
+    let stale = made.etag();
+    let patched = world.patch(&ann, &path, json!({ "scopes": ["configuration:write"] })).await.is(200);
+    let again = world.request(Method::DELETE, &path).bearer_auth(&ann.token).header("if-match", stale);
+    world.send(again).await.problem(412, "precondition_failed");
+    by(&world, &token, Method::POST, "/v1/groups", group).await.is(201);
+    get("/v1/groups").await.problem(403, "forbidden");
+    let about = world.get(&ann, &path).await.is(200);
+    assert_eq!(about.etag(), patched.etag());
+    assert!(about.body["last_used_at"].is_string() && about.body.get("token").is_none(), "{:#}", about.body);
+    assert!(!world.get(&ann, "/v1/api-tokens").await.body.to_string().contains(&token));
+
+    world.delete(&ann, &path).await.is(204);
+    get("/v1/groups").await.problem(401, "unauthenticated");
+    world.get(&ann, &path).await.problem(404, "not_found");
+    let deleted = world.get(&ann, "/v1/api-tokens?deleted=true").await.is(200);
+    assert_eq!(deleted.body["data"][0]["name"], "CRM");
+    make(&world, &ann, "CRM", &["agents:read"]).await.is(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_ends_when_it_says() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let past = json!({ "name": "x", "scopes": ["agents:read"], "expires_at": "2020-01-01T00:00:00.000Z" });
+    let got = world.post(&ann, "/v1/api-tokens", past).await.problem(422, "invalid_request");
+    assert_eq!(got.body["errors"][0]["pointer"], "/expires_at");
+    let made = make(&world, &ann, "x", &["agents:read"]).await.is(201);
+    let token = made.body["token"].as_str().unwrap().to_owned();
+    by(&world, &token, Method::GET, "/v1/agents", Value::Null).await.is(200);
+    let ends = "UPDATE config.api_tokens SET expires_at = now() - interval '1 second'";
+    world.postgres().await.execute(ends, &[]).await.unwrap();
+    by(&world, &token, Method::GET, "/v1/agents", Value::Null).await.problem(401, "unauthenticated");
+    for bad in ["cbt_", "cbt_x", &token[..token.len() - 1], &format!("{token}x"), &"cbt_x".repeat(1000)] {
+        by(&world, bad, Method::GET, "/v1/agents", Value::Null).await.problem(401, "unauthenticated");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_are_their_owners_alone() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let bob = world.agent(&ann, "bob", "admin").await;
+    let device = json!({ "platform": "ios", "token": "abc", "name": "Phone" });
+    let first = world.post(&ann, "/v1/auth/me/devices", device.clone()).await.is(201).id();
+    let again = world.post(&ann, "/v1/auth/me/devices", device.clone()).await.is(201).id();
+    assert_eq!(first, again, "the same device is no second");
+    world.post(&bob, "/v1/auth/me/devices", device).await.is(201);
+    let mine = world.get(&ann, "/v1/auth/me/devices").await.is(200);
+    assert_eq!(mine.body["data"].as_array().unwrap().len(), 1);
+    assert!(!mine.body.to_string().contains("abc"));
+    let path = format!("/v1/auth/me/devices/{first}");
+    world.delete(&bob, &path).await.problem(404, "not_found");
+    world.delete(&ann, &path).await.is(204);
+    world.delete(&ann, &path).await.problem(404, "not_found");
+    let bad = json!({ "platform": "fax", "token": "abc" });
+    world.post(&ann, "/v1/auth/me/devices", bad).await.problem(400, "invalid_request");
+    for n in 0..20 {
+        let device = json!({ "platform": "web", "token": format!("t{n}") });
+        world.post(&ann, "/v1/auth/me/devices", device).await.is(201);
+    }
+    let one_more = json!({ "platform": "web", "token": "t20" });
+    world.post(&ann, "/v1/auth/me/devices", one_more).await.problem(409, "conflict");
+}

@@ -1,0 +1,137 @@
+//! Logging in with a second factor, and choosing a tenant.
+
+use aws_lc_rs::hmac;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::world::{Got, PASSWORD, Person, World};
+
+/// What an authenticator shows now, and in the step after.
+fn codes(secret: &str) -> [String; 2] {
+    let bits: String = secret
+        .bytes()
+        .map(|c| format!("{:05b}", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|a| *a == c).unwrap()))
+        .collect();
+    let bytes: Vec<u8> =
+        (0..bits.len() / 8).map(|at| u8::from_str_radix(&bits[at * 8..at * 8 + 8], 2).unwrap()).collect();
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &bytes);
+    let step = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 30;
+    [step, step + 1].map(|step| {
+        let tag = hmac::sign(&key, &step.to_be_bytes());
+        let at = usize::from(tag.as_ref()[19] & 15);
+        let word = u32::from_be_bytes(tag.as_ref()[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;
+        format!("{:06}", word % 1_000_000)
+    })
+}
+
+async fn login(world: &World, email: &str) -> Got {
+    world.public("/v1/auth/login", json!({ "email": email, "password": PASSWORD })).await
+}
+
+async fn complete(world: &World, body: Value) -> Got {
+    world.public("/v1/auth/login/mfa", body).await
+}
+
+/// Turns it on; gives the secret and the recovery codes.
+async fn turn_on(world: &World, who: &Person) -> (String, Vec<String>) {
+    let prepare = world.post(who, "/v1/auth/mfa/totp", json!({ "password": PASSWORD })).await.is(200);
+    let secret = prepare.body["secret"].as_str().unwrap().to_owned();
+    assert!(prepare.body["otpauth_url"].as_str().unwrap().contains(&format!("secret={secret}&")));
+    world
+        .post(who, "/v1/auth/mfa/totp/confirm", json!({ "code": "000000x" }))
+        .await
+        .problem(422, "invalid_request");
+    // Until it is confirmed nothing is asked for.
+    login(world, &who.email).await.is(200);
+    let confirmed = world.post(who, "/v1/auth/mfa/totp/confirm", json!({ "code": codes(&secret)[0] }));
+    let recovery = confirmed.await.is(200).body["recovery_codes"].clone();
+    (secret, serde_json::from_value(recovery).unwrap())
+}
+
+fn login_token(got: &Got) -> String {
+    got.body["data"]["login_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_factor_is_asked_for_and_each_code_counts_once() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    world.post(&ann, "/v1/auth/mfa/totp", json!({})).await.problem(422, "invalid_request");
+    let (secret, recovery) = turn_on(&world, &ann).await;
+    assert_eq!(recovery.len(), 10);
+    world
+        .post(&ann, "/v1/auth/mfa/totp", json!({ "password": PASSWORD }))
+        .await
+        .problem(409, "already_exists");
+    assert_eq!(world.get(&ann, "/v1/auth/me").await.body["second_factor"], true);
+
+    let asked = login(&world, &ann.email).await.problem(401, "mfa_required");
+    assert!(!asked.body.to_string().contains(&ann.tenant), "nothing about the account is told yet");
+    let token = login_token(&asked);
+    complete(&world, json!({ "login_token": token })).await.problem(422, "invalid_request");
+    complete(&world, json!({ "login_token": "cbl_x", "code": recovery[0] }))
+        .await
+        .problem(401, "unauthenticated");
+    // The code that confirmed it is used up.
+    let used = json!({ "login_token": token, "code": codes(&secret)[0] });
+    complete(&world, used).await.problem(401, "unauthenticated");
+    let right = json!({ "login_token": token, "code": codes(&secret)[1] });
+    let both = futures::future::join_all((0..4).map(|_| complete(&world, right.clone()))).await;
+    assert_eq!(both.iter().filter(|got| got.status == 200).count(), 1);
+
+    let by_recovery =
+        |token: String, code: &str| json!({ "login_token": token, "code": code.to_lowercase() });
+    let next = async || login_token(&login(&world, &ann.email).await.problem(401, "mfa_required"));
+    complete(&world, by_recovery(next().await, &recovery[0])).await.is(200);
+    complete(&world, by_recovery(next().await, &recovery[0])).await.problem(401, "unauthenticated");
+
+    let remove =
+        async |code: &str| world.call(Method::DELETE, &ann, "/v1/auth/mfa", json!({ "code": code })).await;
+    remove("123456").await.problem(422, "invalid_request");
+    remove(&recovery[1]).await.is(204);
+    remove(&recovery[2]).await.problem(404, "not_found");
+    login(&world, &ann.email).await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_ends_after_a_few_wrong_codes() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let (_, recovery) = turn_on(&world, &ann).await;
+    let token = login_token(&login(&world, &ann.email).await);
+    for _ in 0..5 {
+        let wrong = json!({ "login_token": token, "code": "AAAA-AAAA-AAAA-AAAA" });
+        complete(&world, wrong).await.problem(401, "unauthenticated");
+    }
+    let right = json!({ "login_token": token, "code": recovery[0] });
+    complete(&world, right).await.problem(401, "unauthenticated");
+    let token = login_token(&login(&world, &ann.email).await);
+    complete(&world, json!({ "login_token": token, "code": recovery[0] })).await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_choice_of_a_tenant_comes_after_the_code_and_does_not_use_it_up() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let second = json!({ "tenant_name": "other", "name": "Ann", "email": ann.email, "password": PASSWORD });
+    world.public("/v1/auth/register", second).await.is(201);
+    // Without a second factor the same token goes on, too.
+    let choice = login(&world, &ann.email).await.problem(401, "tenant_required");
+    let other = choice.body["data"]["tenants"][1]["id"].clone();
+    let chosen = json!({ "login_token": login_token(&choice), "tenant_id": other });
+    assert_eq!(complete(&world, chosen.clone()).await.is(200).body["tenant"]["name"], "other");
+    complete(&world, chosen).await.problem(401, "unauthenticated");
+
+    let prepare = world.post(&ann, "/v1/auth/mfa/totp", json!({ "password": PASSWORD })).await.is(200);
+    let secret = prepare.body["secret"].as_str().unwrap().to_owned();
+    world.post(&ann, "/v1/auth/mfa/totp/confirm", json!({ "code": codes(&secret)[0] })).await.is(200);
+    let token = login_token(&login(&world, &ann.email).await.problem(401, "mfa_required"));
+    let code = codes(&secret)[1].clone();
+    let choice = complete(&world, json!({ "login_token": token, "code": code })).await;
+    assert_eq!(choice.problem(401, "tenant_required").body["data"]["tenants"][1]["id"], other);
+    let chosen = json!({ "login_token": token, "code": code, "tenant_id": other });
+    assert_eq!(complete(&world, chosen).await.is(200).body["tenant"]["name"], "other");
+    // Asked for with the password already, it is not asked for again.
+    let asked = json!({ "email": ann.email, "password": PASSWORD, "tenant_id": other });
+    world.public("/v1/auth/login", asked).await.problem(401, "mfa_required");
+}
