@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use persister::db::{
     At, Id,
-    schema::config::{accounts, group_members},
+    schema::config::{accounts, agents, group_members},
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -17,7 +17,7 @@ use crate::{
     access::Caller,
     app::App,
     auth::{Ended, Hashed, account_by_email, end_sessions_of},
-    db::{AccountRow, AgentRow, Change, meaning, named, word},
+    db::{AccountRow, AgentRow, Change, meaning, named, taken, word},
     groups::must_exist,
     http::{Body, Check, Checks, IfMatch, PathId, Problem, Tagged, present},
     mail, things,

@@ -180,7 +180,7 @@ async fn complete(
             }
         }
     };
-    let wanted = body.tenant_id.or(login.tenant_id.map(|id| id.0));
+    let wanted = body.tenant_id.or_else(|| login.tenant_id.map(|id| id.0));
     let places = places(&mut connection, account.id, wanted).await?;
     drop(connection);
     match places.as_slice() {

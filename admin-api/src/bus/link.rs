@@ -56,7 +56,7 @@ impl Link {
             let Some(connected) = connected else { return Ok(()) };
             let bus = connected?;
             sender.send_replace(Some(bus.clone()));
-            shutdown.run_until_cancelled(share_keys(&bus, &tokens, key_file)).await;
+            shutdown.run_until_cancelled(Box::pin(share_keys(&bus, &tokens, key_file))).await;
             // The link lives as long as the process.
             drop(sender);
             Ok(())

@@ -1,7 +1,7 @@
 //! How far the caller has read: marks, and what is unread above them.
 
 use axum::{Json, extract::State};
-use bus_schema::{Author, ConversationId, ErrorCode, EventId};
+use bus_schema::{ConversationId, ErrorCode, EventId};
 use diesel::{
     prelude::*,
     sql_types::{BigInt, Uuid as UuidSql},
@@ -92,7 +92,7 @@ async fn mark(caller: &Caller, current: &Current, up_to: u64) -> Result<Json<Rea
     if !takes_part {
         return Err(ErrorCode::NotParticipant.into());
     }
-    let author = Author::agent(caller.agent);
+    let author = caller.author();
     let new = NewMark { home: current.home, thread: state.thread_id, author, kind: MarkKind::Read, up_to };
     chat::mark(&current.log, &new).await?;
     Ok(Json(ReadUpTo { conversation_id: current.home.conversation, up_to_seq: up_to }))

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use bus_schema::{
-    Author, Body as EventBody, ClientId, ConversationId, ErrorCode, TagId, Visibility,
+    Body as EventBody, ClientId, ConversationId, ErrorCode, TagId, Visibility,
     event::{Tagged, Untagged},
 };
 use diesel::prelude::*;
@@ -62,7 +62,7 @@ pub(super) async fn set_tag(
     let client_id = ClientId::new(format!("tag-{}", Uuid::now_v7()));
     let draft = Draft {
         home,
-        author: Author::agent(caller.agent),
+        author: caller.author(),
         client_id: client_id.map_err(|error| Problem::fault("make an id", &error))?,
         visibility: Visibility::Agents,
         body,

@@ -81,7 +81,7 @@ pub async fn as_of(
     let begun: Option<At> =
         events::table.filter(of_conversation).select(min(events::at)).first(connection).await?;
     let visitor = visitor(connection, caller, &now, seq).await?;
-    let me = Author::agent(caller.agent);
+    let me = caller.author();
     let takes_part = state.assignee_id == Some(caller.agent) || state.participants.contains(&caller.agent);
     let conversation = ConversationView {
         id,

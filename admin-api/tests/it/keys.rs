@@ -39,6 +39,7 @@ async fn kids(world: &World) -> BTreeSet<String> {
     keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
 
+#[allow(clippy::print_stdout, reason = "how much was tried")]
 #[tokio::test(flavor = "multi_thread")]
 async fn no_token_is_refused_while_the_key_is_replaced() {
     let server = BusServer::start().await;

@@ -79,7 +79,10 @@ async fn talk(socket: TcpStream, letters: Arc<Mutex<Vec<Letter>>>) -> Option<()>
                         break;
                     }
                     // Quoted-printable breaks long lines.
-                    text.push_str(line.strip_suffix('=').map_or(&*format!("{line}\n"), |part| part));
+                    match line.strip_suffix('=') {
+                        Some(part) => text.push_str(part),
+                        None => text.extend([line.as_str(), "\n"]),
+                    }
                 }
                 letters.lock().unwrap().push(Letter { to: to.clone(), text: text.replace("=3D", "=") });
                 "250 kept\r\n"
