@@ -11,7 +11,6 @@ mod demo_page;
 mod deploys;
 mod faults;
 mod life;
-mod logins;
 mod net;
 mod network;
 mod outage;
