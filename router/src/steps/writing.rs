@@ -75,13 +75,22 @@ pub struct Writing {
     unread: Backoff,
     /// An earlier try may be stored.
     in_doubt: bool,
+    /// What the last try came to, while that is looked up.
+    after: Option<Tried>,
 }
 
 impl Writing {
     /// It begins with [`Ask::Publish`].
     pub fn new(id: WriteId, messages: usize) -> Self {
         let messages = messages as u64;
-        Self { id, messages, contention: Backoff::CONTENTION, unread: Backoff::LEADER, in_doubt: false }
+        Self {
+            id,
+            messages,
+            contention: Backoff::CONTENTION,
+            unread: Backoff::LEADER,
+            in_doubt: false,
+            after: None,
+        }
     }
 
     pub fn is_in_doubt(&self) -> bool {
@@ -93,7 +102,7 @@ impl Writing {
             Tried::Stored(seqs) => self.written(seqs),
             Tried::Unknown => {
                 self.in_doubt = true;
-                Next::Ask(Ask::Find)
+                self.look_up(tried)
             }
             Tried::Contention => {
                 let pause = self.contention.failed();
@@ -104,7 +113,7 @@ impl Writing {
                 Next::Wait { pause, then: Ask::Publish, hold: tries == HOLD_AFTER }
             }
             // An earlier try of ours may be what moved the subject.
-            Tried::Mismatch | Tried::Refused if self.in_doubt => Next::Ask(Ask::Find),
+            Tried::Mismatch | Tried::Refused if self.in_doubt => self.look_up(tried),
             Tried::Mismatch => self.failed(WriteFailure::Mismatch),
             Tried::Refused => self.failed(WriteFailure::Refused),
         }
@@ -114,12 +123,16 @@ impl Writing {
         match found {
             Found::Ours(first) => self.written((first..first + self.messages).collect()),
             Found::Theirs => self.failed(WriteFailure::Mismatch),
-            Found::Nothing => {
-                self.unread = Backoff::LEADER;
-                Next::Ask(Ask::Publish)
-            }
+            // A subject of it moved on before the first was found unmoved: no try was stored, and none can be.
+            Found::Nothing if self.after == Some(Tried::Mismatch) => self.failed(WriteFailure::Mismatch),
+            Found::Nothing => Next::Wait { pause: self.unread.failed(), then: Ask::Publish, hold: false },
             Found::Unread => Next::Wait { pause: self.unread.failed(), then: Ask::Find, hold: false },
         }
+    }
+
+    fn look_up(&mut self, tried: Tried) -> Next {
+        self.after = Some(tried);
+        Next::Ask(Ask::Find)
     }
 
     fn written(&self, seqs: Vec<u64>) -> Next {
@@ -165,7 +178,7 @@ mod tests {
         assert_eq!(failure(sure.tried(Tried::Mismatch)), Some(WriteFailure::Mismatch));
         let mut doubtful = writing();
         assert!(matches!(doubtful.tried(Tried::Unknown), Next::Ask(Ask::Find)));
-        assert!(matches!(doubtful.found(Found::Nothing), Next::Ask(Ask::Publish)));
+        assert!(matches!(doubtful.found(Found::Nothing), Next::Wait { then: Ask::Publish, .. }));
         for tried in [Tried::Mismatch, Tried::Refused] {
             assert!(matches!(doubtful.tried(tried), Next::Ask(Ask::Find)));
         }
@@ -189,6 +202,15 @@ mod tests {
         for _ in 0..100 {
             assert!(matches!(doubtful.tried(Tried::Contention), Next::Wait { then: Ask::Publish, .. }));
         }
+    }
+
+    #[test]
+    fn a_batch_in_doubt_of_which_another_subject_moved_on_ends() {
+        let mut writing = writing();
+        writing.tried(Tried::Unknown);
+        assert!(matches!(writing.found(Found::Nothing), Next::Wait { then: Ask::Publish, .. }));
+        assert!(matches!(writing.tried(Tried::Mismatch), Next::Ask(Ask::Find)));
+        assert_eq!(failure(writing.found(Found::Nothing)), Some(WriteFailure::Mismatch));
     }
 
     #[test]
