@@ -19,6 +19,8 @@ use super::{
 #[derive(Debug, Default)]
 pub struct Agent {
     pub seq: u64,
+    /// Up to where it is known that nothing newer was there.
+    pub as_of: u64,
     stored: Option<Box<AgentState>>,
     pub pending: Option<Box<AgentState>>,
     unreadable: bool,

@@ -46,6 +46,8 @@ pub struct Waits {
 #[derive(Debug, Default)]
 pub struct Conversation {
     pub life_seq: u64,
+    /// Up to where it is known that no newer `life` message was there.
+    pub as_of: u64,
     pub desk_seq: u64,
     /// Of the open thread.
     life: Option<Box<LifeState>>,
@@ -193,13 +195,11 @@ impl Conversation {
         self.set_desk(state);
     }
 
-    /// Of a closed thread only who had it is kept.
+    /// Of a closed thread only who had it is kept. That of the next may be read before the next itself is.
     fn set_desk(&mut self, state: Option<DeskState>) {
         let had = state.as_ref().and_then(|desk| desk.last_agent_id.zip(desk.last_assigned_at));
         self.last_agent = had.or(self.last_agent);
-        if self.closed.is_none() {
-            self.desk = state.map(Box::new);
-        }
+        self.desk = state.filter(|desk| self.closed != Some(desk.thread_id)).map(Box::new);
     }
 
     /// Who had a thread of this visitor, if that was not longer ago.
@@ -245,7 +245,8 @@ impl Conversation {
         if state.status == ThreadStatus::Closed {
             self.closed = Some(state.thread_id);
             self.closed_by = self.cause.map(|cause| (state.thread_id, cause));
-            (self.life, self.desk, self.seen, self.sight) = (None, None, None, Sight::default());
+            self.desk = self.desk.take().filter(|desk| desk.thread_id != state.thread_id);
+            (self.life, self.seen, self.sight) = (None, None, Sight::default());
         } else {
             self.closed = None;
             self.life = Some(Box::new(state));

@@ -163,10 +163,33 @@ impl Tenant {
         self.opened(key, shared);
     }
 
+    /// Has what is known of one side of an assignment read again, as it was at this sequence or later.
+    pub fn read_again(&mut self, target: Target, up_to: u64, shared: &mut Shared) {
+        self.lock(target.key(), |lock| lock.state = State::Checking(up_to));
+        self.index(target.key(), shared);
+        shared.reading += 1;
+        let subject = target.subject(shared.settings.shard, self.id);
+        shared.effects.push_back(Effect::Refresh { subject });
+    }
+
+    fn checked(&mut self, target: Target, last: Option<Stored>, up_to: u64, shared: &mut Shared) {
+        if let Some(stored) = last {
+            self.read(target, stored, shared);
+        }
+        match target {
+            Target::Agent(id) => self.agents.entry(id).or_default().as_of = up_to,
+            Target::Life(id) | Target::Desk(id) => self.conversations.entry(id).or_default().as_of = up_to,
+        }
+        self.lock(target.key(), |lock| lock.state = State::Free);
+        self.opened(target.key(), shared);
+    }
+
     /// The leader's last message of a subject whose write had met a mismatch, or that was asked for.
     pub fn refreshed(&mut self, target: Target, last: Option<Stored>, shared: &mut Shared) {
-        if let (Target::Life(id), State::Recalling) = (target, self.lock_of(target.key()).state) {
-            return self.recalled(id, last, shared);
+        match (target, self.lock_of(target.key()).state) {
+            (Target::Life(id), State::Recalling) => return self.recalled(id, last, shared),
+            (_, State::Checking(up_to)) => return self.checked(target, last, up_to, shared),
+            _ => {}
         }
         if let Some(stored) = last {
             self.read(target, stored, shared);

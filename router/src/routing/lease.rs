@@ -1,7 +1,7 @@
 //! Which edges are dead: their lease was absent for the grace time *in which the bus worked*.
 //!
 //! An outage expires all leases at once, so the time of absence starts anew whenever the bus comes back: an outage
-//! logs nobody out.
+//! logs nobody out. Nor does a pause of this process, in which it looked for nobody's lease.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -52,9 +52,13 @@ impl Leases {
     }
 
     pub fn bus_works(&mut self, now: Timestamp) {
-        if std::mem::replace(&mut self.bus_works, true) {
-            return;
+        if !std::mem::replace(&mut self.bus_works, true) {
+            self.begin_anew(now);
         }
+    }
+
+    /// Nobody was looked for until now.
+    pub fn begin_anew(&mut self, now: Timestamp) {
         for lease in self.known.values_mut() {
             if let Lease::AbsentSince(since) = lease {
                 *since = now;
@@ -122,6 +126,16 @@ mod tests {
         leases.bus_works(at(500));
         assert!(leases.dead(at(519)).is_empty());
         assert_eq!(leases.dead(at(520)), vec![edge]);
+    }
+
+    #[test]
+    fn time_in_which_nobody_was_looked_for_is_no_absence() {
+        let mut leases = Leases::new(GRACE);
+        let edge = IncarnationId::NIL;
+        leases.named(edge, at(0));
+        leases.begin_anew(at(60));
+        assert!(!leases.is_dead(edge, at(79)));
+        assert!(leases.is_dead(edge, at(80)));
     }
 
     #[test]

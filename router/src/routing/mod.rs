@@ -27,6 +27,7 @@ mod sweep;
 mod telling;
 mod tenant;
 mod timers;
+mod torn;
 mod unknown;
 
 #[cfg(test)]
@@ -50,7 +51,7 @@ pub use timers::Said;
 use chores::Chore;
 use conversation::Conversation;
 use plan::{After, Job, Step};
-use settings::{COMMANDS_PER_TENANT_MAX, STEPS_PER_CALL};
+use settings::{COMMANDS_PER_TENANT_MAX, PAUSED_AFTER, STEPS_PER_CALL};
 use shared::Shared;
 use slot::{Key, Target};
 use telling::Telling;
@@ -86,7 +87,11 @@ impl Routing {
 
     /// Takes one input. `now` never goes back: an earlier one counts as the latest.
     pub fn handle(&mut self, input: Input, now: Timestamp) {
-        self.shared.now = self.shared.now.max(now);
+        let before = self.shared.now;
+        self.shared.now = before.max(now);
+        if self.shared.now.since(before) >= PAUSED_AFTER {
+            self.shared.leases.begin_anew(self.shared.now);
+        }
         match input {
             Input::Log(stored) => {
                 self.shared.now = self.shared.now.max(stored.at);
@@ -310,10 +315,16 @@ impl Tenant {
         };
         if let Some(chore) = chore {
             match rules::chore(self, chore, shared) {
-                Step::Write(plan) => {
-                    self.begin(plan, None, shared);
-                    self.chores.add(chore);
-                }
+                Step::Write(plan) => match torn::torn(self, &plan) {
+                    Some((target, up_to)) => {
+                        self.held_up.entry(target.key()).or_default().insert(chore);
+                        self.read_again(target, up_to, shared);
+                    }
+                    None => {
+                        self.begin(plan, None, shared);
+                        self.chores.add(chore);
+                    }
+                },
                 Step::Look(conversation) => self.look(conversation, shared),
                 Step::AskEdges(conversation) => self.question(conversation),
                 Step::Nothing | Step::Blocked(_) | Step::Reply(_) | Step::Recall(_) => {
@@ -328,7 +339,13 @@ impl Tenant {
         match rules::command(self, &job, shared) {
             Step::Nothing | Step::Look(_) | Step::AskEdges(_) => {}
             Step::Blocked(key) => self.waiters.entry(key).or_default().push_back(job),
-            Step::Write(plan) => self.begin(plan, Some(job), shared),
+            Step::Write(plan) => match torn::torn(self, &plan) {
+                Some((target, up_to)) => {
+                    self.waiters.entry(target.key()).or_default().push_back(job);
+                    self.read_again(target, up_to, shared);
+                }
+                None => self.begin(plan, Some(job), shared),
+            },
             Step::Reply(outcome) => shared.reply(job.token, outcome),
             Step::Recall(conversation) => self.recall(conversation, job, shared),
         }

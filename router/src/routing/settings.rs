@@ -39,6 +39,8 @@ pub const PAUSE: Duration = Duration::from_millis(250);
 pub const STALE_MISMATCHES_MAX: u8 = 3;
 /// How often all states are compared with each other.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// Who heard nothing for this long, not even that time passes, was paused.
+pub const PAUSED_AFTER: Duration = Duration::from_secs(2);
 /// Leases of edges that nothing names any more are forgotten after this time.
 pub const LEASE_FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
 /// Who passed a thread on to a queue is passed over by rules for this long.

@@ -63,6 +63,8 @@ pub enum State {
     Reading(u8),
     /// The last state of a closed thread is being read again from the leader.
     Recalling,
+    /// It is being read again from the leader, so that it is known up to this sequence.
+    Checking(u64),
     /// Left alone for a while; nothing that needs it is decided, nothing waits for it.
     Paused,
 }

@@ -52,6 +52,8 @@ pub struct Tenant {
     pub commands: VecDeque<Job>,
     /// Commands that need what is locked.
     pub waiters: BTreeMap<Key, VecDeque<Job>>,
+    /// Chores that need what is read again.
+    pub held_up: BTreeMap<Key, BTreeSet<Chore>>,
     /// What a sweep found wrong; acted on if the next one finds it still so.
     pub suspects: BTreeSet<Chore>,
     /// In line for a turn.
@@ -80,6 +82,7 @@ impl Tenant {
             chores: Chores::default(),
             commands: VecDeque::new(),
             waiters: BTreeMap::new(),
+            held_up: BTreeMap::new(),
             suspects: BTreeSet::new(),
             in_line: false,
             chore_next: false,
@@ -320,6 +323,9 @@ impl Tenant {
                     self.chores.add(Chore::Care(agent));
                 }
             }
+        }
+        for chore in self.held_up.remove(&key).into_iter().flatten() {
+            self.chores.add(chore);
         }
         if let Some(mut jobs) = self.waiters.remove(&key) {
             jobs.append(&mut self.commands);

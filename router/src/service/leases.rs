@@ -36,7 +36,9 @@ pub async fn follow(kv: Kv, feed: Feed) -> anyhow::Result<()> {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             },
-            _ = tick.tick() => match timeout(LIST_WITHIN, kv.keys()).await {
+            asked = tick.tick() => match timeout(LIST_WITHIN, kv.keys()).await {
+                // A process that was paused meanwhile holds an old list.
+                Ok(Ok(_)) if asked.elapsed() > LIST_WITHIN => inputs.extend(edges.unlisted()),
                 Ok(Ok(keys)) => {
                     inputs.extend(edges.listed(keys.iter().filter_map(|key| incarnation(key)).collect()));
                     if !std::mem::replace(&mut whole, true)

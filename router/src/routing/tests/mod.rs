@@ -12,5 +12,6 @@ mod strategies;
 mod succession;
 mod telling;
 mod timers;
+mod torn;
 mod walk;
 mod world;
