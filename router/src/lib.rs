@@ -11,4 +11,6 @@ pub mod replay;
 pub mod routing;
 #[cfg(feature = "service")]
 pub mod service;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod steps;

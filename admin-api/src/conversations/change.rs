@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use bus_schema::{
-    Author, Body as EventBody, ClientId, ConversationId, ErrorCode, EventId, ThreadId, Visibility,
+    Body as EventBody, ClientId, ConversationId, ErrorCode, EventId, ThreadId, Visibility,
     claims::Role,
     event::{MessageDeleted, MessageEdited},
 };
@@ -102,7 +102,7 @@ async fn change(
         ClientId::new(client_id(headers)).map_err(|error| Problem::fault("make an id", &error))?;
     let mut draft = Draft {
         home,
-        author: Author::agent(caller.agent),
+        author: caller.author(),
         client_id,
         visibility: place.visibility,
         body,

@@ -13,5 +13,4 @@ mod succession;
 mod telling;
 mod timers;
 mod torn;
-mod walk;
 mod world;

@@ -1,0 +1,79 @@
+//! Bugs that can be planted between the real decisions and the model, to see that the simulation finds them.
+//!
+//! Switches of one run: nothing of them is compiled into a service.
+
+/// What is wrong in this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// Agents' states are written whatever is there.
+    ExpectationDropped,
+    /// 10071 counts as stored.
+    MismatchTakenForSuccess,
+    /// 10164 counts as never stored, though an earlier try may be on its way.
+    ContentionTakenForFailure,
+    /// A write without an answer counts as never stored.
+    UnknownTakenForFailure,
+    /// An agent may hold one more than the state says.
+    CapacityOffByOne,
+    /// Who disconnects is lost at once.
+    GraceSkipped,
+    /// What a timer did is done once more.
+    TimerTwice,
+    /// A repeated command is carried out again.
+    DedupeLost,
+    /// Who waits longest goes last.
+    FifoBroken,
+    /// Everyone is equally urgent.
+    PriorityIgnored,
+    /// Reads that must be the leader's are a replica's.
+    StaleReadTrusted,
+    /// An agent's `take` is written whatever became of the thread.
+    TakeNotFenced,
+    /// A report that an agent left is answered and forgotten.
+    OfflineAgentKept,
+    /// A lease that ended is not noticed.
+    DeadEdgeKept,
+    /// Part of a batch is lost.
+    BatchSplit,
+    /// A thread that lost its agent waits behind all others.
+    RequeuedAtTail,
+    /// Decisions are not written down.
+    Unexplained,
+    /// A list of leases that cannot be read counts as empty.
+    OutageTakenForAbsence,
+    /// A close leaves the thread with its agent.
+    SlotKept,
+    /// Messages are written whatever became of their thread.
+    FenceDropped,
+    /// A message of the log is never read.
+    GapUnseen,
+    /// Nobody remembers who was given a thread last.
+    TurnsForgotten,
+}
+
+impl Bug {
+    pub const ALL: [Bug; 22] = [
+        Bug::ExpectationDropped,
+        Bug::MismatchTakenForSuccess,
+        Bug::ContentionTakenForFailure,
+        Bug::UnknownTakenForFailure,
+        Bug::CapacityOffByOne,
+        Bug::GraceSkipped,
+        Bug::TimerTwice,
+        Bug::DedupeLost,
+        Bug::FifoBroken,
+        Bug::PriorityIgnored,
+        Bug::StaleReadTrusted,
+        Bug::TakeNotFenced,
+        Bug::OfflineAgentKept,
+        Bug::DeadEdgeKept,
+        Bug::BatchSplit,
+        Bug::RequeuedAtTail,
+        Bug::Unexplained,
+        Bug::OutageTakenForAbsence,
+        Bug::SlotKept,
+        Bug::FenceDropped,
+        Bug::GapUnseen,
+        Bug::TurnsForgotten,
+    ];
+}

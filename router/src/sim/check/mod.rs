@@ -1,0 +1,11 @@
+//! The invariants of design §4, as the log shows them and as each decision is made.
+
+mod decision;
+mod leaving;
+mod ledger;
+mod threads;
+
+pub use ledger::Ledger;
+
+/// Its name, and what was found.
+pub type Found = (&'static str, String);

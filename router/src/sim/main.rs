@@ -1,0 +1,108 @@
+//! `router-sim`: runs seeds for a time and says what they found.
+//!
+//! `SIM_SEED=<n>` repeats one and prints everything that happens; `SIM_BUG=<name>` plants a bug; `SIM_SECONDS` and
+//! `SIM_SEEDS` bound a run, `SIM_FIRST` is its first seed, `SIM_STEPS` the length of each.
+
+#![expect(clippy::print_stdout, reason = "it is a program for people")]
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use router::sim::{Bug, Plan, Violation, run};
+
+/// Well below what CI has for it.
+const SECONDS: u64 = 90;
+/// Seeds in which a planted bug is to be found.
+const WITHIN: u64 = 2_000;
+
+fn main() -> ExitCode {
+    let steps = number("SIM_STEPS").unwrap_or(Plan::STEPS);
+    let named = std::env::var("SIM_BUG").ok();
+    let bug = named.as_deref().and_then(|name| Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name));
+    if let (Some(name), None) = (named, bug) {
+        println!("no such bug: {name}; there are {:?}", Bug::ALL);
+        return ExitCode::from(2);
+    }
+    let plan = Plan { steps, bug, trace: false };
+    match (number("SIM_SEED"), std::env::args().nth(1).as_deref()) {
+        (Some(seed), _) => repeat(seed, Plan { trace: true, ..plan }),
+        (None, Some("planted")) => planted(plan),
+        (None, _) => many(plan),
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+fn repeat(seed: u64, plan: Plan) -> ExitCode {
+    match found(seed, plan) {
+        None => {
+            println!("seed {seed}: nothing found");
+            ExitCode::SUCCESS
+        }
+        Some(violation) => {
+            println!("seed {seed}: {violation:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A core that panics has found something as well.
+fn found(seed: u64, plan: Plan) -> Option<Violation> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(seed, plan).0));
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let what = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned();
+        Some(Violation { invariant: "no-panic", what, at_ms: 0, steps: 0 })
+    })
+}
+
+fn many(plan: Plan) -> ExitCode {
+    let began = Instant::now();
+    let first = number("SIM_FIRST").unwrap_or(1);
+    let seeds = number("SIM_SEEDS").unwrap_or(u64::MAX - first);
+    let seconds = match number("SIM_SECONDS") {
+        Some(seconds) => Duration::from_secs(seconds),
+        None if number("SIM_SEEDS").is_some() => Duration::MAX,
+        None => Duration::from_secs(SECONDS),
+    };
+    let (mut runs, mut failed) = (0_u64, 0_u64);
+    for seed in first..first + seeds {
+        if began.elapsed() >= seconds {
+            break;
+        }
+        runs += 1;
+        if let Some(violation) = found(seed, plan) {
+            failed += 1;
+            println!("SIM_SEED={seed}: {violation:?}");
+        }
+    }
+    let took = began.elapsed().as_secs_f64();
+    let rate = runs as f64 / took.max(0.001);
+    println!("{runs} seeds of {} steps in {took:.1} s ({rate:.1} a second): {failed} violations", plan.steps);
+    if failed == 0 && runs > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Every bug that can be planted is found.
+fn planted(plan: Plan) -> ExitCode {
+    let mut missed = 0;
+    for bug in Bug::ALL {
+        let began = Instant::now();
+        let plan = Plan { bug: Some(bug), ..plan };
+        match (1..=WITHIN).find_map(|seed| Some((seed, found(seed, plan)?))) {
+            Some((seed, violation)) => {
+                let took = began.elapsed().as_secs_f64();
+                println!("{bug:?}: seed {seed}, {} ({took:.1} s)", violation.invariant);
+            }
+            None => {
+                missed += 1;
+                println!("{bug:?}: not found in {WITHIN} seeds");
+            }
+        }
+    }
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

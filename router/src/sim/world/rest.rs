@@ -1,0 +1,112 @@
+//! After the faults: everything comes to rest, soon, and as the invariants want it.
+
+use bus_schema::{AgentId, config::Record};
+
+use super::World;
+use crate::routing::invariants;
+
+/// Time in which everything is to come to rest: leases end, the grace time, pauses, whoever is passed over.
+const SETTLES_MS: i64 = 30_000;
+/// What a sweep finds after it is a fault of routing's.
+const WATCHED_MS: i64 = 12_000;
+/// A violation that is still there after so many looks, so far apart, stays.
+const LOOKS: u32 = 12;
+const LOOK_EVERY_MS: i64 = 500;
+
+impl World {
+    pub fn come_to_rest(&mut self) {
+        self.note(|| "the faults end".into());
+        self.heal();
+        self.run_for(SETTLES_MS);
+        let mended = self.mended();
+        self.run_for(WATCHED_MS);
+        if self.violation.is_some() {
+            return;
+        }
+        if mended != self.mended() {
+            return self
+                .violate("repairs-nothing", format!("sweeps mended {mended:?}, then {:?}", self.mended()));
+        }
+        let mut found = self.at_rest();
+        for _ in 0..LOOKS {
+            if found.is_empty() || self.violation.is_some() {
+                return;
+            }
+            self.run_for(LOOK_EVERY_MS);
+            let still = self.at_rest();
+            found.retain(|what| still.contains(what));
+        }
+        if let Some((invariant, what)) = found.into_iter().next() {
+            self.violate(invariant, what);
+        }
+    }
+
+    fn run_for(&mut self, ms: i64) {
+        let end = self.now + ms;
+        while self.violation.is_none() && self.agenda.next_at().is_some_and(|at| at <= end) {
+            self.step();
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn mended(&self) -> Vec<u64> {
+        self.routers.iter().map(|router| router.core.counters().mended).collect()
+    }
+
+    /// What is not as it should be.
+    fn at_rest(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        for (n, router) in self.routers.iter().enumerate() {
+            let stats = router.core.stats();
+            if stats.writes_in_flight > 0 || !router.flights.is_empty() {
+                let ids: Vec<_> = router.flights.keys().collect();
+                found.push(("no-stuck-write", format!("router {n} still writes {ids:?}")));
+                continue;
+            }
+            found.extend(invariants::check(&router.core).into_iter().map(|what| ("at-rest", what)));
+            let (open, queued) = self.ledger.counts();
+            if (stats.open, stats.queued) != (open, queued) && router.core.frozen(1).is_empty() {
+                let what = format!(
+                    "router {n} knows {} open, {} queued of {open}, {queued}",
+                    stats.open, stats.queued
+                );
+                found.push(("knows-the-log", what));
+            }
+        }
+        if !self.setting.wild_clocks || self.routers.iter().all(|router| router.turn.decides()) {
+            found.extend(self.presence_at_rest());
+        }
+        found
+    }
+
+    /// Nobody stays online without a connection, nobody offline with one.
+    fn presence_at_rest(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        let configured = self.records.iter().filter_map(|record| match record {
+            Record::Agent(agent) => Some(agent.agent_id),
+            _ => None,
+        });
+        let agents: std::collections::BTreeSet<AgentId> = configured.collect();
+        for agent in agents {
+            let truth = self.edges.iter().any(|edge| edge.connects(agent));
+            let state = self.ledger.agent(agent);
+            let stored = state.is_some_and(|state| state.is_connected());
+            if truth != stored && (truth || state.is_some()) {
+                found.push((
+                    "presence-is-true",
+                    format!("{agent} is connected: {truth}; the log says {stored}"),
+                ));
+            }
+            let lost = state.filter(|state| !state.is_connected());
+            if let Some(held) =
+                lost.and_then(|state| state.conversations.iter().find(|held| !held.given_away))
+            {
+                found.push((
+                    "agents-who-left-hold-nothing",
+                    format!("{agent} holds {}", held.conversation_id),
+                ));
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,138 @@
+//! What differs from seed to seed before anything happens: replicas, turns, clocks, strategies, timers, capacities.
+
+use std::time::Duration;
+
+use bus_schema::{
+    AgentId,
+    config::{MemberPriority, Record, RoutingSettings},
+    state::Strategy,
+};
+
+use super::World;
+use crate::sim::{bus::Replicas, names, random::Random};
+
+pub const AGENTS: u128 = 6;
+pub const VISITORS: u128 = 24;
+pub const EDGES: usize = 3;
+pub const ROUTERS: usize = 3;
+pub const GROUPS: u128 = 2;
+/// How long an agent or an edge may be away: longer than it takes to notice that leases cannot be listed.
+pub const GRACE: Duration = Duration::from_secs(8);
+/// Clocks of a tame world differ from the bus's by less.
+pub const SKEW_MS: i64 = 1_000;
+
+#[derive(Debug, Clone)]
+pub struct Setting {
+    pub replicas: Replicas,
+    /// Routers take turns by a lease; else all decide at once.
+    pub lease: bool,
+    /// Clocks jump far; nothing is checked then that rests on them.
+    pub wild_clocks: bool,
+    /// Milliseconds between what visitors do, and what staff do.
+    pub visitors_every: u64,
+    pub staff_every: u64,
+    pub faults_every: u64,
+    /// Of each group.
+    pub groups: Vec<(Strategy, RoutingSettings)>,
+}
+
+impl Setting {
+    pub fn draw(random: &mut Random) -> Self {
+        let replicas = if random.chance(400) { Replicas::One } else { Replicas::Three };
+        let strategies = [
+            Strategy::LeastLoaded,
+            Strategy::LeastLoaded,
+            Strategy::RoundRobin,
+            Strategy::Sticky,
+            Strategy::Broadcast,
+            Strategy::Manual,
+        ];
+        let groups = (0..GROUPS)
+            .map(|_| (*random.pick(&strategies).expect("there are some"), timers(random)))
+            .collect();
+        Self {
+            replicas,
+            lease: random.chance(500),
+            wild_clocks: random.chance(200),
+            visitors_every: random.between(60, 600),
+            staff_every: random.between(60, 600),
+            faults_every: random.between(500, 4000),
+            groups,
+        }
+    }
+}
+
+/// Half of all groups have none.
+fn timers(random: &mut Random) -> RoutingSettings {
+    if random.chance(400) {
+        return RoutingSettings::default();
+    }
+    let mut some =
+        |from: u64, to: u64| random.chance(650).then(|| u32::try_from(random.between(from, to)).unwrap_or(1));
+    RoutingSettings {
+        offer_to: some(1, 4),
+        offer_s: some(1, 6),
+        skills_waive_s: some(2, 10),
+        agent_max: some(1, 4),
+        answer_s: some(3, 12),
+        misses_max: some(1, 4),
+        idle_s: some(4, 15),
+        idle_close_s: some(2, 8),
+        queue_s: some(8, 30),
+        ..RoutingSettings::default()
+    }
+}
+
+impl World {
+    pub fn configure_all(&mut self) {
+        self.revision += 1;
+        let mut tenant = names::tenant_record(self.revision);
+        tenant.thread_per_assignment = self.random.chance(500);
+        self.records.push(Record::Tenant(tenant));
+        for n in 1..=AGENTS {
+            let capacity = u32::try_from(self.random.between(1, 5)).unwrap_or(1);
+            self.configure_agent(n, capacity, false);
+        }
+        let all: Vec<AgentId> = (1..=AGENTS).map(names::agent).collect();
+        let half: Vec<AgentId> = (1..=AGENTS / 2).map(names::agent).collect();
+        for (n, members) in [(1, half), (2, all)] {
+            self.revision += 1;
+            let (strategy, routing) = self.setting.groups[n - 1].clone();
+            let mut record = names::group_record(names::group(n as u128), strategy, &members, self.revision);
+            record.routing = routing;
+            for member in &mut record.members {
+                if self.random.chance(100) {
+                    member.priority = MemberPriority::Last;
+                }
+            }
+            self.records.push(Record::Group(record));
+        }
+    }
+
+    /// Some can do more than others.
+    pub fn configure_agent(&mut self, n: u128, capacity: u32, deleted: bool) {
+        self.revision += 1;
+        let mut record = names::agent_record(names::agent(n), capacity, self.revision);
+        record.skills = vec!["first".to_owned(); usize::from(n % 2 == 1)];
+        record.deleted = deleted;
+        self.records.push(Record::Agent(record));
+        for router in 0..self.routers.len() {
+            self.tell_config_soon(router);
+        }
+    }
+
+    /// The newest record of a group.
+    pub fn group(&self, id: bus_schema::GroupId) -> Option<&bus_schema::config::GroupRecord> {
+        self.records.iter().rev().find_map(|record| match record {
+            Record::Group(group) if group.group_id == id => Some(group),
+            _ => None,
+        })
+    }
+
+    pub fn agent(&self, id: AgentId) -> Option<&bus_schema::config::AgentRecord> {
+        self.records.iter().rev().find_map(|record| match record {
+            Record::Agent(agent) if agent.agent_id == id => Some(agent),
+            _ => None,
+        })
+    }
+}
