@@ -16,6 +16,7 @@ mod network;
 mod outage;
 mod procs;
 mod races;
+mod seeds;
 mod staff;
 mod stalled;
 mod traffic;
