@@ -125,5 +125,16 @@ want_oidc() {
     export CHATBUS_OIDC_DIR
 }
 
+# schemathesis asks generated requests of a running system; says which Python has it in schemathesis_python.
+need_schemathesis() {
+    venv=${CHATBUS_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/chatbus-dev}/schemathesis-4.32.5
+    schemathesis_python=$venv/bin/python3
+    [ -x "$venv/bin/schemathesis" ] && return
+    by_hand="python3 -m venv $venv && $venv/bin/pip install schemathesis==4.32.5"
+    [ "${CHATBUS_NO_INSTALL:-0}" = 0 ] || fail "schemathesis is missing, and CHATBUS_NO_INSTALL forbids installing it" "$by_hand"
+    { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --only-binary :all: schemathesis==4.32.5; } >&2 ||
+        fail "schemathesis could not be fetched from PyPI" "$by_hand"
+}
+
 need_compiler
 need_cargo

@@ -1,0 +1,51 @@
+#!/bin/sh
+# Throws generated requests at a running system of its own, and judges the answers by its OpenAPI document:
+# sh ops/schemathesis.sh [--seconds N] [--seed N]
+# The seed is printed; the same seed asks the same again.
+set -eu
+cd "$(dirname "$0")/.."
+
+# shellcheck source=ops/prepare.sh
+. ops/prepare.sh
+need_fetcher
+need_schemathesis
+
+seconds=150
+seed=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+while [ $# -gt 0 ]; do
+    case $1 in
+    --seconds) seconds=$2 ;;
+    --seed) seed=$2 ;;
+    *) fail "$1 is no option" "sh ops/schemathesis.sh [--seconds N] [--seed N]" ;;
+    esac
+    shift 2
+done
+
+cargo build --workspace --bins
+bins=${CARGO_TARGET_DIR:-target}/debug
+data=$(mktemp -d)
+"$bins/ops" up --data "$data" --ports auto --edges 1 >"$data.log" 2>&1 &
+up=$!
+end() {
+    kill -INT "$up" 2>/dev/null || :
+    wait "$up" 2>/dev/null || :
+    rm -rf "$data"
+}
+trap 'end' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+waited=0
+until [ -f "$data/up.env" ]; do
+    kill -0 "$up" 2>/dev/null || {
+        cat "$data.log" >&2
+        fail "the system did not start" "sh ops/up.sh"
+    }
+    waited=$((waited + 1))
+    [ "$waited" -le 180 ] || fail "the system was not up in three minutes" "sh ops/up.sh"
+    sleep 1
+done
+# shellcheck disable=SC1091
+. "$data/up.env"
+
+"$schemathesis_python" ops/schemathesis.py "$seconds" "$seed"
