@@ -459,7 +459,7 @@ async fn search_in_a_room_and_over_all() {
     let found = wait_for(SOON, "the message to be found", async || {
         let got = api.get(&one).await;
         let highlight = got.body["data"][0]["highlight"].as_str().map(str::to_owned);
-        highlight.ok_or(got.body.to_string())
+        highlight.ok_or_else(|| got.body.to_string())
     });
     assert_eq!(found.await, "where is my <mark>parcel</mark>");
     let all = api.get("/v1/search?q=%22my%20parcel%22").await.is(200).body;
