@@ -128,6 +128,7 @@ want_oidc() {
 # schemathesis asks generated requests of a running system; says which Python has it in schemathesis_python.
 need_schemathesis() {
     venv=${CHATBUS_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/chatbus-dev}/schemathesis-4.32.5
+    # shellcheck disable=SC2034 # of whoever sources this
     schemathesis_python=$venv/bin/python3
     [ -x "$venv/bin/schemathesis" ] && return
     by_hand="python3 -m venv $venv && $venv/bin/pip install schemathesis==4.32.5"

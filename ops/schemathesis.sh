@@ -45,7 +45,9 @@ until [ -f "$data/up.env" ]; do
     [ "$waited" -le 180 ] || fail "the system was not up in three minutes" "sh ops/up.sh"
     sleep 1
 done
+set -a
 # shellcheck disable=SC1091
 . "$data/up.env"
+set +a
 
 "$schemathesis_python" ops/schemathesis.py "$seconds" "$seed"
