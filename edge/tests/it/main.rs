@@ -39,5 +39,6 @@ mod signals;
 mod slow;
 mod standing;
 mod talk;
+mod tokens;
 mod watch;
 mod world;

@@ -30,7 +30,7 @@ use crate::{
 const SOON: Duration = Duration::from_secs(2);
 
 impl World {
-    fn staff_session(&self) -> (String, SessionId) {
+    pub fn staff_session(&self) -> (String, SessionId) {
         let session = SessionId::from_uuid(Uuid::now_v7());
         let grant = StaffGrant { agent: self.agents[0], tenant: self.tenant, role: Role::Agent, session };
         (auth::mint_staff(&self.staff_key, grant, now()).token, session)
