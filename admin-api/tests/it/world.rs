@@ -56,7 +56,9 @@ impl BusServer {
         let users =
             Users { admin_api: file(Service::AdminApi).display().to_string(), anybody: file(Service::Ops) };
         let server = Self { nats, users, _keys: keys };
-        let plan = Plan::from_settings(&Settings::from_pairs(Service::Ops, &[]).unwrap());
+        // Small: a server refuses streams that the disk could not hold.
+        let plan =
+            Plan { shards: vec![Shard(0)], replicas: 1, log_bytes_max: 1 << 30, files_bytes_max: 256 << 20 };
         provision::apply(&server.bus().await, &plan).await.unwrap();
         server
     }
