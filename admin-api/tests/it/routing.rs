@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bus_schema::Shard;
-use ops::{log::Log, testing::Process};
+use ops::{
+    log::Log,
+    testing::{Process, wait_for},
+};
 use reqwest::Method;
 use serde_json::json;
 
@@ -49,7 +52,12 @@ async fn a_thread_is_closed_by_command_and_the_answer_can_be_read_back() {
         let other = json!({ "thread_id": "0190f3c2-5b7e-7c3a-9d4e-1f2a3b4c5d6e" });
         let refused = world.post(&ann, &format!("{base}/{how}"), other).await;
         assert_eq!(refused.status.as_u16(), 409, "{refused:?}");
-        let why = world.get(&ann, &format!("{base}/routing")).await.is(200);
+        let routing = format!("{base}/routing?min_seq={}", chat.seq);
+        let why = wait_for(UP_WITHIN, "the router to have looked at it", async || {
+            let why = world.get(&ann, &routing).await.is(200);
+            if why.body["waits"].is_null() { Err(why.body.to_string()) } else { Ok(why) }
+        })
+        .await;
         assert_eq!(why.body["waits"]["thread_id"], chat.thread(), "{:?}", why.body);
         assert_eq!(
             (&why.body["waits"]["position"], &why.body["waits"]["reason"]),
