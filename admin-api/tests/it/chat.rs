@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bus_schema::{
-    AgentId, Author, Body, ClientId, ConversationId, Epoch, Event, EventId, GroupId, IncarnationId, Lane,
-    Shard, TenantId, ThreadId, Visibility, VisitorId,
+    AgentId, Author, Body, ClientId, ConversationId, Epoch, ErrorCode, Event, EventId, GroupId,
+    IncarnationId, Lane, Shard, TenantId, ThreadId, Visibility, VisitorId,
     event::{self, Message},
     state::{CloseReason, LifeState, StartSource, ThreadStatus},
     subject::ConversationSubjects,
@@ -70,7 +70,14 @@ impl Chat {
             epoch: log.epoch().await.unwrap_or(Epoch::NIL),
             writer: IncarnationId::from_uuid(Uuid::now_v7()),
         };
-        let started = chat::start(log, &wanted).await.unwrap();
+        // What was made over HTTP just now reaches the bus a moment later.
+        let started = wait_for(Duration::from_secs(20), "the group to be on the bus", async || {
+            match chat::start(log, &wanted).await {
+                Err(error) if error.code == ErrorCode::NotFound => Err(error.message),
+                started => Ok(started.unwrap()),
+            }
+        })
+        .await;
         let seq = started.initial.as_ref().map_or(started.life.seq, |sent| sent.seq);
         Self { log: log.clone(), home, visitor, state: started.life.state, seq }
     }
