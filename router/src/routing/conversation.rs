@@ -127,6 +127,14 @@ impl Conversation {
         self.desk.as_deref().filter(|desk| desk.thread_id == thread)
     }
 
+    /// The last routing state is not of the thread that is known to be open.
+    pub fn is_desk_of_another(&self) -> bool {
+        self.desk
+            .as_ref()
+            .zip(self.life.as_ref())
+            .is_some_and(|(desk, life)| desk.thread_id != life.thread_id)
+    }
+
     pub fn closed(&self) -> Option<ThreadId> {
         self.closed
     }

@@ -1,5 +1,6 @@
 //! Who has a thread is said twice: by the thread, and by the agent. Both change in one batch, but are read one after the
-//! other, so a decision that takes a thread from an agent may see one side of such a change alone.
+//! other, so a decision that takes a thread from an agent may see one side of such a change alone. So it is with a
+//! thread and its routing state.
 //!
 //! Invariant: a plan that changes one side alone is written only if the other was read after it.
 
@@ -19,8 +20,18 @@ pub fn torn(tenant: &Tenant, plan: &Plan) -> Option<(Target, u64)> {
     plan.changes.iter().find_map(|change| match change.target {
         Target::Agent(id) => of_agent(tenant, plan, id, change),
         Target::Life(id) => of_thread(tenant, id, &change.life_state()?),
-        Target::Desk(_) => None,
+        Target::Desk(id) => of_routing(tenant, plan, id),
     })
+}
+
+/// The routing state alone is written over that of a thread which is not known to be open: the log has no word against
+/// it, for the thread's own message is not expected.
+fn of_routing(tenant: &Tenant, plan: &Plan, id: ConversationId) -> Option<(Target, u64)> {
+    let conversation = tenant.conversations.get(&id)?;
+    let together = plan.changes.iter().any(|other| other.target == Target::Life(id));
+    let behind = conversation.life_seq.max(conversation.as_of) < conversation.desk_seq;
+    let torn = !together && behind && conversation.is_desk_of_another();
+    torn.then_some((Target::Life(id), conversation.desk_seq))
 }
 
 /// The agent gives up a thread that, as far as is known, is not theirs.

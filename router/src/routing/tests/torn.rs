@@ -9,7 +9,7 @@ use bus_schema::{
 };
 use uuid::Uuid;
 
-use super::super::{Effect, Input, Routing, Stored, Token, Write, invariants};
+use super::super::{Effect, Input, Routing, Stored, Token, Write, WriteFailure, invariants};
 use super::world::*;
 
 fn agent_subject(n: u128) -> Subject {
@@ -111,6 +111,38 @@ fn the_routing_state_of_the_next_thread_is_kept_where_it_is_read_before_the_thre
         other.handle(Input::Log(stored), world.now);
     }
     assert_eq!(invariants::check(&other), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_wanted_of_a_closed_thread_is_not_written_over_the_next_ones_routing_state() {
+    let mut world = World::with_group(Strategy::Manual, &[1]);
+    let id = conversation(1);
+    let thread = world.start(1);
+    let known = world.bus.log.len() as u64;
+    world.close(1, supervisor());
+    world.start(1);
+    let desk = Subject::Conversation { shard: Shard(0), tenant: TENANT, conversation: id, lane: Lane::Desk };
+
+    let mut other = Routing::new(settings(77));
+    for stored in world.bus.log.iter().filter(|stored| stored.seq <= known) {
+        other.handle(Input::Log(stored.clone()), world.now);
+    }
+    other.handle(Input::Activate, world.now);
+    let _decided_on_the_way = effects(&mut other);
+    let (conversation_id, thread_id, priority) = (id, Some(thread), Priority::High);
+    let command = Command::SetPriority { conversation_id, thread_id, priority };
+    let command_id = bus_schema::CommandId::from_uuid(Uuid::from_u128(1));
+    let request = CommandRequest { command_id, actor: supervisor(), deadline: None, command };
+    other.handle(Input::Command { token: Token(1), tenant: TENANT, request }, world.now);
+    let write = writes(effects(&mut other)).pop().expect("as far as it knows");
+    other.handle(Input::WriteFailed { id: write.id, why: WriteFailure::Mismatch }, world.now);
+    assert_eq!(refreshes(&effects(&mut other)), [desk]);
+
+    other.handle(Input::Refreshed { subject: desk, last: world.bus.last(desk) }, world.now);
+    let next = effects(&mut other);
+    let lone = |write: &Write| write.messages.iter().all(|message| message.subject == desk);
+    assert_eq!(refreshes(&next), [life_subject(id)]);
+    assert!(!writes(next).iter().any(lone));
 }
 
 #[test]

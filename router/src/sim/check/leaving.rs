@@ -20,7 +20,8 @@ impl World {
         if self.clocks_are_wild() || !self.is_fresh(write) {
             return Ok(());
         }
-        let grace = i64::try_from(GRACE.as_millis()).unwrap_or(i64::MAX) - SKEW_MS - 100;
+        // Who says since when, and who says that it is over, may err in opposite ways.
+        let grace = i64::try_from(GRACE.as_millis()).unwrap_or(i64::MAX) - 2 * SKEW_MS - 100;
         for message in &write.messages {
             match (message.subject, message.event.body.agent_state(), &message.event.body) {
                 (Subject::Agent { agent, .. }, Some(state), _) => {

@@ -20,7 +20,7 @@ const REPORT_WAIT_MS: u64 = 2_000;
 const REPORT_RETRY_MS: u64 = 500;
 const DIGEST_EVERY_MS: u64 = 10_000;
 /// A link that works again is noticed within this: a lease, a list of leases, and what is decided by it.
-const NOTICED_MS: i64 = 8_000;
+pub const NOTICED_MS: i64 = 8_000;
 const TRY_MS: u64 = 2_000;
 const TRY_PAUSE_MS: u64 = 100;
 

@@ -9,7 +9,7 @@ use bus_schema::{
     stream::LEASE_TTL_MS,
 };
 
-use super::{World, agenda::To, net::Reply};
+use super::{World, agenda::To, edges::NOTICED_MS, net::Reply};
 use crate::{
     routing::{Said, WriteId},
     sim::{
@@ -134,6 +134,10 @@ impl World {
         for edge in self.edges.iter_mut().filter(|_| took >= OUTAGE_NOTICED_MS) {
             // Nobody counts as away for the time in which the bus was.
             edge.reachable_at = (edge.reachable_at + took).min(self.now);
+        }
+        // Whose link has just come back has not been noticed yet.
+        for edge in self.edges.iter_mut().filter(|edge| self.now - edge.linked_at < NOTICED_MS) {
+            edge.linked_at = self.now;
         }
         for n in 0..self.routers.len() {
             self.deliver_soon(n);
