@@ -35,6 +35,11 @@ pub fn message(
             {
                 return Err(("timers-fire-once", format!("{}: skills were waived before", stored.seq)));
             }
+            let open = ledger.desk(id).filter(|open| open.state.thread_id != state.thread_id);
+            if let Some(open) = open {
+                let what = format!("{}: {id} is of {} at {}", stored.seq, open.state.thread_id, open.seq);
+                return Err(("open-threads-keep-their-state", what));
+            }
             ledger.desks.insert(id, Kept { state: state.clone(), seq: stored.seq });
             Ok(())
         }

@@ -17,7 +17,7 @@ pub const EDGES: usize = 3;
 pub const ROUTERS: usize = 3;
 pub const GROUPS: u128 = 2;
 /// How long an agent or an edge may be away: longer than it takes to notice that leases cannot be listed.
-pub const GRACE: Duration = Duration::from_secs(8);
+pub const GRACE: Duration = Duration::from_secs(10);
 /// Clocks of a tame world differ from the bus's by less.
 pub const SKEW_MS: i64 = 1_000;
 
