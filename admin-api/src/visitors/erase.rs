@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::{Json, extract::State};
 use bus_schema::{
-    Author, Body as EventBody, ConversationId, ErrorBody, ErrorCode, Lane, Subject, TenantId, Timestamp,
-    VisitorId,
+    Author, Body as EventBody, ConversationId, ErrorBody, ErrorCode, Event, Lane, Subject, TenantId,
+    Timestamp, VisitorId,
     command::Command,
     erasure::Erasure,
     event::VisitorErased,
@@ -21,7 +21,7 @@ use ops::{
     chat::{self, Hand, Record},
     files::{self, Files},
     kv::Kv,
-    log::Log,
+    log::{Log, ReadError},
     nats::Bus,
     service::Context,
 };
@@ -44,6 +44,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How often the bucket is looked at without being woken: another instance may have died over one.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(1);
+/// Records of a visitor that are read at once.
+const PIECE: usize = 256;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Erased {
@@ -95,9 +97,11 @@ async fn begin(bucket: &Kv, key: &str, caller: &Caller, visitor_id: VisitorId) -
         Erasure { shard: caller.shard, visitor_id, receipt, by: caller.agent, asked_at: clock::now() };
     match bucket.create(key, erasure.encode(), None).await {
         Ok(_) => Ok(erasure.receipt),
-        Err(error) if error.is_mismatch() => {
-            Err(ErrorBody::new(ErrorCode::Conflict, "the visitor is being erased").into())
-        }
+        // Somebody else asked in the same moment: theirs counts, unless it is over already.
+        Err(error) if error.is_mismatch() => match bucket.get(key).await.map_err(away)? {
+            Some(entry) => Ok(decode(&entry.value)?.receipt),
+            None => Err(Problem::unavailable("another erasure of this visitor ended just now", RETRY)),
+        },
         Err(error) => Err(away(error).into()),
     }
 }
@@ -165,23 +169,55 @@ async fn carry_out(
     let visitor = erasure.visitor_id;
     let conversation = ConversationId::of(tenant, visitor);
     let home = ConversationSubjects { shard: log.shard(), tenant, conversation };
-    let close =
-        Command::Close { conversation_id: conversation, thread_id: None, reason: CloseReason::Erased };
-    match app.bus.command_of_system(log.shard(), tenant, close).await {
-        Ok(_) | Err(ErrorBody { code: ErrorCode::NotFound | ErrorCode::ThreadClosed, .. }) => {}
-        Err(error) => return Err(error),
-    }
-    let Record { seq: erased, .. } = forget(app, log, tenant, erasure).await?;
+    let known = Subject::Visitor { shard: log.shard(), tenant, visitor }.to_string();
+    let erased = match erased_at(log, &known, erasure).await? {
+        // Whoever began it got this far. The visitor may be back by now, and what they say since then stays.
+        Some(seq) => seq,
+        None => {
+            close(app, log, home).await?;
+            let erased = forget(app, log, tenant, erasure).await?.seq;
+            // With a token from before it they may have begun another in between.
+            close(app, log, home).await?;
+            erased
+        }
+    };
     files.discard_all(log, home, erased).await?;
-    let said = [Lane::Msg, Lane::Note, Lane::Mark].map(|lane| home.lane(lane));
-    let known = Subject::Visitor { shard: log.shard(), tenant, visitor };
-    for subject in said.into_iter().chain([known]) {
-        log.purge(&subject.to_string(), erased).await.map_err(|error| {
-            tracing::warn!(%error, "what a visitor said cannot be removed now");
-            ErrorCode::Unavailable
-        })?;
+    let said = [Lane::Msg, Lane::Note, Lane::Mark].map(|lane| home.lane(lane).to_string());
+    for subject in said.iter().chain([&known]) {
+        log.purge(subject, erased).await.map_err(unread)?;
     }
     Ok(())
+}
+
+/// Where the log says it, if it does yet.
+async fn erased_at(log: &Log, known: &str, erasure: &Erasure) -> Result<Option<u64>, ErrorBody> {
+    let mut from = 1;
+    loop {
+        let piece = log.read(known, from, PIECE).await.map_err(unread)?;
+        let Some(last) = piece.last().map(|message| message.seq) else { return Ok(None) };
+        let says_it = |payload: &[u8]| {
+            let event = Event::decode(payload).ok();
+            matches!(event, Some(Event { body: EventBody::VisitorErased(e), .. }) if e.receipt == erasure.receipt)
+        };
+        if let Some(found) = piece.iter().find(|message| says_it(&message.payload)) {
+            return Ok(Some(found.seq));
+        }
+        from = last + 1;
+    }
+}
+
+async fn close(app: &App, log: &Log, home: ConversationSubjects) -> Result<(), ErrorBody> {
+    let (conversation_id, reason) = (home.conversation, CloseReason::Erased);
+    let close = Command::Close { conversation_id, thread_id: None, reason };
+    match app.bus.command_of_system(log.shard(), home.tenant, close).await {
+        Ok(_) | Err(ErrorBody { code: ErrorCode::NotFound | ErrorCode::ThreadClosed, .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn unread(error: ReadError) -> ErrorBody {
+    tracing::warn!(%error, "the log of a visitor who is erased cannot be read or purged now");
+    ErrorBody::new(ErrorCode::Unavailable, "the log is away")
 }
 
 /// The record without anything personal. A ban stays: forgetting is not forgiving.

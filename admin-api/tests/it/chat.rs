@@ -57,6 +57,20 @@ impl Chat {
     pub async fn start(log: &Log, tenant: &str, group: Option<&str>, text: &str) -> Self {
         let tenant: TenantId = tenant.parse().unwrap();
         let visitor = VisitorId::from_key(tenant, Uuid::now_v7().as_bytes());
+        Self::start_of(log, (tenant, visitor), group, text).await
+    }
+
+    /// The same visitor begins anew.
+    pub async fn again(&self, group: &str, text: &str) -> Self {
+        Self::start_of(&self.log, (self.home.tenant, self.visitor), Some(group), text).await
+    }
+
+    async fn start_of(
+        log: &Log,
+        (tenant, visitor): (TenantId, VisitorId),
+        group: Option<&str>,
+        text: &str,
+    ) -> Self {
         let conversation = ConversationId::of(tenant, visitor);
         let home = ConversationSubjects { shard: Shard(0), tenant, conversation };
         let wanted = Start {

@@ -197,6 +197,37 @@ async fn an_erasure_that_was_begun_is_ended_by_whoever_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_is_repeated_leaves_alone_whoever_came_back_after_it() {
+    let server = BusServer::start().await;
+    let scene = Scene::new(&server).await;
+    let Scene { world, admin, log, .. } = &scene;
+    let chat = scene.chat().await;
+    let path = format!("/v1/visitors/{}", chat.visitor);
+    let erased = world.call(Method::DELETE, admin, &path, json!(null)).await.is(200);
+    let receipt = erased.body["receipt"].as_str().unwrap().to_owned();
+    wait_for(SOON, "the erasure to end", async || {
+        world.call(Method::DELETE, admin, &path, json!(null)).await.is(200).body["done"] == true
+    })
+    .await;
+    let back = chat.again(&scene.group, "sesame seeds, please").await;
+
+    // As if whoever did it had died before it could say that it is done.
+    let bucket = Kv::open(log.bus(), stream::ERASURES).await.unwrap();
+    let by = admin.id.parse().unwrap();
+    let erasure = Erasure { shard: Shard(0), visitor_id: chat.visitor, receipt, by, asked_at: now() };
+    let key = format!("{}.{}", chat.home.tenant, chat.visitor);
+    bucket.create(&key, erasure.encode(), None).await.unwrap();
+    wait_for(SOON, "it to be done", async || bucket.get(&key).await.unwrap().is_none()).await;
+
+    let life = chat::life(log, chat.home).await.unwrap().unwrap();
+    assert_eq!((life.is_open(), life.state.thread_id), (true, back.state.thread_id));
+    assert!(scene.everything(&chat).await.contains("sesame seeds"));
+    let record = chat::record(log, chat.home.tenant, chat.visitor).await.unwrap();
+    assert_eq!((record.receipt, record.record.name.as_deref()), (None, Some("Vera")));
+    world.get(admin, &path).await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ban_closes_the_thread_and_bars_the_start_of_another() {
     let server = BusServer::start().await;
     let scene = Scene::new(&server).await;
