@@ -114,16 +114,8 @@ pub async fn create(
         updated_at: At(change.now),
         deleted_at: None,
     };
-    let made = create_in(&mut change, row).await;
+    let made = things::add(&mut change, row).await;
     change.finish(made).await
-}
-
-async fn create_in(
-    change: &mut Change,
-    row: ActionTemplateRow,
-) -> Result<Tagged<ActionTemplateView>, Problem> {
-    things::make(change, &row).await?;
-    things::shown_new(change, row).await
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -133,8 +133,7 @@ async fn create_in(
         updated_at: At(change.now),
         deleted_at: None,
     };
-    things::make(change, &row).await?;
-    things::shown_new(change, row).await
+    things::add(change, row).await
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -94,6 +94,12 @@ pub async fn make<T: Thing>(change: &mut Change, row: &T) -> Result<(), Problem>
     change.audit("created", T::ENTITY, row.uuid(), &[]).await
 }
 
+/// The same, with the answer that shows it.
+pub async fn add<T: Thing>(change: &mut Change, row: T) -> Result<Tagged<T::View>, Problem> {
+    make(change, &row).await?;
+    shown_new(change, row).await
+}
+
 /// Writes a row that was changed in these fields.
 pub async fn save<T: Thing>(
     change: &mut Change,

@@ -141,8 +141,7 @@ async fn create_in(change: &mut Change, new: NewWidget) -> Result<Tagged<WidgetV
         updated_at: At(change.now),
         deleted_at: None,
     };
-    things::make(change, &row).await?;
-    things::shown_new(change, row).await
+    things::add(change, row).await
 }
 
 #[derive(Deserialize, ToSchema)]
