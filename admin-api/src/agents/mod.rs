@@ -50,11 +50,12 @@ fn check_routing(checks: &mut Checks, capacity: Option<u32>, skills: Option<&[St
     }
 }
 
-/// A tenant without an admin could never be changed again.
+/// A tenant without an admin could never be changed again; who is invited is none yet.
 async fn keep_an_admin(change: &mut Change, leaving: AgentId) -> Result<(), Problem> {
     let others: i64 = agents::table
         .filter(agents::tenant_id.eq(Id(change.tenant())).and(agents::deleted_at.is_null()))
         .filter(agents::role.eq(word(Role::Admin)).and(agents::id.ne(Id(leaving))))
+        .filter(agents::invited_at.is_null())
         .select(count_star())
         .first(change.connection())
         .await?;

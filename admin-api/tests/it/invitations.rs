@@ -65,3 +65,16 @@ async fn an_account_of_another_tenant_comes_by_its_own_will_alone() {
     let choice = login(&world, &carl.email, PASSWORD).await.problem(401, "tenant_required");
     assert_eq!(choice.body["data"]["tenants"].as_array().unwrap().len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_admin_stays_until_another_has_accepted() {
+    let (world, mailbox) = with_mail().await;
+    let ann = world.register("acme").await;
+    let own = format!("/v1/agents/{}", ann.id);
+    let new = json!({ "email": "bob@acme.example", "name": "Bob", "role": "admin" });
+    world.post(&ann, "/v1/agents", new).await.is(201);
+    world.patch(&ann, &own, json!({ "role": "agent" })).await.problem(409, "conflict");
+    world.delete(&ann, &own).await.problem(409, "conflict");
+    accept(&world, &mailbox.nth("bob@acme.example", 0).await.token(), PASSWORD).await.is(204);
+    world.patch(&ann, &own, json!({ "role": "agent" })).await.is(200);
+}
