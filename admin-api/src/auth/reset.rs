@@ -9,13 +9,13 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use http::StatusCode;
 use persister::db::{
-    Id,
+    At, Id,
     schema::config::{accounts, agents},
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{AccountChange, Ended, Hashed, mailed};
+use super::{AccountChange, Ended, Hashed, mailed, mfa};
 use crate::{
     access::Caller,
     app::App,
@@ -159,6 +159,15 @@ async fn reset_in(
 ) -> Result<(), Problem> {
     mailed.take(change.connection()).await?;
     change.set_password(hashed).await?;
+    let proved: Option<At> = accounts::table
+        .find(mailed.account_id)
+        .select(accounts::email_verified_at)
+        .first(change.connection())
+        .await?;
+    if proved.is_none() {
+        // Whoever set it up need not be who has the address.
+        mfa::turn_off(change.connection(), mailed.account_id).await?;
+    }
     change.verify_email().await?;
     change.end_sessions(None, Ended::PasswordChanged).await?;
     change.audit("password_reset").await?;

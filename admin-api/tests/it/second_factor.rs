@@ -4,7 +4,10 @@ use aws_lc_rs::hmac;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::world::{Got, PASSWORD, Person, World};
+use crate::{
+    passwords::with_mail,
+    world::{Got, PASSWORD, Person, World},
+};
 
 /// What an authenticator shows now, and in the step after.
 fn codes(secret: &str) -> [String; 2] {
@@ -134,4 +137,26 @@ async fn the_choice_of_a_tenant_comes_after_the_code_and_does_not_use_it_up() {
     // Asked for with the password already, it is not asked for again.
     let asked = json!({ "email": ann.email, "password": PASSWORD, "tenant_id": other });
     world.public("/v1/auth/login", asked).await.problem(401, "mfa_required");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_took_an_address_keeps_no_factor_on_it_once_its_owner_comes() {
+    let (world, mailbox) = with_mail().await;
+    // Nobody has proved yet that the address is theirs.
+    let ann = world.register("acme").await;
+    turn_on(&world, &ann).await;
+    let reset = async |nth: usize| {
+        let email = json!({ "email": ann.email });
+        world.public("/v1/auth/password/forgot", email).await.is(204);
+        let links = mailbox.nth(&ann.email, nth).await;
+        let new = json!({ "token": links.token(), "password": PASSWORD });
+        world.public("/v1/auth/password/reset", new).await.is(204);
+    };
+    login(&world, &ann.email).await.problem(401, "mfa_required");
+    reset(0).await;
+    let own = world.login(&ann.email).await;
+    // Now it is proved: what is set up from here on a mail alone does not turn off.
+    turn_on(&world, &own).await;
+    reset(2).await;
+    login(&world, &ann.email).await.problem(401, "mfa_required");
 }

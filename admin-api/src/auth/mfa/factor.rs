@@ -30,6 +30,16 @@ pub async fn is_on(connection: &mut AsyncPgConnection, account: Id<AccountId>) -
     Ok(diesel::select(diesel::dsl::exists(on)).get_result(connection).await?)
 }
 
+/// The same, and nobody else changes it until the transaction ends; none: there is no secret.
+pub async fn held(
+    connection: &mut AsyncPgConnection,
+    account: Id<AccountId>,
+) -> Result<Option<bool>, Problem> {
+    let row = second_factors::table.find(account).for_update().select(second_factors::confirmed_at);
+    let confirmed: Option<Option<At>> = row.first(connection).await.optional()?;
+    Ok(confirmed.map(|at| at.is_some()))
+}
+
 /// A new secret, which counts once its first code was given.
 pub async fn prepare(
     connection: &mut AsyncPgConnection,

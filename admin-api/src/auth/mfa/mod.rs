@@ -6,7 +6,7 @@
 mod factor;
 mod totp;
 
-pub use factor::{RightCode, check, is_on, use_up};
+pub use factor::{RightCode, check, is_on, turn_off, use_up};
 
 use axum::{Json, extract::State};
 use bus_schema::ErrorCode;
@@ -111,8 +111,11 @@ async fn confirm_in(
     code: &str,
 ) -> Result<Vec<String>, Problem> {
     let now = change.now;
-    if is_on(change.connection(), account.id).await? {
-        return Err(Problem::new(ErrorCode::AlreadyExists, "the second factor is on already"));
+    // Held from here on: the code is proved for the secret that is turned on.
+    match factor::held(change.connection(), account.id).await? {
+        None => return Err(wrong_code()),
+        Some(true) => return Err(Problem::new(ErrorCode::AlreadyExists, "the second factor is on already")),
+        Some(false) => {}
     }
     take(change, account, code).await?;
     let codes = factor::turn_on(change.connection(), account.id, now).await?;
