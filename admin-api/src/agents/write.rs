@@ -1,7 +1,7 @@
 //! Making and changing agents.
 
 use axum::extract::State;
-use bus_schema::{AccountId, AgentId, GroupId, claims::Role, config::MemberPriority};
+use bus_schema::{AccountId, AgentId, ErrorCode, GroupId, claims::Role, config::MemberPriority};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use persister::db::{
@@ -71,11 +71,20 @@ fn check_groups(checks: &mut Checks, ids: &[GroupId]) {
     }
 }
 
+/// An API token would otherwise be worth more than its scopes: it could log in as the admin that it made.
+fn by_a_person(caller: &Caller, role: Option<Role>, password: bool) -> Result<(), Problem> {
+    if caller.is_bot() && (role == Some(Role::Admin) || password) {
+        return Err(Problem::new(ErrorCode::Forbidden, "an API token makes no admins and sets no passwords"));
+    }
+    Ok(())
+}
+
 pub async fn create(
     State(app): State<App>,
     caller: Caller,
     Body(mut new): Body<NewAgent>,
 ) -> Result<Tagged<AgentView>, Problem> {
+    by_a_person(&caller, Some(new.role), new.password.is_some())?;
     // Before the transaction: a hash takes long, and the tenant's row is locked in it.
     let hash = match new.password.take() {
         Some(password) => Some(app.passwords.hash(password).await?),
@@ -245,6 +254,7 @@ pub async fn patch(
     if_match: IfMatch,
     Body(patch): Body<PatchAgent>,
 ) -> Result<Tagged<AgentView>, Problem> {
+    by_a_person(&caller, patch.role, false)?;
     let mut change = app.change(caller.by()).await?;
     let done = patch_in(&mut change, id, &if_match, patch).await;
     change.finish(done).await

@@ -67,6 +67,26 @@ async fn a_token_does_what_its_scopes_say_until_it_is_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_worth_no_more_than_its_scopes() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let token = make(&world, &ann, "HR", &["agents:write"]).await.is(201).body["token"].clone();
+    let token = token.as_str().unwrap();
+    let agents = async |body: Value| by(&world, token, Method::POST, "/v1/agents", body).await;
+    let bob = json!({ "email": "bob@acme.example", "name": "Bob", "role": "agent" });
+    let (mut admin, mut known) = (bob.clone(), bob.clone());
+    admin["role"] = json!("admin");
+    known["password"] = json!("chosen by a program");
+    agents(admin).await.problem(403, "forbidden");
+    agents(known).await.problem(403, "forbidden");
+    let path = format!("/v1/agents/{}", agents(bob).await.is(201).id());
+    let patch = async |role: &str| by(&world, token, Method::PATCH, &path, json!({ "role": role })).await;
+    patch("admin").await.problem(403, "forbidden");
+    patch("supervisor").await.is(200);
+    assert_eq!(world.get(&ann, "/v1/agents").await.body["data"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_ends_when_it_says() {
     let world = World::alone().await;
     let ann = world.register("acme").await;
