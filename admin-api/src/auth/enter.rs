@@ -41,20 +41,47 @@ pub async fn enter(
     wanted: Option<TenantId>,
     headers: &HeaderMap,
 ) -> Result<LoggedIn, Problem> {
-    let mut connection = app.pool.get().await?;
-    if mfa::is_on(&mut connection, account.id).await? {
-        let token = open(&mut connection, account.id, wanted, true).await?;
-        return Err(ErrorBody::from(ErrorCode::MfaRequired).with("login_token", token).into());
+    let mut transaction = Within::all(&app.pool).await?;
+    let entered = enter_in(app, &mut transaction, account, wanted, headers).await;
+    transaction.finish(entered).await?
+}
+
+/// The inner error asks for more, and what the login goes on with is kept.
+async fn enter_in(
+    app: &App,
+    connection: &mut AsyncPgConnection,
+    account: &AccountRow,
+    wanted: Option<TenantId>,
+    headers: &HeaderMap,
+) -> Result<Result<LoggedIn, Problem>, Problem> {
+    unchanged(connection, account).await?;
+    if mfa::is_on(connection, account.id).await? {
+        let token = open(connection, account.id, wanted, true).await?;
+        return Ok(Err(ErrorBody::from(ErrorCode::MfaRequired).with("login_token", token).into()));
     }
-    let places = places(&mut connection, account.id, wanted).await?;
+    let places = places(connection, account.id, wanted).await?;
     match places.as_slice() {
         [] => Err(refused()),
-        [(agent, tenant)] => begin(app, &mut connection, account, agent, tenant, headers).await,
+        [(agent, tenant)] => Ok(Ok(begin(app, connection, account, agent, tenant, headers).await?)),
         several => {
-            let token = open(&mut connection, account.id, None, false).await?;
-            Err(choice(several, &token))
+            let token = open(connection, account.id, None, false).await?;
+            Ok(Err(choice(several, &token)))
         }
     }
+}
+
+/// The password that was proved still counts, and whoever changes it now waits until the session can be seen, and
+/// ends it: verifying takes so long that it may have been changed meanwhile.
+async fn unchanged(connection: &mut AsyncPgConnection, account: &AccountRow) -> Result<(), Problem> {
+    let now: Option<Option<String>> = accounts::table
+        .find(account.id)
+        .filter(accounts::deleted_at.is_null())
+        .for_share()
+        .select(accounts::password_hash)
+        .first(connection)
+        .await
+        .optional()?;
+    if now.as_ref() == Some(&account.password_hash) { Ok(()) } else { Err(refused()) }
 }
 
 /// For who has proved to own the account elsewhere; gives the token that the login goes on with.

@@ -50,6 +50,27 @@ async fn another_password_ends_all_other_sessions_in_every_tenant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_changed_while_it_is_verified_lets_nobody_in() {
+    let (world, _mailbox) = with_mail().await;
+    let ann = world.register("acme").await;
+    let mut changing = world.postgres().await;
+    let change = changing.transaction().await.unwrap();
+    let update = "UPDATE config.accounts SET password_hash = 'another' WHERE email = $1";
+    assert_eq!(change.execute(update, &[&ann.email]).await.unwrap(), 1);
+    // The old one still counts for who reads now.
+    let late = login(&world, &ann.email, PASSWORD);
+    let change = async {
+        wait_for(SOON, "the login to wait for the change", async || {
+            let waits = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+            !world.postgres().await.query(waits, &[]).await.unwrap().is_empty()
+        })
+        .await;
+        change.commit().await.unwrap();
+    };
+    tokio::join!(late, change).0.problem(401, "unauthenticated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_link_in_a_mail_gives_a_new_password_once() {
     let (world, mailbox) = with_mail().await;
     let ann = world.register("acme").await;
