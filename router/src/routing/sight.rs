@@ -1,7 +1,8 @@
 //! Whether the visitor of an open thread has a connection: the edges are asked when it counts.
 //!
 //! Invariant: nobody is taken for gone whom the edges were not asked about; what they say unasked only makes the router
-//! ask sooner, for it may be lost, and one edge does not know of another's visitors.
+//! ask sooner, for it may be lost, and one edge does not know of another's visitors. An answer during which a visitor
+//! moved says nothing: the edges are asked again.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -88,7 +89,12 @@ impl Tenant {
     pub fn ask_edges(&mut self, shared: &mut Shared) {
         while self.questions.under_way < ASKING_MAX && !self.questions.waiting.is_empty() {
             let next = |_| self.questions.waiting.pop_first();
-            let conversations = (0..ASKED_AT_ONCE).map_while(next).collect();
+            let conversations: Vec<_> = (0..ASKED_AT_ONCE).map_while(next).collect();
+            for id in &conversations {
+                if let Some(conversation) = self.conversations.get_mut(id) {
+                    conversation.sight.again = None;
+                }
+            }
             self.questions.under_way += 1;
             shared.effects.push_back(Effect::AskEdges { tenant: self.id, conversations });
         }
@@ -116,7 +122,9 @@ impl Tenant {
             let sight = &mut conversation.sight;
             sight.asking = false;
             match there {
-                Some(there) => (sight.there, sight.again) = (Some((there.contains(id), now)), None),
+                // Some edges answered before the visitor moved, some after.
+                _ if sight.again.is_some() => sight.there = None,
+                Some(there) => sight.there = Some((there.contains(id), now)),
                 None => sight.again = Some(now.plus(ASKED_AGAIN_AFTER)),
             }
             self.chores.add(Chore::Expire(*id));
@@ -132,6 +140,9 @@ impl Tenant {
         }
         let again = if came { now } else { now.plus(RELOADED_WITHIN) };
         let sight = &mut conversation.sight;
+        if came {
+            sight.there = None;
+        }
         sight.again = Some(sight.again.map_or(again, |before| before.min(again)));
         self.chores.add(Chore::Expire(id));
     }

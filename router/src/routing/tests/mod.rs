@@ -8,6 +8,7 @@ mod moves;
 mod others;
 mod presence;
 mod queues;
+mod sight;
 mod strategies;
 mod succession;
 mod telling;

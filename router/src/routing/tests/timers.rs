@@ -6,7 +6,7 @@ use bus_schema::{
     Author,
     config::RoutingSettings,
     event::AgentLostReason,
-    state::{CloseReason, DeadlineKind, DecisionRule, QueueReason, RoutingStatus, Strategy, ThreadStatus},
+    state::{CloseReason, DeadlineKind, QueueReason, RoutingStatus, Strategy, ThreadStatus},
 };
 
 use super::super::settings::{AVOIDED_FOR, SWEEP_EVERY};
@@ -234,86 +234,4 @@ fn what_is_switched_off_costs_no_look() {
     world.change_group(1, |group| group.routing.idle_s = Some(60));
     world.wait(seconds(1));
     assert_eq!(world.kinds("idle"), 9, "what is switched on counts for what is open");
-}
-
-fn gone_after(seconds: u32) -> RoutingSettings {
-    RoutingSettings { visitor_gone_s: Some(seconds), ..RoutingSettings::default() }
-}
-
-#[test]
-fn a_thread_whose_visitor_is_gone_ends_and_one_whose_visitor_came_back_does_not() {
-    let mut world = world(&[2], gone_after(60));
-    world.start(1);
-    world.start(2);
-    world.visitor(1, false);
-    world.visitor(2, false);
-    world.wait(seconds(10));
-    assert!(world.desk(1).deadlines.iter().any(|deadline| deadline.kind == DeadlineKind::VisitorGone));
-    assert_eq!(world.decision(1).rule, DecisionRule::VisitorLeft);
-    world.visitor(2, true);
-    world.wait(seconds(1));
-    assert_eq!((world.desk(2).deadlines.len(), world.decision(2).rule), (0, DecisionRule::VisitorBack));
-    world.wait(seconds(45));
-    assert_eq!(world.closed(1), None);
-    world.wait(seconds(10));
-    assert_eq!((world.closed(1), world.closed(2)), (Some(CloseReason::VisitorGone), None));
-    assert_eq!(world.load(agent(1)), 1);
-    world.wait(seconds(600));
-    assert_eq!(world.kinds("closed"), 1);
-    world.check();
-}
-
-#[test]
-fn who_loads_a_page_anew_was_never_gone() {
-    let mut world = world(&[2], gone_after(60));
-    world.start(1);
-    let before = world.bus.log.len();
-    world.visitor(1, false);
-    world.wait(seconds(2));
-    world.visitor(1, true);
-    world.wait(seconds(50));
-    assert_eq!(world.bus.log.len(), before);
-}
-
-#[test]
-fn a_visitor_who_left_unheard_is_missed_all_the_same_and_in_a_queue_as_well() {
-    let mut world = world(&[], gone_after(60));
-    world.start(1);
-    world.away.push(1);
-    world.wait(seconds(100));
-    assert_eq!(world.closed(1), None);
-    world.wait(seconds(30));
-    assert_eq!(world.closed(1), Some(CloseReason::VisitorGone));
-    world.check();
-}
-
-#[test]
-fn a_router_that_was_down_when_a_visitor_was_gone_ends_the_thread_once() {
-    let mut world = world(&[2], gone_after(60));
-    world.start(1);
-    world.start(2);
-    world.visitor(1, false);
-    world.visitor(2, false);
-    world.wait(seconds(50));
-    // One of them came back, and nobody was there to hear it.
-    world.away.retain(|n| *n != 2);
-    down_for(&mut world, seconds(100));
-    assert_eq!((world.closed(1), world.closed(2)), (Some(CloseReason::VisitorGone), None));
-    down_for(&mut world, seconds(600));
-    assert_eq!(world.kinds("closed"), 1);
-    world.check();
-}
-
-#[test]
-fn nobody_is_gone_of_whom_the_edges_could_not_be_asked() {
-    let mut world = world(&[2], gone_after(10));
-    world.start(1);
-    world.edges_answer = false;
-    world.visitor(1, false);
-    world.wait(seconds(600));
-    assert_eq!((world.closed(1), world.kinds("decided")), (None, 1));
-    assert!(world.questions < 200, "they are not asked all the time");
-    world.edges_answer = true;
-    world.wait(seconds(30));
-    assert_eq!(world.closed(1), Some(CloseReason::VisitorGone));
 }

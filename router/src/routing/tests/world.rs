@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bus_schema::{
-    AgentId, Author, AuthorType, Body, CommandId, GroupId, IncarnationId, Subject, ThreadId, Timestamp,
+    AgentId, Author, AuthorType, Body, CommandId, ConversationId, GroupId, IncarnationId, Subject, TenantId,
+    ThreadId, Timestamp,
     claims::Role,
     command::{Actor, Answer, Command, CommandRequest, Outcome, PresenceReport},
     config::{AgentRecord, GroupRecord, Record, RoutingSettings, TenantRecord},
@@ -35,6 +36,9 @@ pub struct World {
     /// How often edges were asked who is there.
     pub questions: usize,
     pub edges_answer: bool,
+    /// Questions stay with the edges instead of being answered.
+    pub hold_questions: bool,
+    asked: Vec<(TenantId, Vec<ConversationId>)>,
     /// Visitors without a connection.
     pub away: Vec<u128>,
     read: usize,
@@ -57,6 +61,8 @@ impl World {
             looks: 0,
             questions: 0,
             edges_answer: true,
+            hold_questions: false,
+            asked: Vec::new(),
             away: Vec::new(),
             read: 0,
             next: 1,
@@ -124,11 +130,10 @@ impl World {
             Effect::Tell { told, .. } => self.told.push(told),
             Effect::AskEdges { tenant, conversations: asked } => {
                 self.questions += 1;
-                let there = self.edges_answer.then(|| {
-                    let away: Vec<_> = self.away.iter().map(|n| conversation(*n)).collect();
-                    asked.iter().copied().filter(|id| !away.contains(id)).collect()
-                });
-                self.routing.handle(Input::EdgesSaid { tenant, asked, there }, self.now);
+                self.asked.push((tenant, asked));
+                if !self.hold_questions {
+                    self.answer_questions();
+                }
             }
             Effect::Look { tenant, conversation, thread, after } => {
                 self.looks += 1;
@@ -136,6 +141,17 @@ impl World {
                 let looked = Input::Looked { tenant, conversation, thread, said, up_to, more: false };
                 self.routing.handle(looked, self.now);
             }
+        }
+    }
+
+    /// The edges answer what they were asked, by who is there now.
+    pub fn answer_questions(&mut self) {
+        for (tenant, asked) in std::mem::take(&mut self.asked) {
+            let there = self.edges_answer.then(|| {
+                let away: Vec<_> = self.away.iter().map(|n| conversation(*n)).collect();
+                asked.iter().copied().filter(|id| !away.contains(id)).collect()
+            });
+            self.routing.handle(Input::EdgesSaid { tenant, asked, there }, self.now);
         }
     }
 
