@@ -238,7 +238,7 @@ impl Routing {
                 self.shared.refuse(job.token, ErrorCode::Unavailable.into());
             }
             tenant.telling = Telling::default();
-            tenant.forget_questions();
+            tenant.forget_sights();
         }
     }
 

@@ -29,7 +29,7 @@ const ASKED_AT_ONCE: usize = 200;
 const ASKING_MAX: usize = 4;
 
 /// What is known of an open thread's visitor.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Sight {
     /// Whether the edges knew the visitor when they were last asked.
     there: Option<(bool, Timestamp)>,
@@ -44,6 +44,8 @@ pub struct Sight {
 pub struct Questions {
     waiting: BTreeSet<ConversationId>,
     under_way: usize,
+    /// Of an earlier turn at deciding: what comes of them is for nobody.
+    outdated: usize,
 }
 
 impl Sight {
@@ -87,7 +89,11 @@ impl Tenant {
 
     /// Asks the edges what is lined up.
     pub fn ask_edges(&mut self, shared: &mut Shared) {
-        while self.questions.under_way < ASKING_MAX && !self.questions.waiting.is_empty() {
+        // While old answers may come none is asked for anew: they look the same.
+        while self.questions.outdated == 0
+            && self.questions.under_way < ASKING_MAX
+            && !self.questions.waiting.is_empty()
+        {
             let next = |_| self.questions.waiting.pop_first();
             let conversations: Vec<_> = (0..ASKED_AT_ONCE).map_while(next).collect();
             for id in &conversations {
@@ -100,11 +106,14 @@ impl Tenant {
         }
     }
 
-    /// Whoever decides now asks anew.
-    pub fn forget_questions(&mut self) {
-        for id in std::mem::take(&mut self.questions.waiting) {
-            if let Some(conversation) = self.conversations.get_mut(&id) {
-                conversation.sight.asking = false;
+    /// Whoever decides now asks anew, and so does this router when it decides again: by then all may have changed.
+    pub fn forget_sights(&mut self) {
+        let Questions { waiting, under_way, outdated } = &mut self.questions;
+        waiting.clear();
+        *outdated += std::mem::take(under_way);
+        for (id, conversation) in &mut self.conversations {
+            if std::mem::take(&mut conversation.sight) != Sight::default() {
+                self.chores.add(Chore::Expire(*id));
             }
         }
     }
@@ -116,11 +125,18 @@ impl Tenant {
         there: Option<&BTreeSet<ConversationId>>,
         now: Timestamp,
     ) {
+        if self.questions.outdated > 0 {
+            self.questions.outdated -= 1;
+            return;
+        }
         self.questions.under_way = self.questions.under_way.saturating_sub(1);
         for id in asked {
             let Some(conversation) = self.conversations.get_mut(id) else { continue };
             let sight = &mut conversation.sight;
-            sight.asking = false;
+            // Of a thread that has ended meanwhile.
+            if !std::mem::take(&mut sight.asking) {
+                continue;
+            }
             match there {
                 // Some edges answered before the visitor moved, some after.
                 _ if sight.again.is_some() => sight.there = None,

@@ -9,7 +9,7 @@ use bus_schema::{
     state::{CloseReason, DeadlineKind, DecisionRule, RoutingStatus, Strategy},
 };
 
-use super::super::Input;
+use super::super::{Input, WriteFailure};
 use super::world::*;
 
 fn seconds(n: u64) -> Duration {
@@ -159,5 +159,46 @@ fn who_comes_back_while_the_close_waits_for_another_write_is_not_gone() {
     world.release_writes();
     world.wait(seconds(1));
     assert_eq!(world.closed(1), None);
+    world.check();
+}
+
+#[test]
+fn a_router_that_stood_by_does_not_go_by_what_it_saw_before() {
+    let mut world = asked_for_the_last_time();
+    world.input(Input::StandBy);
+    // While others decide, the visitor comes back unheard.
+    world.hold_questions = false;
+    let before = world.questions;
+    world.input(Input::Activate);
+    world.wait(seconds(1));
+    assert_eq!(world.questions, before, "an old answer would be taken for a new one");
+    world.answer_questions();
+    world.settle();
+    assert_eq!(world.closed(1), None, "it was asked before others decided");
+    world.away.clear();
+    world.wait(seconds(1));
+    assert_eq!((world.closed(1), world.decision(1).rule), (None, DecisionRule::VisitorBack));
+    world.check();
+}
+
+#[test]
+fn what_was_seen_is_forgotten_by_a_router_that_stands_by() {
+    let mut world = world(&[2], 60);
+    world.start(1);
+    world.visitor(1, false);
+    world.wait(seconds(10));
+    world.hold_writes = true;
+    world.wait(seconds(60));
+    let late = std::mem::take(&mut world.held);
+    assert_eq!(late.len(), 1, "it was about to close the thread");
+    world.input(Input::StandBy);
+    for write in late {
+        world.input(Input::WriteFailed { id: write.id, why: WriteFailure::Mismatch });
+    }
+    (world.hold_writes, world.away) = (false, Vec::new());
+    world.wait(seconds(100));
+    world.input(Input::Activate);
+    world.wait(seconds(1));
+    assert_eq!((world.closed(1), world.decision(1).rule), (None, DecisionRule::VisitorBack));
     world.check();
 }
