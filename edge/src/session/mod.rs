@@ -5,10 +5,12 @@ mod bad_frames;
 mod deadlines;
 mod login;
 mod parting;
+mod place;
 mod reader;
 pub mod request;
 mod send;
 mod who;
+mod write;
 
 pub use actions::page_of;
 pub use login::Session;

@@ -3,7 +3,7 @@
 //! Invariant: nothing is held for a client that says nothing and is told nothing but the task itself. A client that
 //! says nothing in time, or nothing sensible, is closed with the code of the table.
 
-use std::{convert::Infallible, future::poll_fn, ops::ControlFlow, pin::pin, sync::Arc, time::Duration};
+use std::{future::poll_fn, ops::ControlFlow, pin::pin, sync::Arc, time::Duration};
 
 use bus_schema::{
     ErrorBody, ErrorCode,
@@ -24,7 +24,9 @@ use super::{
     deadlines::Deadlines,
     login::{self, Session},
     parting::part,
+    place::Place,
     request,
+    write::write_while,
 };
 use crate::{
     admission::{Door, Pass},
@@ -56,6 +58,7 @@ pub async fn serve(app: Arc<App>, opening: Opening) {
     let Opening { socket, early, origin, door } = opening;
     let (mut incoming, outgoing) = socket.into_split();
     let conn = app.open_connection(outgoing);
+    let place = Place::of(&conn, &app.connections);
     let began = Instant::now();
     hello(&app, &conn);
     // The drain closes those that are listed when it begins; one that is listed later sees that here.
@@ -79,19 +82,18 @@ pub async fn serve(app: Arc<App>, opening: Opening) {
     }
     conn.leave();
     if let Some(session) = reader.session.take() {
-        Box::pin(session.end()).await;
+        // Whoever is closed hears of it now, however long the bus takes for the rest.
+        write_while(&conn, &incoming, Box::pin(session.end())).await;
     } else if code.is_some() {
         app.core.measures.refused(Refused::Protocol);
     }
-    app.connections.release(&conn);
+    place.release();
     app.core.measures.closed(conn.outbox.closed());
     app.core.measures.lifetime.record(began.elapsed());
     // With a close frame on its way, the client has a moment to take it.
     if conn.outbox.is_ended() {
         Box::pin(part(&conn, &mut incoming)).await;
     }
-    conn.outbox.end();
-    conn.set_gone();
 }
 
 fn hello(app: &App, conn: &Conn) {
@@ -143,12 +145,8 @@ impl Reader {
         let mut timer = pin!(sleep_until(self.deadlines.first()));
         loop {
             if let Some(heard) = heard.take() {
-                let ended = tokio::select! {
-                    biased;
-                    ended = self.on_heard(heard) => ended,
-                    never = write_on(&conn, incoming) => match never {},
-                };
-                if let ControlFlow::Break(code) = ended {
+                let hearing = pin!(self.on_heard(heard));
+                if let ControlFlow::Break(code) = write_while(&conn, incoming, hearing).await {
                     return code;
                 }
             }
@@ -296,19 +294,11 @@ impl Reader {
     }
 }
 
-/// Writes what waits, as it comes, while a request takes its time.
-async fn write_on(conn: &Conn, incoming: &OwnedReadHalf) -> Infallible {
-    loop {
-        match conn.flush() {
-            Flushed::Done => conn.outbox.ready().await,
-            Flushed::Stuck => {
-                tokio::select! {
-                    _ = incoming.as_ref().writable() => {}
-                    () = conn.outbox.ready() => {}
-                }
-            }
-            // Whoever reads finds it out.
-            Flushed::Over => std::future::pending().await,
+/// A panic ends the task here: its session has to end all the same, or its agent would stay connected for ever.
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.app.tasks.spawn(async move { session.end().await });
         }
     }
 }
