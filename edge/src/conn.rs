@@ -128,9 +128,10 @@ impl Conn {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Whether so many more bytes may be replayed on this connection, which are counted.
+    /// Whether so many more bytes may be replayed on this connection, which are counted if they may.
     pub fn may_replay(&self, bytes: usize) -> bool {
-        self.replayed.fetch_add(bytes, Ordering::Relaxed) + bytes <= REPLAY_BYTES_MAX
+        let with = |before: usize| before.checked_add(bytes).filter(|sum| *sum <= REPLAY_BYTES_MAX);
+        self.replayed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_ok()
     }
 
     /// Nobody reads from it any more: it joins nothing from now on.
@@ -234,4 +235,19 @@ impl Drop for Reply {
 
 fn json<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("frames hold only strings, numbers and string-keyed maps")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_that_is_refused_takes_nothing_from_what_others_may_have() {
+        let conn = Conn::new(1, Outbox::new(0, None), Arc::new(Measures::new()));
+        assert!(conn.may_replay(REPLAY_BYTES_MAX - 10));
+        assert!(!conn.may_replay(11));
+        assert!(!conn.may_replay(usize::MAX));
+        assert!(conn.may_replay(10), "the shorter one still fits");
+        assert!(!conn.may_replay(1));
+    }
 }
