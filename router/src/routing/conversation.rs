@@ -6,6 +6,7 @@ use std::{cmp::Reverse, time::Duration};
 
 use bus_schema::{
     AgentId, Body, ConversationId, Event, GroupId, ThreadId, Timestamp,
+    event::Closed,
     protocol::QueueView,
     state::{CloseReason, DeskState, Extra, LifeState, Priority, QueueEntry, QueueReason, ThreadStatus},
 };
@@ -56,7 +57,8 @@ pub struct Conversation {
     last_agent: Option<(AgentId, Timestamp)>,
     /// Of the last thread, where it was closed.
     closed: Option<ThreadId>,
-    /// The last thread that was seen to be closed, and by what; kept while the next one is open.
+    /// The last thread that was seen to be closed, and by what; kept while the next one is open. Of one that was handed
+    /// over its successor, which is what came of it.
     closed_by: Option<(ThreadId, uuid::Uuid)>,
     /// What caused the last `life` message.
     pub cause: Option<uuid::Uuid>,
@@ -139,7 +141,7 @@ impl Conversation {
         self.closed
     }
 
-    /// The thread that this command closed.
+    /// The thread that this command closed, or the one that it opened in its place.
     pub fn closed_by(&self, command: uuid::Uuid) -> Option<ThreadId> {
         self.closed_by.filter(|(_, cause)| *cause == command).map(|(thread, _)| thread)
     }
@@ -193,6 +195,11 @@ impl Conversation {
         }
         state.started_seq.get_or_insert(seq);
         self.set_life(state);
+        if let Some(Body::Closed(Closed { reason: CloseReason::Reassigned, .. })) =
+            event.map(|event| &event.body)
+        {
+            self.closed_by = self.cause.map(|cause| (ThreadId::from_uuid(cause), cause));
+        }
     }
 
     pub fn read_desk(&mut self, seq: u64, event: Option<&Event>) {

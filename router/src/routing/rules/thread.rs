@@ -49,10 +49,12 @@ fn repeated(conversation: &Conversation, request: &CommandRequest) -> Option<Out
     // Where it was stored was not known when it was recorded: anything from there on serves to read it back.
     let recorded = conversation.desk().and_then(|desk| find(&desk.commands, request));
     let recorded = recorded.map(|outcome| with_seq(outcome, conversation.life_seq));
-    recorded.or_else(|| {
-        let closed = conversation.closed_by(request.command_id.uuid())?;
-        Some(done(closed, None, conversation.life_seq))
-    })
+    let command = request.command_id.uuid();
+    // A hand-over's successor has its id, long after the record of it is gone.
+    let opened = || conversation.life().filter(|life| life.thread_id.uuid() == command);
+    let opened = || opened().map(|life| done(life.thread_id, life.assignee_id, conversation.life_seq));
+    let closed = || conversation.closed_by(command).map(|closed| done(closed, None, conversation.life_seq));
+    recorded.or_else(opened).or_else(closed)
 }
 
 pub fn find(records: &[CommandRecord], request: &CommandRequest) -> Option<Outcome> {

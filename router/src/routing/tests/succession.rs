@@ -3,11 +3,12 @@
 use bus_schema::{
     CommandId,
     claims::Role,
-    command::{Actor, Answer, Command, Outcome},
-    state::{CloseReason, Priority, Strategy, ThreadStatus},
+    command::{Actor, Answer, Command, CommandRequest, Outcome},
+    state::{COMMANDS_KEPT, CloseReason, Priority, Strategy, ThreadStatus},
 };
 use uuid::Uuid;
 
+use super::super::{Effect, Input, Routing, Stored, Token};
 use super::world::*;
 
 fn world(capacities: &[u32]) -> World {
@@ -93,4 +94,50 @@ fn without_the_setting_the_thread_goes_on() {
     let thread = world.start(1);
     world.assign(1, agent(2), supervisor());
     assert_eq!((world.life(1).thread_id, world.closed(1)), (thread, None::<CloseReason>));
+}
+
+#[test]
+fn a_repeat_is_answered_with_the_successor_also_when_nothing_records_the_command_any_more() {
+    let mut world = world(&[2, 2]);
+    let thread = world.start(1);
+    let assign =
+        || Command::Assign { conversation_id: conversation(1), thread_id: Some(thread), agent_id: agent(2) };
+    let id = CommandId::from_uuid(Uuid::from_u128(0xC7));
+    assert_eq!(code(&world.repeat(id, supervisor(), assign())), None);
+    let successor = world.life(1).thread_id;
+    for n in 0..COMMANDS_KEPT {
+        let priority = if n % 2 == 0 { Priority::High } else { Priority::Normal };
+        world.set_priority(1, priority, supervisor());
+    }
+    let answered = |outcome: &Outcome| match outcome {
+        Outcome::Accepted { answer: Answer::Thread { thread_id, assignee_id, .. } } => {
+            (*thread_id, *assignee_id)
+        }
+        other => panic!("{other:?}"),
+    };
+    let length = world.bus.log.len();
+    assert_eq!(answered(&world.repeat(id, supervisor(), assign())), (successor, Some(agent(2))));
+    // One that only read it: the successor, and what closed the thread before it.
+    let log = world.bus.log.clone();
+    let told = |read: &[Stored]| {
+        let mut other = Routing::new(settings(77));
+        for stored in read {
+            other.handle(Input::Log(stored.clone()), world.now);
+        }
+        other.handle(Input::Activate, world.now);
+        let request =
+            CommandRequest { command_id: id, actor: supervisor(), deadline: None, command: assign() };
+        other.handle(Input::Command { token: Token(1), tenant: TENANT, request }, world.now);
+        std::iter::from_fn(|| other.poll_effect()).find_map(|effect| match effect {
+            Effect::Reply { outcome, .. } => Some(answered(&outcome)),
+            _ => None,
+        })
+    };
+    assert_eq!(told(&log), Some((successor, Some(agent(2)))));
+    let closed = log.iter().position(|stored| stored.event.as_ref().unwrap().body.name() == "closed");
+    assert_eq!(told(&log[..=closed.unwrap()]), Some((successor, None)), "it is about to be read");
+    world.restart();
+    assert_eq!(answered(&world.repeat(id, supervisor(), assign())), (successor, Some(agent(2))));
+    assert_eq!(world.bus.log.len(), length);
+    world.check();
 }
