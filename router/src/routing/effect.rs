@@ -12,7 +12,7 @@ use super::input::{Token, WriteId};
 #[derive(Debug, Clone)]
 pub enum Effect {
     /// Store all of it or none, each message only if its subject's last sequence is as expected. Answered with
-    /// [`super::Input::Written`] or [`super::Input::WriteFailed`], never before the outcome is certain.
+    /// [`super::Input::Written`] or [`super::Input::WriteFailed`], and with what is certain of the outcome.
     Write(Write),
     /// The one answer to a command.
     Reply { token: Token, outcome: Outcome },

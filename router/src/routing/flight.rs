@@ -46,7 +46,7 @@ impl Tenant {
                 }
             };
             let after = targets[..at].iter().filter(|target| **target == change.target).count();
-            messages.push(change.message(&shared.settings, self.id, expected, after));
+            messages.push(change.message(&shared.settings, self.id, id, expected, after));
         }
         for key in keys(&targets) {
             self.lock(key, |lock| {
@@ -105,21 +105,22 @@ impl Tenant {
         match why {
             WriteFailure::Mismatch => {
                 shared.counters.mismatches += 1;
-                for key in &keys {
-                    let reads = flight.targets.iter().filter(|target| target.key() == *key).count();
-                    self.lock(*key, |lock| lock.state = State::Reading(reads as u8));
-                    self.index(*key, shared);
-                }
-                shared.reading += flight.targets.len();
-                let subject = |target: &Target| target.subject(shared.settings.shard, self.id);
-                let reads = flight.targets.iter().map(|target| Effect::Refresh { subject: subject(target) });
-                shared.effects.extend(reads);
+                self.read_all_again(&flight.targets, &keys, shared);
                 match (flight.job, keys.first()) {
                     (Some(job), Some(key)) if shared.active => {
                         self.waiters.entry(*key).or_default().push_front(job);
                     }
                     (Some(job), _) => shared.refuse(job.token, ErrorCode::Unavailable.into()),
                     (None, _) => {}
+                }
+            }
+            // Whatever is decided next expects the same sequences, so the two cannot both be stored. Whoever asked for
+            // it is not told that it failed: a repeat finds out.
+            WriteFailure::InDoubt => {
+                shared.counters.doubts += 1;
+                self.read_all_again(&flight.targets, &keys, shared);
+                if let Some(job) = flight.job {
+                    shared.refuse(job.token, ErrorCode::Timeout.into());
                 }
             }
             WriteFailure::Refused => {
@@ -132,6 +133,19 @@ impl Tenant {
                 }
             }
         }
+    }
+
+    /// Has the last messages of all that a write touches read from the leader; it stays locked until they are.
+    fn read_all_again(&mut self, targets: &[Target], keys: &[Key], shared: &mut Shared) {
+        for key in keys {
+            let reads = targets.iter().filter(|target| target.key() == *key).count();
+            self.lock(*key, |lock| lock.state = State::Reading(reads as u8));
+            self.index(*key, shared);
+        }
+        shared.reading += targets.len();
+        let subject = |target: &Target| target.subject(shared.settings.shard, self.id);
+        let reads = targets.iter().map(|target| Effect::Refresh { subject: subject(target) });
+        shared.effects.extend(reads);
     }
 
     /// The head of a queue may be served again, by smaller batches while others are faster.

@@ -51,7 +51,7 @@ pub enum Input {
         id: WriteId,
         seqs: Vec<u64>,
     },
-    /// Certainly not stored, and never will be.
+    /// It ended without being stored, for this reason.
     WriteFailed {
         id: WriteId,
         why: WriteFailure,
@@ -98,8 +98,10 @@ pub enum Input {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteFailure {
-    /// A subject had moved on.
+    /// A subject had moved on: it never will be stored.
     Mismatch,
-    /// The server would not have it, for a reason that reading again does not mend.
+    /// The server would not have it, for a reason that reading again does not mend: it never will be stored.
     Refused,
+    /// It was not there when the leader was asked, and may still be stored as long as what it expects stays true.
+    InDoubt,
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     effect::Message,
-    input::Token,
+    input::{Token, WriteId},
     settings::Settings,
     slot::{Key, QueueId, Target},
 };
@@ -115,9 +115,17 @@ impl Plan {
 
 impl Change {
     /// The message, after so many others of the plan on its subject.
-    pub fn message(self, settings: &Settings, tenant: TenantId, expected: u64, after: usize) -> Message {
+    pub fn message(
+        self,
+        settings: &Settings,
+        tenant: TenantId,
+        write: WriteId,
+        expected: u64,
+        after: usize,
+    ) -> Message {
         let subject = self.target.subject(settings.shard, tenant);
-        let place = if after == 0 { subject.to_string() } else { format!("{subject}+{after}") };
+        // By the write, for one that was given up in doubt must not be taken for the one that was decided after it.
+        let place = format!("{subject}#{}+{after}", write.0);
         let (conversation_id, visibility) = match self.target {
             Target::Agent(_) => (None, Visibility::All),
             Target::Life(conversation) => (Some(conversation), Visibility::All),

@@ -30,6 +30,8 @@ pub struct Counters {
     pub writes: u64,
     pub mismatches: u64,
     pub refusals: u64,
+    /// Writes given up that may still be stored.
+    pub doubts: u64,
     pub reassigned: u64,
     /// States that could not be read.
     pub unreadable: u64,

@@ -128,6 +128,7 @@ pub fn counted(counters: &Counters) {
     counter!(WRITES, "outcome" => "begun").absolute(counters.writes);
     counter!(WRITES, "outcome" => "mismatch").absolute(counters.mismatches);
     counter!(WRITES, "outcome" => "refused").absolute(counters.refusals);
+    counter!(WRITES, "outcome" => "in_doubt").absolute(counters.doubts);
     counter!(REASSIGNMENTS, "reason" => "agent_gone").absolute(counters.reassigned);
     counter!(MENDED).absolute(counters.mended);
     counter!(UNREADABLE).absolute(counters.unreadable);

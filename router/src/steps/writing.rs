@@ -1,13 +1,17 @@
 //! How one write of the core is seen to its end.
 //!
-//! Invariant: it ends with what is certain. A write whose outcome is unknown is looked up at the leader: the first
-//! message after the expected one is ours, or somebody else's, or not there and then written again.
+//! Invariant: it ends with what is certain, or says that it is not. A write whose outcome is unknown is looked up at the
+//! leader: the first message after the expected one is ours, or somebody else's, or not there and then written again.
+//! One that is never there although the leader answers is given up in doubt: what is decided on what is read then expects
+//! the same sequences, so that of the two at most one is ever stored.
 
 use super::pause::{Backoff, Pause};
 use crate::routing::{Input, WriteFailure, WriteId};
 
-/// Tries beyond it are a refusal, unless one of them may have been stored.
+/// Tries beyond it are a refusal; where one of them may have been stored, that is looked up.
 const CONTENTION_TRIES: u32 = 20;
+/// Looks for a write in doubt that found nothing where it would be; it is not tried again after them.
+const MISSING_TRIES: u32 = 8;
 /// After so many of them the conversation's writers are asked to hold on.
 const HOLD_AFTER: u32 = 2;
 
@@ -75,6 +79,8 @@ pub struct Writing {
     unread: Backoff,
     /// An earlier try may be stored.
     in_doubt: bool,
+    /// How often it was looked for and not there.
+    missing: u32,
     /// What the last try came to, while that is looked up.
     after: Option<Tried>,
 }
@@ -89,6 +95,7 @@ impl Writing {
             contention: Backoff::CONTENTION,
             unread: Backoff::LEADER,
             in_doubt: false,
+            missing: 0,
             after: None,
         }
     }
@@ -107,10 +114,11 @@ impl Writing {
             Tried::Contention => {
                 let pause = self.contention.failed();
                 let tries = self.contention.tries();
-                if tries > CONTENTION_TRIES && !self.in_doubt {
-                    return self.failed(WriteFailure::Refused);
+                match tries > CONTENTION_TRIES {
+                    true if self.in_doubt => self.look_up(tried),
+                    true => self.failed(WriteFailure::Refused),
+                    false => Next::Wait { pause, then: Ask::Publish, hold: tries == HOLD_AFTER },
                 }
-                Next::Wait { pause, then: Ask::Publish, hold: tries == HOLD_AFTER }
             }
             // An earlier try of ours may be what moved the subject.
             Tried::Mismatch | Tried::Refused if self.in_doubt => self.look_up(tried),
@@ -125,7 +133,13 @@ impl Writing {
             Found::Theirs => self.failed(WriteFailure::Mismatch),
             // A subject of it moved on before the first was found unmoved: no try was stored, and none can be.
             Found::Nothing if self.after == Some(Tried::Mismatch) => self.failed(WriteFailure::Mismatch),
-            Found::Nothing => Next::Wait { pause: self.unread.failed(), then: Ask::Publish, hold: false },
+            Found::Nothing => {
+                self.missing += 1;
+                if self.missing >= MISSING_TRIES {
+                    return self.failed(WriteFailure::InDoubt);
+                }
+                Next::Wait { pause: self.unread.failed(), then: Ask::Publish, hold: false }
+            }
             Found::Unread => Next::Wait { pause: self.unread.failed(), then: Ask::Find, hold: false },
         }
     }
@@ -199,9 +213,36 @@ mod tests {
         assert_eq!(failure(sure.tried(Tried::Contention)), Some(WriteFailure::Refused));
         let mut doubtful = writing();
         doubtful.tried(Tried::Unknown);
-        for _ in 0..100 {
+        for _ in 0..CONTENTION_TRIES {
             assert!(matches!(doubtful.tried(Tried::Contention), Next::Wait { then: Ask::Publish, .. }));
         }
+        assert!(matches!(doubtful.tried(Tried::Contention), Next::Ask(Ask::Find)));
+        assert_eq!(stored(doubtful.found(Found::Ours(4))), Some(vec![4, 5]));
+    }
+
+    #[test]
+    fn a_write_in_doubt_that_is_tried_in_vain_ends_in_doubt() {
+        for again in [Tried::Refused, Tried::Unknown] {
+            let mut writing = writing();
+            assert!(matches!(writing.tried(Tried::Unknown), Next::Ask(Ask::Find)));
+            // What cannot be read says nothing, however often.
+            for _ in 0..100 {
+                assert!(matches!(writing.found(Found::Unread), Next::Wait { then: Ask::Find, .. }));
+            }
+            for _ in 1..MISSING_TRIES {
+                assert!(matches!(writing.found(Found::Nothing), Next::Wait { then: Ask::Publish, .. }));
+                assert!(matches!(writing.tried(again.clone()), Next::Ask(Ask::Find)));
+            }
+            assert_eq!(failure(writing.found(Found::Nothing)), Some(WriteFailure::InDoubt));
+        }
+        let mut crowded = writing();
+        crowded.tried(Tried::Unknown);
+        crowded.found(Found::Nothing);
+        let tries = (0..1000).find_map(|_| match crowded.tried(Tried::Contention) {
+            Next::Ask(Ask::Find) => failure(crowded.found(Found::Nothing)),
+            _ => None,
+        });
+        assert_eq!(tries, Some(WriteFailure::InDoubt));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod bus;
 mod commands;
+mod doubt;
 mod fairness;
 mod lists;
 mod moves;

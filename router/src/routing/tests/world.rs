@@ -264,17 +264,20 @@ impl World {
 
     pub fn send(&mut self, actor: Actor, command: Command) -> u64 {
         self.next += 1;
-        let (token, command_id) = (self.next as u64, CommandId::from_uuid(Uuid::from_u128(self.next)));
+        self.send_as(CommandId::from_uuid(Uuid::from_u128(self.next)), actor, command)
+    }
+
+    /// Sends one that is answered later.
+    pub fn send_as(&mut self, command_id: CommandId, actor: Actor, command: Command) -> u64 {
+        self.next += 1;
+        let token = self.next as u64;
         let request = CommandRequest { command_id, actor, deadline: None, command };
         self.input(Input::Command { token: Token(token), tenant: TENANT, request });
         token
     }
 
     pub fn repeat(&mut self, command_id: CommandId, actor: Actor, command: Command) -> Outcome {
-        self.next += 1;
-        let token = self.next as u64;
-        let request = CommandRequest { command_id, actor, deadline: None, command };
-        self.input(Input::Command { token: Token(token), tenant: TENANT, request });
+        let token = self.send_as(command_id, actor, command);
         self.replies.remove(&token).expect("answered")
     }
 

@@ -181,6 +181,8 @@ impl World {
                     self.again(&flight);
                 }
             }
+            // Nothing is claimed of it.
+            Input::WriteFailed { why: WriteFailure::InDoubt, .. } => {}
             _ => {
                 self.never.insert(origin);
                 if self.landed.contains(&origin) {

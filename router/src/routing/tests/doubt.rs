@@ -1,0 +1,78 @@
+//! Writes that were given up although they may still be stored: whatever comes of them, it happens once.
+
+use bus_schema::{
+    CommandId, ErrorCode,
+    command::{Command, Outcome},
+    state::Strategy,
+};
+use uuid::Uuid;
+
+use super::super::{Input, Write, WriteFailure};
+use super::world::*;
+
+fn give_up(world: &mut World, write: &Write) {
+    world.input(Input::WriteFailed { id: write.id, why: WriteFailure::InDoubt });
+}
+
+/// An assignment of the first thread that was given up in doubt, and the one decided after it.
+fn assigned_twice() -> (World, Write, Write) {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
+    world.hold_writes = true;
+    world.start(1);
+    let lost = world.held.pop().expect("it is given to whoever is free");
+    give_up(&mut world, &lost);
+    let next = world.held.pop().expect("it is decided again");
+    assert_eq!(world.routing.counters().doubts, 1);
+    (world, lost, next)
+}
+
+#[test]
+fn one_that_is_stored_after_all_wins_over_what_was_decided_after_it() {
+    let (mut world, lost, next) = assigned_twice();
+    assert!(world.bus.publish(&lost.messages, world.now).is_some());
+    world.hold_writes = false;
+    world.held.push(next);
+    world.release_writes();
+    assert_eq!(world.life_kinds(1), ["started", "assigned"]);
+    assert_eq!(world.load(agent(1)), 1);
+    world.check();
+}
+
+#[test]
+fn one_that_comes_too_late_is_refused_by_the_bus() {
+    let (mut world, lost, next) = assigned_twice();
+    world.held.push(next);
+    world.release_writes();
+    assert_eq!(world.assignee(1), Some(agent(1)));
+    assert!(world.bus.publish(&lost.messages, world.now).is_none());
+    world.check();
+}
+
+#[test]
+fn one_is_never_taken_for_the_other_in_the_log() {
+    let (_, lost, next) = assigned_twice();
+    for (lost, next) in lost.messages.iter().zip(&next.messages) {
+        assert_eq!((lost.subject, lost.expected), (next.subject, next.expected));
+        assert_ne!(lost.event.id, next.event.id);
+    }
+}
+
+#[test]
+fn whoever_asked_for_it_is_not_told_that_it_failed_and_a_repeat_does_it_once() {
+    let mut world = World::with_group(Strategy::Manual, &[1]);
+    let thread = Some(world.start(1));
+    let id = CommandId::from_uuid(Uuid::from_u128(0xD0));
+    let assign =
+        || Command::Assign { conversation_id: conversation(1), thread_id: thread, agent_id: agent(1) };
+    world.hold_writes = true;
+    let token = world.send_as(id, supervisor(), assign());
+    let lost = world.held.pop().unwrap();
+    give_up(&mut world, &lost);
+    assert_eq!(code(&world.replies[&token]), Some(ErrorCode::Timeout));
+    assert!(world.bus.publish(&lost.messages, world.now).is_some());
+    world.hold_writes = false;
+    let length = world.bus.log.len();
+    assert!(matches!(world.repeat(id, supervisor(), assign()), Outcome::Accepted { .. }));
+    assert_eq!((world.bus.log.len(), world.load(agent(1))), (length, 1));
+    world.check();
+}
