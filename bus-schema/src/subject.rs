@@ -268,7 +268,7 @@ pub enum TenantTopic {
     Agents,
     Groups,
     Visitors,
-    /// A request that each edge answers with its own visitors.
+    /// A request that each edge answers with its own visitors; with none at all only where it names conversations.
     Who,
 }
 
@@ -301,6 +301,11 @@ pub fn tenant_signals(shard: Shard, tenant: TenantId, topic: TenantTopic) -> Str
 /// What edges say of the visitors of all tenants of a shard.
 pub fn visitors_of_shard(shard: Shard) -> String {
     format!("signal.v1.{shard}.*.{}", TenantTopic::Visitors.token())
+}
+
+/// Questions to all edges about the visitors of a shard.
+pub fn who_of_shard(shard: Shard) -> String {
+    format!("signal.v1.{shard}.*.{}", TenantTopic::Who.token())
 }
 
 /// What an edge sends to itself, to learn whether what is published comes back: the way that live copies take.

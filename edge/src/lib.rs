@@ -68,6 +68,7 @@ pub async fn run(ctx: Context) -> anyhow::Result<()> {
     let _stop_at_the_end = stop.clone().drop_guard();
     let (app, sessions) = Box::pin(build(&ctx, &stop)).await?;
     watch::start(&ctx, &app);
+    desk::start(&ctx, &app, &stop).await.context("hear who asks for visitors")?;
     standing::start(&ctx, &app, sessions);
     Admission::start(&ctx, &app);
     files::start(&ctx, &app);

@@ -6,7 +6,7 @@ use bus_schema::{
 };
 use uuid::Uuid;
 
-use crate::routing::{Effect, Input, Message, Routing, Settings, Stored, Token};
+use crate::routing::{Effect, Heard, Input, Message, Routing, Settings, Stored, Token};
 
 /// A core, its clock, and where its log would end.
 #[derive(Debug)]
@@ -44,9 +44,9 @@ impl Alone {
                 Some(Effect::Look { tenant, conversation, thread, .. }) => {
                     Input::Looked { tenant, conversation, thread, said: Vec::new(), up_to: None, more: false }
                 }
-                Some(Effect::AskEdges { tenant, conversations: asked }) => {
-                    let there = Some(asked.iter().copied().collect());
-                    Input::EdgesSaid { tenant, asked, there }
+                Some(Effect::AskEdges { tenant, conversations: asked, edges }) => {
+                    let heard = Some(Heard { there: asked.iter().copied().collect(), edges });
+                    Input::EdgesSaid { tenant, asked, heard }
                 }
                 Some(Effect::Tell { .. }) => continue,
                 None if self.routing.has_more() => Input::Tick,

@@ -9,6 +9,7 @@ mod lists;
 mod place;
 mod sight;
 mod watch;
+mod who;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::{conn::Reply, session::Session};
 
 pub use place::place;
 pub use sight::seen;
+pub use who::start;
 
 /// Carries out one of the actions of staff.
 pub async fn carry_out(session: &Arc<Session>, action: Action, reply: Reply, given: Option<&RawValue>) {

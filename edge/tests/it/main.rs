@@ -20,6 +20,7 @@ mod first_light;
 mod floor;
 mod foreign_bytes;
 mod frames;
+mod gone;
 mod http;
 mod intake;
 mod leaving;

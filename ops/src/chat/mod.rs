@@ -26,6 +26,7 @@ mod start;
 mod tags;
 mod threads;
 mod visitor;
+mod who;
 
 pub use ask::{ask, command};
 pub use content::{TextLimit, content};
@@ -46,6 +47,7 @@ pub use start::{Initial, Start, Started, start};
 pub use tags::tags;
 pub use threads::{Threads, threads};
 pub use visitor::{Hand, ProfileChange, Record, change_visitor, record, update_visitor};
+pub use who::who;
 
 use bus_schema::{ErrorBody, ErrorCode};
 

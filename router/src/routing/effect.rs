@@ -1,7 +1,9 @@
 //! Everything a core wants done.
 
+use std::collections::BTreeSet;
+
 use bus_schema::{
-    ConversationId, Event, Subject, TenantId, ThreadId,
+    ConversationId, Event, IncarnationId, Subject, TenantId, ThreadId,
     command::Outcome,
     signal::{Signal, TenantSignal},
     subject::TenantTopic,
@@ -20,9 +22,9 @@ pub enum Effect {
     Refresh { subject: Subject },
     /// Read what people said in a thread after this sequence. Answered with [`super::Input::Looked`].
     Look { tenant: TenantId, conversation: ConversationId, thread: ThreadId, after: u64 },
-    /// Ask all edges which of these conversations' visitors have a connection. Answered with
-    /// [`super::Input::EdgesSaid`].
-    AskEdges { tenant: TenantId, conversations: Vec<ConversationId> },
+    /// Ask all edges which of these conversations' visitors have a connection; as far as is known there are these edges.
+    /// Answered with [`super::Input::EdgesSaid`].
+    AskEdges { tenant: TenantId, conversations: Vec<ConversationId>, edges: BTreeSet<IncarnationId> },
     /// Say it to whoever listens; nothing waits for it, and it may be lost.
     Tell { tenant: TenantId, told: Told },
 }

@@ -32,6 +32,15 @@ impl Stored {
     }
 }
 
+/// What edges said when they were asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Of those asked about, whose visitor has a connection.
+    pub there: BTreeSet<ConversationId>,
+    /// Who answered.
+    pub edges: BTreeSet<IncarnationId>,
+}
+
 #[derive(Debug, Clone)]
 pub enum Input {
     /// In any order and as often as the bus likes; own writes come back too. What is not newer is ignored.
@@ -72,12 +81,11 @@ pub enum Input {
         /// There may be more after it.
         more: bool,
     },
-    /// The answer to [`super::Effect::AskEdges`]: who of those asked about has a connection; none: they could not be
-    /// asked.
+    /// The answer to [`super::Effect::AskEdges`]; none: they could not be asked.
     EdgesSaid {
         tenant: TenantId,
         asked: Vec<ConversationId>,
-        there: Option<BTreeSet<ConversationId>>,
+        heard: Option<Heard>,
     },
     /// An edge said that this conversation's visitor came or went; others may know better.
     Visitor {

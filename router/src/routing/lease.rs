@@ -70,6 +70,11 @@ impl Leases {
         self.bus_works && self.absent_for(incarnation, now).is_some_and(|absent| absent >= self.grace)
     }
 
+    /// All that may have connections: those that are not dead.
+    pub fn perhaps(&self, now: Timestamp) -> impl Iterator<Item = IncarnationId> {
+        self.known.keys().copied().filter(move |incarnation| !self.is_dead(*incarnation, now))
+    }
+
     /// All that are dead now.
     pub fn dead(&self, now: Timestamp) -> Vec<IncarnationId> {
         self.known.keys().copied().filter(|incarnation| self.is_dead(*incarnation, now)).collect()

@@ -42,7 +42,7 @@ use bus_schema::{
 };
 
 pub use effect::{Effect, Message, Told, Write};
-pub use input::{Input, Stored, Token, WriteFailure, WriteId};
+pub use input::{Heard, Input, Stored, Token, WriteFailure, WriteId};
 pub use settings::Settings;
 pub use shared::Counters;
 pub use stats::Stats;
@@ -125,9 +125,8 @@ impl Routing {
                 self.shared.reading = self.shared.reading.saturating_sub(1);
                 self.with(tenant, |tenant, _| tenant.looked(conversation, thread, &said, up_to, more));
             }
-            Input::EdgesSaid { tenant, asked, there } => {
-                let now = self.shared.now;
-                self.with(tenant, |tenant, _| tenant.edges_said(&asked, there.as_ref(), now));
+            Input::EdgesSaid { tenant, asked, heard } => {
+                self.with(tenant, |tenant, shared| tenant.edges_said(&asked, heard.as_ref(), shared));
             }
             Input::Visitor { tenant, conversation, came } => {
                 if let Some(tenant) = self.tenants.get_mut(&tenant) {

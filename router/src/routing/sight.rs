@@ -2,7 +2,7 @@
 //!
 //! Invariant: nobody is taken for gone whom the edges were not asked about; what they say unasked only makes the router
 //! ask sooner, for it may be lost, and one edge does not know of another's visitors. An answer during which a visitor
-//! moved says nothing: the edges are asked again.
+//! moved says nothing, and one that an edge has no part in says of nobody that they are gone: the edges are asked again.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,6 +15,7 @@ use bus_schema::{
 use super::{
     chores::Chore,
     effect::Effect,
+    input::Heard,
     shared::Shared,
     tenant::Tenant,
     timers::{Due, What},
@@ -22,7 +23,7 @@ use super::{
 
 /// A page that is loaded anew connects again within this time.
 const RELOADED_WITHIN: Duration = Duration::from_secs(3);
-/// Pause where the edges could not be asked.
+/// Pause where the edges could not be asked, or some of them did not answer.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Conversations in one question, and questions of one tenant that are under way.
 const ASKED_AT_ONCE: usize = 200;
@@ -102,7 +103,8 @@ impl Tenant {
                 }
             }
             self.questions.under_way += 1;
-            shared.effects.push_back(Effect::AskEdges { tenant: self.id, conversations });
+            let edges = shared.leases.perhaps(shared.now).collect();
+            shared.effects.push_back(Effect::AskEdges { tenant: self.id, conversations, edges });
         }
     }
 
@@ -118,18 +120,16 @@ impl Tenant {
         }
     }
 
-    /// Who of those asked about has a connection; none: they could not be asked.
-    pub fn edges_said(
-        &mut self,
-        asked: &[ConversationId],
-        there: Option<&BTreeSet<ConversationId>>,
-        now: Timestamp,
-    ) {
+    /// What the edges answered; none: they could not be asked.
+    pub fn edges_said(&mut self, asked: &[ConversationId], heard: Option<&Heard>, shared: &Shared) {
         if self.questions.outdated > 0 {
             self.questions.outdated -= 1;
             return;
         }
         self.questions.under_way = self.questions.under_way.saturating_sub(1);
+        let now = shared.now;
+        let whole =
+            heard.is_some_and(|heard| shared.leases.perhaps(now).all(|edge| heard.edges.contains(&edge)));
         for id in asked {
             let Some(conversation) = self.conversations.get_mut(id) else { continue };
             let sight = &mut conversation.sight;
@@ -137,11 +137,14 @@ impl Tenant {
             if !std::mem::take(&mut sight.asking) {
                 continue;
             }
-            match there {
+            let there = heard.is_some_and(|heard| heard.there.contains(id));
+            if sight.again.is_some() {
                 // Some edges answered before the visitor moved, some after.
-                _ if sight.again.is_some() => sight.there = None,
-                Some(there) => sight.there = Some((there.contains(id), now)),
-                None => sight.again = Some(now.plus(ASKED_AGAIN_AFTER)),
+                sight.there = None;
+            } else if there || whole {
+                sight.there = Some((there, now));
+            } else {
+                sight.again = Some(now.plus(ASKED_AGAIN_AFTER));
             }
             self.chores.add(Chore::Expire(*id));
         }

@@ -294,9 +294,9 @@ impl Shard {
                 let asked = looker::Asked { tenant, conversation, thread, after };
                 self.work.spawn(async move { Done::told(looker::look(log, asked).await) });
             }
-            Effect::AskEdges { tenant, conversations } => {
+            Effect::AskEdges { tenant, conversations, edges } => {
                 let (client, shard) = (self.log.bus().client.clone(), self.options.shard);
-                let asking = visitors::ask(client, shard, tenant, conversations);
+                let asking = visitors::ask(client, (shard, tenant), conversations, edges);
                 self.work.spawn(async move { Done::told(asking.await) });
             }
             Effect::Tell { tenant, told } => self.signals.say(tenant, &told),

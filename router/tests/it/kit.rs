@@ -9,10 +9,12 @@ use bus_schema::{
     command::{Actor, Answer, Command, PresenceReport},
     config::{AgentRecord, GroupRecord, Member, MemberPriority, Record, RoutingSettings, WhenOffline},
     event::Started,
+    signal::TenantSignal,
     state::{AgentState, Extra, LifeState, RoutingStatus, StartSource, Strategy, ThreadStatus},
     stream::{self, LEASE_TTL_MS, edge_lease},
-    subject::stored_in_shard,
+    subject::{stored_in_shard, who_of_shard},
 };
+use futures::StreamExt as _;
 use ops::{
     chat,
     invariants::{self, Logged, Report},
@@ -116,7 +118,21 @@ impl Kit {
             rev: 0,
         };
         kit.keep_lease().await;
+        kit.say_nobody_is_here().await;
         kit
+    }
+
+    /// The edge's answer whenever it is asked for visitors.
+    async fn say_nobody_is_here(&self) {
+        let mut questions = self.bus.client.subscribe(who_of_shard(SHARD)).await.unwrap();
+        let nobody = TenantSignal::Visitors { edge: self.edge, visitors: Vec::new() };
+        let (client, nobody) = (self.bus.client.clone(), serde_json::to_vec(&nobody).unwrap());
+        tokio::spawn(async move {
+            while let Some(question) = questions.next().await {
+                let asker = question.reply.expect("a question");
+                client.publish(asker, nobody.clone().into()).await.unwrap();
+            }
+        });
     }
 
     /// The edge's lease, for much longer than a test takes.

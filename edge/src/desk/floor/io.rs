@@ -1,18 +1,15 @@
 //! What a floor waits for: questions to the router and to other edges, each a future that ends in a [`Done`].
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
 use bus_schema::{
     ErrorBody, ErrorCode, GroupId, IncarnationId, Shard, TenantId,
     command::{Actor, Answer, Command},
     limits::PAGE_MAX,
     protocol::{AgentView, ConversationView, GroupStatus, VisitorPresence},
-    signal::TenantSignal,
-    subject::{TenantTopic, tenant_signals},
+    signal::Who,
 };
-use futures::StreamExt as _;
 use ops::{chat, nats::Bus};
-use tokio::time::{Instant, timeout_at};
 
 use super::{
     groups,
@@ -92,24 +89,12 @@ impl Asking {
     /// Asks all edges who is there; who does not answer in time is asked again later.
     pub async fn who(self) -> Done {
         let mut heard = Vec::new();
-        let client = &self.bus.client;
-        let inbox = client.new_inbox();
-        let end = Instant::now() + GATHER_WAIT;
-        if let Ok(mut answers) = client.subscribe(inbox.clone()).await {
-            let subject = tenant_signals(self.shard, self.tenant, TenantTopic::Who);
-            if client.publish_with_reply(subject, inbox, "".into()).await.is_ok() {
-                while heard.len() < EDGES_MAX
-                    && let Ok(Some(answer)) = timeout_at(end, answers.next()).await
-                {
-                    // Without responders an empty message comes.
-                    if let Ok(TenantSignal::Visitors { edge, visitors }) =
-                        serde_json::from_slice(&answer.payload)
-                    {
-                        heard.push((edge, visitors));
-                    }
-                }
-            }
-        }
+        let everyone = Who::default();
+        chat::who(&self.bus.client, (self.shard, self.tenant), &everyone, GATHER_WAIT, |edge, visitors| {
+            heard.push((edge, visitors));
+            if heard.len() < EDGES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+        .await;
         Done::Gathered(heard)
     }
 }

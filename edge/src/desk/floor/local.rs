@@ -152,6 +152,8 @@ impl Local {
             .filter(|(_, visitor)| !visitor.conns.is_empty())
             .map(|(id, visitor)| visitor.presence(tenant, *id))
             .filter(|presence| about.is_empty() || about.contains(&presence.conversation_id))
+            // Who asks about conversations asks nothing of pages, and must hear of all of them.
+            .map(|presence| VisitorPresence { page: presence.page.filter(|_| about.is_empty()), ..presence })
             .take(ANSWER_MAX)
             .take_while(|presence| {
                 let page = presence.page.as_ref();

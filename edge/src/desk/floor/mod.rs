@@ -21,6 +21,7 @@ use std::{
 use bus_schema::{
     AgentId, ErrorBody, ErrorCode, GroupId, TenantId, VisitorId,
     protocol::{ConfigChanged, GroupStatus, VisitorPresence},
+    signal::Who,
     state::Page,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -64,6 +65,11 @@ pub enum Ask {
         which: Which,
         done: oneshot::Sender<Result<(), ErrorBody>>,
     },
+    /// Another process asks which visitors are here.
+    Who {
+        about: Who,
+        reply: async_nats::Subject,
+    },
     /// Who is online, as far as the connection may see.
     Visitors {
         conn: u64,
@@ -99,12 +105,13 @@ impl Floors {
         floor.send(ask).await.map_err(|_| ErrorCode::Unavailable.into())
     }
 
-    /// The same for what may be lost where the floor is far behind, and is nothing to it where nobody is there.
-    pub fn tell(&self, tenant: TenantId, ask: Ask) {
-        let floor = lock(&self.floors).get(&tenant).cloned();
-        if let Some(Err(error)) = floor.map(|floor| floor.try_send(ask)) {
+    /// The same for what may be lost where the floor is far behind. False: there is none, for nobody was ever there.
+    pub fn tell(&self, tenant: TenantId, ask: Ask) -> bool {
+        let Some(floor) = lock(&self.floors).get(&tenant).cloned() else { return false };
+        if let Err(error) = floor.try_send(ask) {
             tracing::debug!(%error, %tenant, "a tenant's floor is behind");
         }
+        true
     }
 
     /// Whether the visitor is online on any edge; known while staff of the tenant are here.

@@ -39,7 +39,7 @@ use super::{
     presence::Presence,
     view::Subscription,
 };
-use crate::{app::App, conn::Conn, core::Core, hub::Sender};
+use crate::{app::App, conn::Conn, desk::who, hub::Sender};
 
 const ASK_EVERY: Duration = Duration::from_secs(30);
 /// After a reconnect all edges ask: each at its own moment.
@@ -101,8 +101,10 @@ enum Heard {
 impl Heard {
     const fn topics(self) -> &'static [TenantTopic] {
         match self {
-            Heard::Visitors => &[TenantTopic::Groups, TenantTopic::Who],
-            Heard::Staff => &TenantTopic::ALL,
+            Heard::Visitors => &[TenantTopic::Groups],
+            Heard::Staff => {
+                &[TenantTopic::Threads, TenantTopic::Agents, TenantTopic::Groups, TenantTopic::Visitors]
+            }
         }
     }
 }
@@ -138,10 +140,10 @@ impl Floor {
             tokio::select! {
                 () = stop.cancelled() => return self.tell_edges().await,
                 ask = asks.recv() => match ask {
-                    Some(ask) => self.on_ask(ask),
+                    Some(ask) => self.on_ask(ask).await,
                     None => return,
                 },
-                Some(message) = self.signals.live.next() => self.on_signal(message).await,
+                Some(message) = self.signals.live.next() => self.on_signal(&message.payload),
                 Some(done) = self.work.next() => self.on_done(done),
                 changed = bus.changed() => {
                     if changed.is_err() {
@@ -238,16 +240,9 @@ impl Floor {
         }
         self.hear(self.app.core.incarnation, &visitors, now);
         let subject = tenant_signals(self.shard, self.tenant, TenantTopic::Visitors);
-        Self::say(self.app.core.clone(), subject, visitors).await;
-    }
-
-    /// Not a method of `&self`: what it waits for must not hold the work.
-    async fn say(core: Arc<Core>, subject: impl async_nats::ToSubject, visitors: Vec<VisitorPresence>) {
-        let signal = TenantSignal::Visitors { edge: core.incarnation, visitors };
-        let payload = serde_json::to_vec(&signal).expect("a signal holds only strings and numbers");
-        if let Err(error) = core.bus.client.publish(subject, payload.into()).await {
-            tracing::debug!(%error, "other edges were not told of visitors; they ask again");
-        }
+        // Of its own: what it waits for must not hold the work.
+        let core = self.app.core.clone();
+        who::say(&core, subject, visitors).await;
     }
 
     fn tell_staff(&mut self, now: Instant) {
@@ -290,8 +285,9 @@ impl Floor {
         Some(VisitorPresence { online: false, page: None, group_id: None, ..is.clone() })
     }
 
-    fn on_ask(&mut self, ask: Ask) {
+    async fn on_ask(&mut self, ask: Ask) {
         match ask {
+            Ask::Who { about, reply } => self.answer_who(&about, reply).await,
             Ask::Staff { conn, sender } => {
                 let Sender::Staff { agent, role, .. } = sender else { return };
                 self.staff.insert(conn.id, Staff { conn, sender, agent, role, views: Vec::new() });
@@ -433,13 +429,16 @@ impl Floor {
         let _ = done.send(visible.cloned().collect());
     }
 
-    async fn on_signal(&mut self, message: async_nats::Message) {
-        if let Some(reply) = message.reply {
-            // Without a payload, and in words not known yet, it is about everyone.
-            let about = serde_json::from_slice(&message.payload).unwrap_or_default();
-            return Self::say(self.app.core.clone(), reply, self.local.answer(self.tenant, &about)).await;
+    async fn answer_who(&mut self, about: &Who, reply: async_nats::Subject) {
+        let visitors = self.local.answer(self.tenant, about);
+        if !visitors.is_empty() || !about.conversations.is_empty() {
+            let core = self.app.core.clone();
+            who::say(&core, reply, visitors).await;
         }
-        match serde_json::from_slice(&message.payload) {
+    }
+
+    fn on_signal(&mut self, payload: &[u8]) {
+        match serde_json::from_slice(payload) {
             Ok(TenantSignal::Thread { conversation, seq, open }) => self.on_thread(&conversation, seq, open),
             Ok(TenantSignal::Agents { agents }) => self.presence.agents_changed(agents),
             Ok(TenantSignal::Group { group_id, status }) => {

@@ -202,3 +202,23 @@ fn what_was_seen_is_forgotten_by_a_router_that_stands_by() {
     assert_eq!((world.closed(1), world.decision(1).rule), (None, DecisionRule::VisitorBack));
     world.check();
 }
+
+#[test]
+fn nobody_is_gone_while_an_edge_has_not_answered_that_may_have_them() {
+    let mut world = world(&[2], 10);
+    world.lease(edge(2), true);
+    world.start(1);
+    world.start(2);
+    world.silent.push(edge(2));
+    world.visitor(1, false);
+    world.wait(seconds(600));
+    assert_eq!((world.closed(1), world.kinds("decided")), (None, 2));
+    assert!(world.questions < 200, "they are not asked all the time");
+    // Once its lease has been absent for the grace time its visitors are with others, or gone.
+    world.lease(edge(2), false);
+    world.wait(GRACE - seconds(1));
+    assert_eq!(world.kinds("decided"), 2);
+    world.wait(seconds(30));
+    assert_eq!((world.closed(1), world.closed(2)), (Some(CloseReason::VisitorGone), None));
+    world.check();
+}

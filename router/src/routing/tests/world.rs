@@ -16,7 +16,7 @@ use bus_schema::{
 };
 use uuid::Uuid;
 
-use super::super::{Effect, Input, Routing, Token, Told, WriteFailure, invariants};
+use super::super::{Effect, Heard, Input, Routing, Token, Told, WriteFailure, invariants};
 use super::bus::Bus;
 
 pub use crate::sim::names::*;
@@ -39,6 +39,8 @@ pub struct World {
     /// Questions stay with the edges instead of being answered.
     pub hold_questions: bool,
     asked: Vec<(TenantId, Vec<ConversationId>)>,
+    /// Edges that do not answer.
+    pub silent: Vec<IncarnationId>,
     /// Visitors without a connection.
     pub away: Vec<u128>,
     read: usize,
@@ -63,6 +65,7 @@ impl World {
             edges_answer: true,
             hold_questions: false,
             asked: Vec::new(),
+            silent: Vec::new(),
             away: Vec::new(),
             read: 0,
             next: 1,
@@ -128,7 +131,7 @@ impl World {
                 self.routing.handle(Input::Refreshed { subject, last }, self.now);
             }
             Effect::Tell { told, .. } => self.told.push(told),
-            Effect::AskEdges { tenant, conversations: asked } => {
+            Effect::AskEdges { tenant, conversations: asked, .. } => {
                 self.questions += 1;
                 self.asked.push((tenant, asked));
                 if !self.hold_questions {
@@ -147,11 +150,13 @@ impl World {
     /// The edges answer what they were asked, by who is there now.
     pub fn answer_questions(&mut self) {
         for (tenant, asked) in std::mem::take(&mut self.asked) {
-            let there = self.edges_answer.then(|| {
+            let heard = self.edges_answer.then(|| {
                 let away: Vec<_> = self.away.iter().map(|n| conversation(*n)).collect();
-                asked.iter().copied().filter(|id| !away.contains(id)).collect()
+                let there = asked.iter().copied().filter(|id| !away.contains(id)).collect();
+                let edges = self.leases.iter().copied().filter(|edge| !self.silent.contains(edge)).collect();
+                Heard { there, edges }
             });
-            self.routing.handle(Input::EdgesSaid { tenant, asked, there }, self.now);
+            self.routing.handle(Input::EdgesSaid { tenant, asked, heard }, self.now);
         }
     }
 

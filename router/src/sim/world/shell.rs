@@ -56,8 +56,8 @@ impl World {
                 }
             }
             // Visitors' connections are not modelled: edges cannot be asked.
-            Effect::AskEdges { tenant, conversations: asked } => {
-                self.tell(n, Input::EdgesSaid { tenant, asked, there: None });
+            Effect::AskEdges { tenant, conversations: asked, .. } => {
+                self.tell(n, Input::EdgesSaid { tenant, asked, heard: None });
             }
             Effect::Tell { .. } => {}
         }
