@@ -2,12 +2,16 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use ops::testing::wait_for;
+use ops::{
+    service::Service,
+    settings::{Kind, table::SETTINGS},
+    testing::wait_for,
+};
 use serde_json::json;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{
-    client::{Client, Got, login},
+    client::{Client, Got, login, message},
     counts::Counts,
     http::Answer,
     world::World,
@@ -129,6 +133,27 @@ async fn behind_a_trusted_proxy_the_address_that_it_names_counts() {
             kept.push(Client::connect_with(edge.at, named).await.unwrap());
         }
     }
+}
+
+#[tokio::test]
+async fn limits_as_large_as_they_may_be_limit_nobody() {
+    let world = World::new().await;
+    let limits = SETTINGS.iter().filter(|setting| setting.services.contains(&Service::Edge));
+    let limits: Vec<(&str, String)> = limits
+        .filter_map(|setting| match setting.kind {
+            Kind::Int(0, most) if setting.name.starts_with("LIMIT_") => {
+                Some((setting.name, most.to_string()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert!(limits.len() > 20, "{limits:?}");
+    let limits: Vec<(&str, &str)> = limits.iter().map(|(name, most)| (*name, most.as_str())).collect();
+    let edge = world.edge_with(&limits).await;
+    let session = world.session(&edge, [1; 32], json!({ "initial_message": "Hello" })).await;
+    let (mut client, _) = Client::login(edge.at, session["token"].as_str().unwrap()).await;
+    let sent = client.request("send_event", message(&session["conversation"]["id"], "c-1", "Hi")).await;
+    assert_eq!(sent["success"], true, "{sent}");
 }
 
 #[tokio::test]

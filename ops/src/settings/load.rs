@@ -203,6 +203,50 @@ mod tests {
         assert!(text.contains(line), "{text}");
     }
 
+    /// Texts that are of no such kind, and too much for it.
+    fn wrong(kind: Kind) -> Vec<String> {
+        let words: &[&str] = match kind {
+            // Any text is right.
+            Kind::Text | Kind::List => &[],
+            Kind::OneOf(_) => &["none of them", "DEVELOPMENT"],
+            Kind::Url(_) | Kind::Urls(_) => &["host", "gopher://host", "nats://", "nats://a b", "tls://a,,"],
+            Kind::Addr => &["banana", "127.0.0.1", "127.0.0.1:65536", "localhost:80"],
+            Kind::Millis | Kind::Int(..) => &["soon", "-1", "1.5", "1e3", "18446744073709551616"],
+            Kind::Bool => &["yes", "1", "TRUE"],
+            Kind::Ints => &["x", "-1", "65536", "1;2"],
+            Kind::Networks => &["10.0.0.0/33", "everywhere"],
+            Kind::Path => &["a\0b"],
+        };
+        let mut wrong: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        match kind {
+            Kind::Millis => wrong.push("86400001".to_owned()),
+            Kind::Int(least, most) => {
+                wrong.extend(least.checked_sub(1).map(|less| less.to_string()));
+                wrong.extend(most.checked_add(1).map(|more| more.to_string()));
+            }
+            _ => {}
+        }
+        wrong
+    }
+
+    #[test]
+    fn every_setting_of_every_service_is_refused_by_name_when_it_is_malformed_or_too_large() {
+        let mut tried = 0;
+        for setting in SETTINGS {
+            for service in setting.services {
+                for text in wrong(setting.kind) {
+                    let variable = setting.variable();
+                    assert_eq!(problems(*service, &[(setting.name, &text)]), [&*variable], "{text:?}");
+                    let invalid = load(*service, &environment(&[(setting.name, &text)])).unwrap_err();
+                    let says = format!("must be {}", setting.kind.hint());
+                    assert!(invalid.to_string().contains(&says), "{invalid}");
+                    tried += 1;
+                }
+            }
+        }
+        assert!(tried > 500, "{tried}");
+    }
+
     #[test]
     fn only_settings_of_the_service_are_judged() {
         assert!(load(Service::Edge, &environment(&[("DATABASE_URL", "nonsense")])).is_ok());

@@ -6,6 +6,9 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use crate::peer::Proxies;
 
+/// The longest time that any setting may name: a day. Nothing that waits for so long can be told from what hangs.
+const MILLIS_MAX: u64 = 24 * 60 * 60 * 1000;
+
 /// What a setting's text must look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -82,7 +85,10 @@ impl Kind {
             }
             Self::Urls(_) => return Err(self.hint()),
             Self::Addr => Value::Addr(text.parse().map_err(|_| self.hint())?),
-            Self::Millis => Value::Millis(Duration::from_millis(text.parse().map_err(|_| self.hint())?)),
+            Self::Millis => match text.parse::<u64>() {
+                Ok(time) if time <= MILLIS_MAX => Value::Millis(Duration::from_millis(time)),
+                Ok(_) | Err(_) => return Err(self.hint()),
+            },
             Self::Int(least, most) => match text.parse::<u64>() {
                 Ok(number) if (least..=most).contains(&number) => Value::Int(number),
                 Ok(_) | Err(_) => return Err(self.hint()),
@@ -121,7 +127,7 @@ impl Kind {
                 )
             }
             Self::Addr => "an address and port such as 127.0.0.1:7700".to_owned(),
-            Self::Millis => "a whole number of milliseconds".to_owned(),
+            Self::Millis => format!("a whole number of milliseconds, at most {MILLIS_MAX} (a day)"),
             Self::Int(least, u64::MAX) => format!("a whole number, {least} or more"),
             Self::Int(least, most) => format!("a whole number from {least} to {most}"),
             Self::Bool => "true or false".to_owned(),
