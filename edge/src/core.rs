@@ -10,7 +10,7 @@ use ops::{files::Files, log::Log, nats::Bus};
 
 use crate::{
     catch_up::CatchUps, conn::Conn, cursor::CursorSeal, desk::floor::Floors, directory::Directory,
-    files::Links, metrics::Measures,
+    files::Links, metrics::Measures, turned_away::TurnedAway,
 };
 
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub struct Core {
     pub measures: Arc<Measures>,
     pub incarnation: IncarnationId,
     pub floors: Floors,
+    pub turned_away: TurnedAway,
 }
 
 impl Core {

@@ -28,6 +28,7 @@ mod metrics;
 mod session;
 mod socket;
 mod standing;
+mod turned_away;
 mod watch;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -57,6 +58,7 @@ use crate::{
     hub::Hub,
     metrics::Measures,
     standing::{Following, Revoked},
+    turned_away::TurnedAway,
 };
 
 const CURSOR_PURPOSE: &str = "chatbus cursor v1";
@@ -102,6 +104,7 @@ async fn build(ctx: &Context, stop: &CancellationToken) -> anyhow::Result<(Arc<A
         measures: Arc::new(Measures::new()),
         incarnation: IncarnationId::from_uuid(uuid::Uuid::now_v7()),
         floors: Floors::default(),
+        turned_away: TurnedAway::default(),
     });
     auth::publish(&bus, auth::Audience::Visitor, &signing).await.context("publish the visitors' key")?;
     let keys = auth::follow(ctx, &bus, settings.opt_path(names::CACHE_DIR)).await?;

@@ -118,6 +118,7 @@ pub struct Joined {
 /// The workers; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Hub {
+    core: Arc<Core>,
     workers: Arc<[mpsc::Sender<Ask>]>,
 }
 
@@ -140,7 +141,7 @@ impl Hub {
             });
             asks
         });
-        Self { workers: workers.collect() }
+        Self { core: core.clone(), workers: workers.collect() }
     }
 
     /// Follows a conversation; the snapshot comes back, and what follows waits for [`Hub::go`].
@@ -184,7 +185,7 @@ impl Hub {
     /// Has something stored and answered; where the worker is behind, it is refused at once.
     pub fn send(&self, job: SendJob) {
         match self.worker(job.draft.home).try_send(Ask::Send(Box::new(job))) {
-            Err(TrySendError::Full(Ask::Send(job))) => job.refuse(),
+            Err(TrySendError::Full(Ask::Send(job))) => job.refuse(&self.core.turned_away),
             // A hub that is gone drops the job, and its reply says so.
             Ok(()) | Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {}
         }

@@ -19,7 +19,7 @@ use ops::{
 use tokio::time::{Instant, sleep_until};
 
 use super::{io::Done, window::Load, worker::Worker};
-use crate::{clock, conn::Reply, core::Core, directory::Index, metrics::Limit};
+use crate::{clock, conn::Reply, core::Core, directory::Index, metrics::Limit, turned_away::TurnedAway};
 
 /// A send that could not begin within this time is refused.
 const WAIT_MAX: Duration = Duration::from_secs(1);
@@ -133,7 +133,7 @@ impl Sender {
 impl Worker {
     pub(super) fn on_send(&mut self, job: Box<SendJob>) {
         if !self.window.may_wait(self.queued, self.queued_bytes) {
-            return job.refuse();
+            return job.refuse(&self.core.turned_away);
         }
         let home = job.draft.home;
         self.queued += 1;
@@ -159,7 +159,7 @@ impl Worker {
             self.queued -= 1;
             self.queued_bytes -= job.bytes;
             if job.at.elapsed() > WAIT_MAX {
-                job.refuse();
+                job.refuse(&self.core.turned_away);
                 continue;
             }
             room.sending = true;
@@ -261,7 +261,7 @@ impl Worker {
                 let Some(job) = room.sends.pop_front() else { break };
                 self.queued -= 1;
                 self.queued_bytes -= job.bytes;
-                job.refuse();
+                job.refuse(&self.core.turned_away);
             }
         }
     }
@@ -292,7 +292,8 @@ impl SendJob {
     }
 
     /// There is too much of it; it was not begun.
-    pub(super) fn refuse(self) {
+    pub(super) fn refuse(self, turned_away: &TurnedAway) {
+        turned_away.add(&self.draft);
         refuse(self.reply);
     }
 }

@@ -24,12 +24,14 @@ use crate::{
 
 /// Checks a send and hands it on; the answer comes when it is stored.
 pub fn send_event(session: &Arc<Session>, reply: Reply, payload: Option<&RawValue>) {
-    let draft = match draft(session, payload) {
+    let mut draft = match draft(session, payload) {
         Ok(draft) => draft,
         Err(error) => return reply.fail(error),
     };
+    session.app.core.turned_away.begin(&mut draft);
     let bytes = payload.map_or(0, |payload| payload.get().len());
     if let Err(error) = may_store(session, Want::Event { bytes }) {
+        session.app.core.turned_away.add(&draft);
         return reply.fail(error);
     }
     let (sender, at, answer) = (session.who.sender(), Instant::now(), Stored::Event);

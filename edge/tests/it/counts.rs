@@ -20,9 +20,17 @@ impl Counts {
 
     /// How often this limit refused something.
     pub fn refused(&self, limit: &str) -> u64 {
-        let name = format!("chatbus_edge_refused_total{{limit=\"{limit}\"}} ");
+        self.of(&format!("chatbus_edge_refused_total{{limit=\"{limit}\"}} "))
+    }
+
+    /// How many sends were looked up in the log.
+    pub fn lookups(&self) -> u64 {
+        self.of("chatbus_send_lookups_total{outcome=\"read\"} ")
+    }
+
+    fn of(&self, name: &str) -> u64 {
         let text = (self.render)();
-        let line = text.lines().find_map(|line| line.strip_prefix(&name));
-        line.expect("every limit has its counter from the start").parse().unwrap()
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.expect("every counter is there from the start").parse().unwrap()
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bus_schema::{Audience, Event, signal::Signal};
+use ops::testing::wait_for;
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,6 +12,8 @@ use crate::{
     signals::{Scene, conversation},
     world::World,
 };
+
+const SOON: Duration = Duration::from_secs(10);
 
 /// The names of what people said in a conversation, as the log has them.
 async fn said(world: &World, id: &Value) -> Vec<String> {
@@ -114,4 +117,34 @@ fn is_stored(answer: &Value) -> bool {
         assert!(error["after_ms"].as_u64().is_some_and(|after| (500..1_500).contains(&after)), "{answer}");
     }
     answer["success"] == true
+}
+
+#[tokio::test]
+async fn what_was_refused_before_it_began_is_not_looked_up_when_it_is_repeated() {
+    let counts = Counts::begin();
+    let world = World::new().await;
+    let edge = world.edge_with(&[("LIMIT_EVENTS_PER_SECOND", "1"), ("LIMIT_EVENTS_BURST", "1")]).await;
+    let session = world.session(&edge, [1; 32], json!({ "initial_message": "Hello" })).await;
+    let id = session["conversation"]["id"].clone();
+    let (mut client, _) = Client::login(edge.at, session["token"].as_str().unwrap()).await;
+    let again = |name: &str| {
+        let mut again = message(&id, name, "x");
+        again["retry"] = json!(true);
+        again
+    };
+    assert_eq!(client.request("send_event", message(&id, "m-1", "x")).await["success"], true);
+    let refused = client.request("send_event", message(&id, "m-2", "x")).await;
+    assert_eq!(refused["payload"]["error"]["code"], "rate_limited", "{refused}");
+    let mut stored = async |name: &str| {
+        wait_for(SOON, "its turn", async || {
+            let answer = client.request("send_event", again(name)).await;
+            if answer["success"] == true { Ok(answer["payload"]["duplicate"].clone()) } else { Err(answer) }
+        })
+        .await
+    };
+    assert_eq!((stored("m-2").await, counts.lookups()), (json!(false), 0));
+    // It may be stored, as far as the edge knows; so may what it never heard of.
+    assert_eq!((stored("m-2").await, counts.lookups()), (json!(true), 1));
+    assert_eq!((stored("m-3").await, counts.lookups()), (json!(false), 2));
+    assert_eq!(said(&world, &id).await[1..], ["m-1", "m-2", "m-3"]);
 }

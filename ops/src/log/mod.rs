@@ -29,7 +29,7 @@ pub use write::{Expect, Stored, Write, WriteError};
 use std::{sync::Arc, time::Duration};
 
 use bus_schema::{Shard, stream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{nats::Bus, wire::Wire};
 use gather::Gather;
@@ -49,6 +49,11 @@ pub const READ_BYTES_MAX: usize = 256 * 1024;
 /// Batched reads on their way at once; more wait their turn. With the bytes of each, what a question waits for on the
 /// connection stays well within `READ_WAIT`, however many ask: else everybody would give up, and ask for it all again.
 pub const READS_MAX: usize = 16;
+/// Sends at once that are looked up among all that was said in their thread; who has no turn within [`LOOKUP_WAIT`] is
+/// refused. The server walks over everything stored since the thread began, and has writes to serve meanwhile.
+pub const LOOKUPS_MAX: usize = 4;
+/// How long a look-up may wait for its turn.
+pub const LOOKUP_WAIT: Duration = Duration::from_secs(1);
 
 /// The log of one shard; cheap to clone.
 #[derive(Debug, Clone)]
@@ -68,6 +73,7 @@ struct Shared {
     leader_get: String,
     in_flight: Semaphore,
     reads: Semaphore,
+    lookups: Semaphore,
     gather: Gather,
     horizon: Horizon,
     measures: Measures,
@@ -83,6 +89,7 @@ impl Log {
             leader_get: format!("$JS.API.STREAM.MSG.GET.{stream}"),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             reads: Semaphore::new(READS_MAX),
+            lookups: Semaphore::new(LOOKUPS_MAX),
             gather: Gather::new(bus.client.clone()),
             horizon: Horizon::new(shard),
             measures: Measures::new(),
@@ -108,6 +115,14 @@ impl Log {
     /// The stream's name.
     pub fn stream(&self) -> &str {
         &self.shared.stream
+    }
+
+    /// The right to look a send up; none came in time.
+    pub async fn lookup_turn(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = tokio::time::timeout(LOOKUP_WAIT, self.shared.lookups.acquire()).await.ok();
+        let turn = turn.map(|turn| turn.expect("the semaphore is never closed"));
+        self.shared.measures.looked(turn.is_some());
+        turn
     }
 
     /// Writes that wait for their answer now, for readiness and shedding.

@@ -202,11 +202,13 @@ impl Log {
 }
 
 const SECONDS: &str = "chatbus_nats_publish_seconds";
+const LOOKUPS: &str = "chatbus_send_lookups_total";
 const FAILURES: &str = "chatbus_nats_publish_failures_total";
 
 pub(super) const METRICS: &[Metric] = &[
     histogram_of(SECONDS, "Time from sending a write to the answer that it is stored."),
     counter_of(FAILURES, "Writes that were not stored, or may not be, by reason."),
+    counter_of(LOOKUPS, "Sends that were looked up in the log because they may be stored, by outcome."),
 ];
 
 /// Handles of the metrics of writing, looked up once.
@@ -218,6 +220,8 @@ pub(super) struct Measures {
     full: Counter,
     unknown: Counter,
     refused: Counter,
+    looked_up: Counter,
+    lookups_refused: Counter,
 }
 
 impl Measures {
@@ -230,7 +234,13 @@ impl Measures {
             full: failures("full"),
             unknown: failures("unknown"),
             refused: failures("refused"),
+            looked_up: counter!(LOOKUPS, "outcome" => "read"),
+            lookups_refused: counter!(LOOKUPS, "outcome" => "refused"),
         }
+    }
+
+    pub(super) fn looked(&self, had_a_turn: bool) {
+        if had_a_turn { self.looked_up.increment(1) } else { self.lookups_refused.increment(1) }
     }
 
     fn record(&self, began: Instant, error: Option<&WriteError>) {
