@@ -206,19 +206,27 @@ impl Cast {
         bail!("a conversation was not assigned within {} s", STEP_WITHIN.as_secs())
     }
 
+    fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.agents.iter().chain(self.pairs.iter().map(|pair| &pair.visitor))
+    }
+
     /// Pushes out of order, late or doubled that any client saw so far.
     pub fn disorder(&self) -> u64 {
         let of = |client: &Client| {
             let counts = client.counts();
             counts.disordered + counts.late
         };
-        self.agents.iter().map(of).sum::<u64>() + self.pairs.iter().map(|pair| of(&pair.visitor)).sum::<u64>()
+        self.clients().map(of).sum()
+    }
+
+    /// Sends of earlier runs that their clients still try.
+    pub fn unsent(&self) -> usize {
+        self.clients().map(Client::unsent).sum()
     }
 
     /// Connections that were lost so far.
     pub fn disconnects(&self) -> u64 {
-        let of = |client: &Client| client.counts().disconnects;
-        self.agents.iter().map(of).sum::<u64>() + self.pairs.iter().map(|pair| of(&pair.visitor)).sum::<u64>()
+        self.clients().map(|client| client.counts().disconnects).sum()
     }
 
     /// Limits of the edges that would measure themselves instead of the system.

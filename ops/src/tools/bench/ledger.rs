@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
 };
@@ -41,6 +41,8 @@ pub struct Ledger {
     slots: Vec<Slot>,
     refusals: Mutex<BTreeMap<String, u64>>,
     failed: AtomicU64,
+    /// What is acknowledged from here on was not waited for.
+    over: AtomicBool,
 }
 
 /// What a run came to.
@@ -74,7 +76,15 @@ impl Ledger {
     pub fn new(run: u32, start: Instant, dues: Vec<Due>) -> Self {
         let slots = dues.iter().map(|_| Slot::default()).collect();
         let prefix = format!("b{run:08x}-");
-        Self { start, prefix, dues, slots, refusals: Mutex::default(), failed: AtomicU64::new(0) }
+        Self {
+            start,
+            prefix,
+            dues,
+            slots,
+            refusals: Mutex::default(),
+            failed: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+        }
     }
 
     pub fn dues(&self) -> &[Due] {
@@ -108,7 +118,7 @@ impl Ledger {
     }
 
     fn acked(&self, client_id: &str) {
-        if let Some(index) = self.index(client_id) {
+        if let Some(index) = self.index(client_id).filter(|_| !self.over.load(Relaxed)) {
             // Of answer and own push the first counts.
             let _ = self.slots[index].acked.compare_exchange(0, self.now(), Relaxed, Relaxed);
         }
@@ -135,6 +145,11 @@ impl Ledger {
         if let Some(index) = self.index(client_id) {
             saturating_add(&self.slots[index].in_database);
         }
+    }
+
+    /// The stores are read next: what is acknowledged later counts as not acknowledged.
+    pub fn end(&self) {
+        self.over.store(true, Relaxed);
     }
 
     pub fn refused(&self, code: &str) {

@@ -24,6 +24,8 @@ use crate::{log::Log, tools::out};
 pub const LAG_P99_MAX_US: u64 = 1_000;
 /// From the plan to the first event.
 const HEAD_START: Duration = Duration::from_millis(100);
+/// Clients give a send up after a minute.
+const SETTLE_WITHIN: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(50);
 /// After the last event is due: without any progress for this long, and in all.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
@@ -79,6 +81,7 @@ impl Bench {
         let (fsync_p50_us, fsync_max_us) = tokio::task::spawn_blocking(fsync_probe).await??;
         let pairs = u32::try_from(self.cast.pairs.len()).context("too many conversations")?;
         let dues = schedule(self.seed ^ rate.to_bits(), self.shape, pairs, rate, self.warmup_s + seconds);
+        self.settle().await;
         let from_seq = self.log.end().await?.last + 1;
         let ledger = Arc::new(Ledger::new(rand::random(), Instant::now() + HEAD_START, dues));
         self.board.set(Some(ledger.clone()));
@@ -97,6 +100,7 @@ impl Bench {
         let took = ledger.start().elapsed() - drained;
         let (cpu, noise) = (used(&cpu, &self.procs.cpu()), Jiffies::now().noise_since(jiffies));
         pacer.join().ok().context("the pacer died")?;
+        ledger.end();
         let (until, stored_bytes) = store::mark_log(&self.log, self.cast.tenant, from_seq, &ledger).await?;
         let mut behind = None;
         if let Some(url) = &self.database {
@@ -137,6 +141,19 @@ impl Bench {
             run.invalid.as_deref().map(|why| format!(" (invalid: {why})")).unwrap_or_default()
         ));
         Ok(run)
+    }
+}
+
+impl Bench {
+    /// What a run before could not store in time, its clients try again until they give up: no load of the next one.
+    async fn settle(&self) {
+        let deadline = Instant::now() + SETTLE_WITHIN;
+        while self.cast.unsent() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(POLL).await;
+        }
+        if self.cast.unsent() > 0 {
+            out::note(&format!("{} sends of an earlier run are still tried", self.cast.unsent()));
+        }
     }
 }
 
