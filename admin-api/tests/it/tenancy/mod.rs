@@ -1,0 +1,12 @@
+//! `tenant-walls` over HTTP: every route of admin-api and of the edge, with ids of one's own, of another tenant and of
+//! nobody, wherever an id may stand.
+
+mod answer;
+mod bodies;
+mod dice;
+mod fresh;
+mod fuzz;
+mod matrix;
+mod scene;
+mod targets;
+mod tenant;
