@@ -1,6 +1,6 @@
 //! What an API token may do: scopes, and which route asks for which.
 //!
-//! Invariant: what no scope names, no token may do; accounts and tokens are people's own affair.
+//! Invariant: what no scope names, no token may do; accounts, tokens and erasure are people's own affair.
 
 use http::Method;
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,8 @@ impl Scope {
         let read = *method == Method::GET;
         let either = |reads, writes| Some(if read { reads } else { writes });
         match area {
+            // Nothing brings back what was erased: people do that.
+            "visitors" if *method == Method::DELETE => None,
             "agents" => either(Self::AgentsRead, Self::AgentsWrite),
             "conversations" | "threads" | "events" | "search" | "unread-count" | "visitors" => {
                 either(Self::ConversationsRead, Self::ConversationsWrite)
@@ -89,6 +91,8 @@ mod tests {
             (Method::GET, "/v1/auth/me", None),
             (Method::POST, "/v1/admin/anything", None),
             (Method::GET, "/v1/unheard-of", None),
+            (Method::DELETE, "/v1/visitors/{id}", None),
+            (Method::PATCH, "/v1/visitors/{id}", Some(Scope::ConversationsWrite)),
             (Method::GET, "/v1/conversations/{id}", Some(Scope::ConversationsRead)),
             (Method::POST, "/v1/agents/{id}/restore", Some(Scope::AgentsWrite)),
             (Method::DELETE, "/v1/tags/{id}", Some(Scope::ConfigurationWrite)),
