@@ -4,6 +4,7 @@ mod act;
 mod bulk;
 mod change;
 mod events;
+mod fold;
 mod get;
 mod list;
 mod read;

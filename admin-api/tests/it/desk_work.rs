@@ -151,3 +151,28 @@ async fn a_conversation_is_shown_as_it_was() {
         .await
         .problem(404, "not_found");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_as_it_was_counts_all_of_a_long_thread() {
+    /// More than were ever read at once.
+    const SAID: i64 = 25_000;
+    let desk = desk().await;
+    let tag = desk.world.post(&desk.ann, "/v1/tags", json!({ "name": "refund" })).await.is(201).id();
+    let mut chat = Chat::start(&desk.log, &desk.ann.tenant, Some(&desk.group), "one").await;
+    let path = format!("/v1/conversations/{}/tags/{tag}", chat.id());
+    desk.world.call(Method::PUT, &desk.bob, &path, json!(null)).await.is(204);
+    chat.assigned(&desk.bob).await;
+    let home = format!("/v1/conversations/{}", chat.id());
+    desk.world.get(&desk.bob, &format!("{home}?min_seq={}", chat.seq)).await.is(200);
+    // Every message, and every mark of a second person, as the persister writes them.
+    let more = "INSERT INTO chat.events (tenant_id, seq, at, id, lane, subject_id, conversation_id, thread_id, kind,
+                                         author_type, author_id, visibility, payload)
+        SELECT e.tenant_id, e.seq + 1000000 + n, now(), gen_random_uuid(), e.lane, e.subject_id, e.conversation_id,
+               e.thread_id, e.kind, e.author_type, e.author_id, e.visibility, e.payload
+          FROM chat.events e, generate_series(1, $1::bigint) n WHERE e.kind = 'message'";
+    desk.world.postgres().await.execute(more, &[&SAID]).await.unwrap();
+    let then = desk.world.get(&desk.bob, &format!("{home}?at_seq={}", i64::MAX)).await.is(200).body;
+    assert_eq!(then["thread"]["tags"], json!([tag]));
+    assert_eq!(then["unread"], SAID + 1);
+    assert_eq!(then["has_more"], true);
+}
