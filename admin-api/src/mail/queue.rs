@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bus_schema::{AgentId, TenantId, Timestamp};
 use diesel::prelude::*;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
 use persister::db::{At, Id, schema::config::mails};
 use uuid::Uuid;
 
@@ -102,28 +102,33 @@ async fn insert(
     Ok(())
 }
 
-/// The mail that has been due longest; until `again` nobody else takes it.
+/// The mail that has been due longest; until `again` nobody else takes it. What another instance is taking right now
+/// is passed over.
 pub async fn claim(
     connection: &mut AsyncPgConnection,
-    again: impl Fn(i32) -> Duration,
+    again: fn(i32) -> Duration,
 ) -> Result<Option<Due>, Problem> {
     let now = clock::now();
-    let due = mails::table
-        .filter(mails::retry_at.le(At(now)).and(mails::expires_at.gt(At(now))))
-        .order((mails::retry_at, mails::id))
-        .select((mails::id, mails::retry_at, mails::attempts))
-        .first::<(Uuid, At, i32)>(connection)
+    connection
+        .transaction(async |connection| {
+            let due = mails::table
+                .filter(mails::retry_at.le(At(now)).and(mails::expires_at.gt(At(now))))
+                .order((mails::retry_at, mails::id))
+                .select((mails::id, mails::attempts))
+                .for_update()
+                .skip_locked()
+                .first::<(Uuid, i32)>(connection)
+                .await
+                .optional()?;
+            let Some((id, attempts)) = due else { return Ok(None) };
+            let mine = diesel::update(mails::table.find(id))
+                .set((mails::attempts.eq(attempts + 1), mails::retry_at.eq(At(now.plus(again(attempts))))))
+                .returning(Due::as_returning())
+                .get_result(connection)
+                .await?;
+            Ok(Some(mine))
+        })
         .await
-        .optional()?;
-    let Some((id, retry_at, attempts)) = due else { return Ok(None) };
-    // Another instance may have been faster: then this one looks again.
-    let mine = diesel::update(mails::table.find(id).filter(mails::retry_at.eq(retry_at)))
-        .set((mails::attempts.eq(attempts + 1), mails::retry_at.eq(At(now.plus(again(attempts))))))
-        .returning(Due::as_returning())
-        .get_result(connection)
-        .await
-        .optional()?;
-    Ok(mine)
 }
 
 /// It was sent, or will never be.
@@ -140,4 +145,34 @@ pub async fn forget(connection: &mut AsyncPgConnection) -> Result<(), Problem> {
         tracing::warn!(mails = gone, "mails that could not be sent in time were dropped");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel_async::SimpleAsyncConnection as _;
+    use ops::testing::Postgres;
+    use persister::db::{Options, connect, migrations};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_finds_another_at_a_mail_takes_the_next_one_at_once() {
+        let migrate = async |url: String| drop(migrations::run(&url).await.unwrap());
+        let database = Postgres::shared().await.database_from("migrated", migrate).await;
+        let connection = async || connect(&database.url(), &Options::new("test")).await.unwrap();
+        let (mut one, mut other) = (connection().await, connection().await);
+        for n in 0..2 {
+            enqueue(&mut one, Kind::Reset, &format!("{n}@m.example"), clock::now()).await.unwrap();
+        }
+        let again: fn(i32) -> Duration = |_| Duration::from_secs(60);
+        one.batch_execute("BEGIN").await.unwrap();
+        let first = claim(&mut one, again).await.unwrap().unwrap();
+        // Its row is locked until the first one commits.
+        let next = tokio::time::timeout(Duration::from_secs(10), claim(&mut other, again));
+        let next = next.await.unwrap().unwrap().unwrap();
+        assert_ne!(first.id, next.id);
+        assert!(claim(&mut other, again).await.unwrap().is_none());
+        one.batch_execute("COMMIT").await.unwrap();
+        assert!(claim(&mut one, again).await.unwrap().is_none());
+    }
 }
