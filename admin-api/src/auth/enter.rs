@@ -20,6 +20,7 @@ use utoipa::ToSchema;
 use super::{
     login::{LoggedIn, begin, refused},
     mfa::{self, RightCode},
+    oidc::challenge,
     secret,
 };
 use crate::{
@@ -56,7 +57,7 @@ async fn enter_in(
 ) -> Result<Result<LoggedIn, Problem>, Problem> {
     unchanged(connection, account).await?;
     if mfa::is_on(connection, account.id).await? {
-        let token = open(connection, account.id, wanted, true).await?;
+        let token = open(connection, account.id, wanted, true, None).await?;
         return Ok(Err(ErrorBody::from(ErrorCode::MfaRequired).with("login_token", token).into()));
     }
     let places = places(connection, account.id, wanted).await?;
@@ -64,7 +65,7 @@ async fn enter_in(
         [] => Err(refused()),
         [(agent, tenant)] => Ok(Ok(begin(app, connection, account, agent, tenant, headers).await?)),
         several => {
-            let token = open(connection, account.id, None, false).await?;
+            let token = open(connection, account.id, None, false, None).await?;
             Ok(Err(choice(several, &token)))
         }
     }
@@ -85,10 +86,15 @@ async fn unchanged(connection: &mut AsyncPgConnection, account: &AccountRow) -> 
 }
 
 /// For who has proved to own the account elsewhere; gives the token that the login goes on with.
-pub async fn open_for(app: &App, account: AccountId, wanted: Option<TenantId>) -> Result<String, Problem> {
+pub async fn open_for(
+    app: &App,
+    account: AccountId,
+    wanted: Option<TenantId>,
+    challenge: Option<String>,
+) -> Result<String, Problem> {
     let mut connection = app.pool.get().await?;
     let needs_code = mfa::is_on(&mut connection, Id(account)).await?;
-    open(&mut connection, Id(account), wanted, needs_code).await
+    open(&mut connection, Id(account), wanted, needs_code, challenge).await
 }
 
 /// A login that is not complete; gives the token that it goes on with.
@@ -97,6 +103,7 @@ async fn open(
     account: Id<AccountId>,
     wanted: Option<TenantId>,
     needs_code: bool,
+    challenge: Option<String>,
 ) -> Result<String, Problem> {
     let token = secret::generate(secret::Purpose::OpenLogin);
     diesel::insert_into(open_logins::table)
@@ -105,6 +112,7 @@ async fn open(
             open_logins::account_id.eq(account),
             open_logins::tenant_id.eq(wanted.map(Id)),
             open_logins::needs_code.eq(needs_code),
+            open_logins::challenge.eq(challenge),
             open_logins::expires_at.eq(At(clock::now().plus(OPEN_FOR))),
         ))
         .execute(connection)
@@ -153,6 +161,9 @@ pub struct CompleteLogin {
     #[serde(default)]
     #[schema(value_type = Option<uuid::Uuid>)]
     pub tenant_id: Option<TenantId>,
+    /// The secret whose challenge the login at a provider began with.
+    #[serde(default)]
+    pub verifier: Option<String>,
 }
 
 impl Check for CompleteLogin {
@@ -161,6 +172,9 @@ impl Check for CompleteLogin {
         checks.that("/login_token", fits, "is no login of ours");
         if let Some(code) = &self.code {
             checks.text("/code", code, 1..=secret::LENGTH_MAX);
+        }
+        if let Some(verifier) = &self.verifier {
+            checks.text("/verifier", verifier, 1..=challenge::SECRET_CHARS_MAX);
         }
     }
 }
@@ -172,6 +186,7 @@ struct Open {
     account_id: Id<AccountId>,
     tenant_id: Option<Id<TenantId>>,
     needs_code: bool,
+    challenge: Option<String>,
 }
 
 pub async fn complete_login(
@@ -195,6 +210,9 @@ async fn complete(
     app.budgets.take_guess(peer)?;
     let mut connection = app.pool.get().await?;
     let (login, account) = find(&mut connection, &body.login_token).await?;
+    if !challenge::fits(login.challenge.as_deref(), body.verifier.as_deref()) {
+        return Err(over());
+    }
     let code = match (login.needs_code, body.code) {
         (false, _) => None,
         (true, None) => return Err(Problem::value("/code", "is asked for")),
@@ -240,7 +258,7 @@ async fn find(connection: &mut AsyncPgConnection, token: &str) -> Result<(Open, 
 }
 
 fn over() -> Problem {
-    Problem::new(ErrorCode::Unauthenticated, "this login is over: start again")
+    Problem::new(ErrorCode::Unauthenticated, "this login is over, or began elsewhere: start again")
 }
 
 async fn count_wrong(connection: &mut AsyncPgConnection, login: &Open) -> Result<Problem, Problem> {

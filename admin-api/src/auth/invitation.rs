@@ -94,11 +94,11 @@ async fn accept_in(
         }
     }
     diesel::update(account).set(accounts::email_verified_at.eq(now)).execute(change.connection()).await?;
-    join(change, agent).await
+    if join(change, agent).await? { Ok(()) } else { Err(mailed::refused()) }
 }
 
-/// The invited agent works in the tenant from now on.
-pub async fn join(change: &mut Change, agent: AgentId) -> Result<(), Problem> {
+/// The invited agent works in the tenant from now on; false: no invitation waits (any more).
+pub async fn join(change: &mut Change, agent: AgentId) -> Result<bool, Problem> {
     let (tenant, now, revision) = (change.tenant(), At(change.now), change.revision);
     let row: Option<AgentRow> = diesel::update(agents::table.find((Id(tenant), Id(agent))))
         .filter(agents::deleted_at.is_null().and(agents::invited_at.is_not_null()))
@@ -107,9 +107,10 @@ pub async fn join(change: &mut Change, agent: AgentId) -> Result<(), Problem> {
         .get_result(change.connection())
         .await
         .optional()?;
-    let row = row.ok_or_else(mailed::refused)?;
+    let Some(row) = row else { return Ok(false) };
     change.publish(&Record::Agent(row.record()?)).await?;
-    change.audit("invitation_accepted", "agent", agent.uuid(), &[]).await
+    change.audit("invitation_accepted", "agent", agent.uuid(), &[]).await?;
+    Ok(true)
 }
 
 /// Sends the mail once more; earlier ones count no longer.

@@ -63,11 +63,18 @@ const CURSOR: QueryParam =
 const DELETED: QueryParam =
     QueryParam { name: "deleted", kind: QueryKind::Boolean, about: "What was deleted instead (admins)." };
 
-const OIDC_START: &[QueryParam] = &[QueryParam {
-    name: "tenant_id",
-    kind: QueryKind::Uuid,
-    about: "Which tenant, for an account in several.",
-}];
+const OIDC_START: &[QueryParam] = &[
+    QueryParam {
+        name: "tenant_id",
+        kind: QueryKind::Uuid,
+        about: "Which tenant, for an account in several.",
+    },
+    QueryParam {
+        name: "challenge",
+        kind: QueryKind::Text,
+        about: "The SHA-256, in base64url, of a secret: the login goes on with nobody but who gives it as `verifier`.",
+    },
+];
 const OIDC_CALLBACK: &[QueryParam] = &[
     QueryParam { name: "state", kind: QueryKind::Text, about: "What the provider was given." },
     QueryParam { name: "code", kind: QueryKind::Text, about: "What the provider gave." },
@@ -93,7 +100,7 @@ pub fn table() -> Vec<Route> {
             .takes::<auth::CompleteLogin>().gives::<auth::LoggedIn>(),
         route(GET, "/v1/auth/oidc/{provider}/start", Public, "oidc_start", auth::oidc_start).about("Send the browser to an OpenID provider.")
             .query(OIDC_START).redirects(),
-        route(GET, "/v1/auth/oidc/{provider}/callback", Public, "oidc_callback", auth::oidc_callback).about("Take the browser back, to the console with a `login_token` behind `#`.")
+        route(GET, "/v1/auth/oidc/{provider}/callback", Public, "oidc_callback", auth::oidc_callback).about("Take the browser back, to the console with a `login_token`, or an `error`, behind `#`.")
             .query(OIDC_CALLBACK).redirects(),
         route(POST, "/v1/auth/refresh", Public, "refresh", auth::refresh).about("Exchange a refresh token; using one twice ends the session.")
             .takes::<auth::Refresh>().gives::<auth::FreshTokens>(),

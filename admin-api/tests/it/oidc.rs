@@ -2,11 +2,22 @@
 //!
 //! Where it is not installed (`CHATBUS_OIDC_DIR`, see `ops/prepare.sh`) these tests say so and try nothing.
 
-use std::{collections::BTreeMap, path::Path, process::Stdio};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use ops::settings::names;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use ops::{settings::names, testing::wait_for};
 use reqwest::{Method, header, redirect::Policy};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
     process::{Child, ChildStdout, Command},
@@ -145,6 +156,15 @@ fn login_token(page: &Page) -> String {
     token.to_owned()
 }
 
+/// What went wrong, as the console is told.
+fn error(page: &Page) -> &str {
+    assert_eq!(page.status, 303, "{page:?}");
+    let to = page.location.as_deref().unwrap_or_default();
+    to.strip_prefix(CONSOLE)
+        .and_then(|to| to.strip_prefix("/login#error="))
+        .unwrap_or_else(|| panic!("{page:?}"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_invited_logs_in_at_the_provider() {
     let Some(scene) = Scene::open().await else { return };
@@ -179,7 +199,7 @@ async fn nobody_gets_somebody_elses_account() {
     ] {
         scene.become_(sub, email, verified).await;
         let page = Browser::new().follow(&scene.start()).await;
-        assert_eq!((page.status, page.body["code"].as_str()), (403, Some("forbidden")), "{sub}");
+        assert_eq!(error(&page), "forbidden", "{sub}");
     }
     world.public("/v1/auth/password/forgot", json!({ "email": ann.email })).await.is(204);
     let token = scene.mailbox.nth(&ann.email, 0).await.token();
@@ -207,23 +227,107 @@ async fn a_login_ends_in_the_browser_that_began_it_and_once() {
         to = browser.get(&to).await.location.unwrap();
     }
     let stolen = Browser::new().get(&to).await;
-    assert_eq!((stolen.status, stolen.body["code"].as_str()), (401, Some("unauthenticated")));
+    assert_eq!(error(&stolen), "unauthenticated");
     let page = browser.get(&to).await;
     let token = login_token(&page);
     let again = browser.get(&to).await;
-    assert_eq!(again.status, 401, "a callback counts once");
+    assert_eq!(error(&again), "unauthenticated", "a callback counts once");
     scene.complete(&token).await.is(200);
 
     for path in ["/v1/auth/oidc/nobody/start", "/v1/auth/oidc/nobody/callback?state=x&code=y"] {
         world.send(world.request(Method::GET, path)).await.problem(404, "not_found");
     }
-    let forged = "/v1/auth/oidc/corp/callback?state=cbo_x&code=y";
-    let with_cookie = world.request(Method::GET, forged).header("cookie", "chatbus_oidc=cbo_x");
-    world.send(with_cookie).await.problem(401, "unauthenticated");
+    let forged = format!("{}/v1/auth/oidc/corp/callback?state=cbo_x&code=y", world.url);
+    let mut browser = Browser::new();
+    let site = reqwest::Url::parse(&world.url).unwrap().authority().to_owned();
+    browser.cookies.insert((site, "chatbus_oidc".to_owned()), "cbo_x".to_owned());
+    assert_eq!(error(&browser.get(&forged).await), "unauthenticated");
     // What the provider says when somebody changes their mind.
     let mut browser = Browser::new();
     let to = browser.get(&scene.start()).await.location.unwrap();
     let state = to.split("state=").nth(1).unwrap().split('&').next().unwrap();
     let denied = format!("{}/v1/auth/oidc/corp/callback?state={state}&error=access_denied", world.url);
-    assert_eq!(browser.get(&denied).await.status, 401);
+    assert_eq!(error(&browser.get(&denied).await), "unauthenticated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_goes_on_in_the_page_that_began_it_and_no_planted_one() {
+    let Some(scene) = Scene::open().await else { return };
+    let world = &scene.world;
+    let ann = world.register("acme").await;
+    let bob = json!({ "email": "bob@acme.example", "name": "Bob", "role": "agent" });
+    world.post(&ann, "/v1/agents", bob).await.is(201);
+    scene.become_("b-1", "bob@acme.example", true).await;
+    let secret = "what the console keeps to itself";
+    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(secret));
+    let bound = format!("{}?challenge={challenge}", scene.start());
+    let with = async |token: &str, verifier: &str| {
+        let body = json!({ "login_token": token, "verifier": verifier });
+        world.public("/v1/auth/login/mfa", body).await
+    };
+    let token = login_token(&Browser::new().follow(&bound).await);
+    scene.complete(&token).await.problem(401, "unauthenticated");
+    with(&token, "another secret").await.problem(401, "unauthenticated");
+    with(&token, secret).await.is(200);
+    // One that somebody else began without a challenge is not taken for one's own.
+    let planted = login_token(&Browser::new().follow(&scene.start()).await);
+    with(&planted, secret).await.problem(401, "unauthenticated");
+    scene.complete(&planted).await.is(200);
+    let bad = format!("{}?challenge=x", scene.start());
+    assert_eq!(Browser::new().get(&bad).await.body["errors"][0]["pointer"], "/query/challenge");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_that_is_accepted_in_another_tab_meanwhile_is_no_reason_to_refuse() {
+    let Some(scene) = Scene::open().await else { return };
+    let world = &scene.world;
+    let ann = world.register("acme").await;
+    let bob = json!({ "email": "bob@acme.example", "name": "Bob", "role": "agent" });
+    world.post(&ann, "/v1/agents", bob).await.is(201);
+    scene.become_("b-1", "bob@acme.example", true).await;
+    let mut other_tab = world.postgres().await;
+    let accepting = other_tab.transaction().await.unwrap();
+    accepting.execute("SELECT FROM config.tenants FOR NO KEY UPDATE", &[]).await.unwrap();
+    let start = scene.start();
+    let this_tab = tokio::spawn(async move { Browser::new().follow(&start).await });
+    let waiting = "SELECT FROM pg_locks WHERE NOT granted";
+    let watch = world.postgres().await;
+    wait_for(Duration::from_secs(20), "the login to wait for the tenant", async || {
+        !watch.query(waiting, &[]).await.unwrap().is_empty()
+    })
+    .await;
+    accepting.execute("UPDATE config.agents SET invited_at = NULL", &[]).await.unwrap();
+    accepting.commit().await.unwrap();
+    let token = login_token(&this_tab.await.unwrap());
+    assert_eq!(scene.complete(&token).await.is(200).body["agent"]["name"], "Bob");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_away_is_not_asked_by_everybody() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("http://{}", listener.local_addr().unwrap());
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    // It takes every call, and hangs up.
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            drop(socket);
+        }
+    });
+    let providers = json!([{
+        "name": "corp", "issuer": issuer, "client_id": "chatbus", "client_secret": "s",
+        "redirect_uri": "http://127.0.0.1:1/v1/auth/oidc/corp/callback",
+    }]);
+    let nats = ops::dev::ports::free().unwrap();
+    let providers = providers.to_string();
+    let world = World::with(format!("nats://127.0.0.1:{nats}"), &[(names::OIDC_PROVIDERS, &providers)]).await;
+    let start = async || world.send(world.request(Method::GET, "/v1/auth/oidc/corp/start")).await;
+    start().await.problem(503, "unavailable");
+    let asked = calls.load(Ordering::SeqCst);
+    assert!(asked > 0);
+    futures::future::join_all((0..10).map(|_| start())).await.into_iter().for_each(|got| {
+        got.problem(503, "unavailable");
+    });
+    assert_eq!(calls.load(Ordering::SeqCst), asked);
 }

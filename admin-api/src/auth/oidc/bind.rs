@@ -117,6 +117,7 @@ async fn accept_invitations(
     for (tenant, agent) in waiting {
         let by = By { tenant: tenant.0, agent: Some(agent.0), request_id: request_id.as_str().to_owned() };
         let mut change = app.change(by).await?;
+        // False: it was accepted in another tab, or taken back, since it was looked up. Where they work is seen later.
         let joined = invitation::join(&mut change, agent.0).await;
         change.finish(joined).await?;
     }

@@ -1,7 +1,10 @@
 //! `GET /v1/auth/oidc/{provider}/start` and `/callback`.
 //!
-//! The browser comes back to the console with a `login_token` behind `#`, which goes on at `POST /v1/auth/login/mfa`:
-//! tokens travel in no URL.
+//! The browser comes back to the console with a `login_token` behind `#`, which goes on at `POST /v1/auth/login/mfa`; or
+//! with an `error`, a code of ours. Access tokens travel in no URL.
+//!
+//! Invariant: a login comes back to the browser that began it (by a cookie), and goes on in the page that began it (by
+//! its challenge, where it gave one).
 
 use std::time::Duration;
 
@@ -20,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     bind::bind,
+    challenge,
     provider::{Provider, ProviderError},
 };
 use crate::{
@@ -42,6 +46,9 @@ pub struct OidcStart {
     /// Which tenant, for an account in several.
     #[serde(default)]
     tenant_id: Option<TenantId>,
+    /// The SHA-256, in base64url, of a secret that whoever completes the login must know.
+    #[serde(default)]
+    challenge: Option<String>,
 }
 
 fn provider<'a>(app: &'a App, params: &RawPathParams) -> Result<&'a Provider, Problem> {
@@ -57,6 +64,9 @@ pub async fn oidc_start(
     Query(query): Query<OidcStart>,
 ) -> Result<Response, Problem> {
     let provider = provider(&app, &params)?;
+    if query.challenge.as_deref().is_some_and(|challenge| !challenge::is_one(challenge)) {
+        return Err(Problem::malformed("/query/challenge", "must be a SHA-256 in base64url, unpadded"));
+    }
     app.budgets.take_guess(peer)?;
     let endpoints = provider.endpoints().await.map_err(|error| refused(&error))?;
     let (state, nonce, verifier) =
@@ -68,6 +78,7 @@ pub async fn oidc_start(
             oidc_logins::nonce.eq(&nonce),
             oidc_logins::verifier.eq(&verifier),
             oidc_logins::tenant_id.eq(query.tenant_id.map(Id)),
+            oidc_logins::challenge.eq(query.challenge),
             oidc_logins::expires_at.eq(At(clock::now().plus(AT_PROVIDER_FOR))),
         ))
         .execute(&mut app.pool.get().await?)
@@ -100,6 +111,7 @@ struct Login {
     nonce: String,
     verifier: String,
     tenant: Option<Id<TenantId>>,
+    challenge: Option<String>,
     expires_at: At,
 }
 
@@ -114,9 +126,13 @@ pub async fn oidc_callback(
 ) -> Result<Response, Problem> {
     let provider = provider(&app, &params)?;
     let answer = come_back(&app, peer, &request_id, provider, &headers, query).await;
-    let outcome = answer.as_ref().map_or_else(|problem| problem.body.code.name(), |_| "ok");
+    let (outcome, says) = match answer {
+        Ok(token) => ("ok", format!("login_token={token}")),
+        // A person looks at this: the console can say more than a bare problem.
+        Err(problem) => (problem.body.code.name(), format!("error={}", problem.body.code)),
+    };
     metrics::login("oidc", outcome);
-    let to = format!("{}/login#login_token={}", app.console.trim_end_matches('/'), answer?);
+    let to = format!("{}/login#{says}", app.console.trim_end_matches('/'));
     redirect(&to, &cookie(provider, "", Duration::ZERO))
 }
 
@@ -139,6 +155,7 @@ async fn come_back(
             oidc_logins::nonce,
             oidc_logins::verifier,
             oidc_logins::tenant_id,
+            oidc_logins::challenge,
             oidc_logins::expires_at,
         ))
         .get_result(&mut app.pool.get().await?)
@@ -151,7 +168,7 @@ async fn come_back(
     let identity =
         provider.exchange(&code, &login.verifier, &login.nonce).await.map_err(|error| refused(&error))?;
     let account = bind(app, &provider.config.name, &identity, request_id).await?;
-    open_for(app, account, login.tenant.map(|id| id.0)).await
+    open_for(app, account, login.tenant.map(|id| id.0), login.challenge).await
 }
 
 fn over() -> Problem {

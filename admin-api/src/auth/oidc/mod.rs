@@ -4,6 +4,8 @@
 //! (`nonce`), and its code is useless without the verifier that never left this service.
 
 mod bind;
+mod book;
+pub(super) mod challenge;
 mod config;
 mod flow;
 mod id_token;

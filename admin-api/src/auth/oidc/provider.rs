@@ -1,29 +1,32 @@
 //! Talking to a provider: where its endpoints are, its keys, and the exchange of a code.
 //!
-//! Invariant: every answer is bounded in time and bytes, no redirect is followed, and what a provider publishes about
-//! itself is fetched once and anew only when a key is not in it, at most once a minute.
+//! Invariant: every answer is bounded in time and bytes, no redirect is followed, what a provider publishes about itself
+//! is fetched once for all who wait for it, and no lock is held meanwhile.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
 use jsonwebtoken::jwk::JwkSet;
 use ops::settings::{Settings, names};
 use reqwest::{Client, RequestBuilder, redirect::Policy};
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::sync::Mutex;
 
 use super::{
+    book::{Book, Next},
     config::{self, BadProviders, ProviderConfig, is_safe},
     id_token::{self, BadIdToken, Identity},
 };
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
-const KEYS_ANEW_EVERY: Duration = Duration::from_secs(60);
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ProviderError {
     #[error("the provider cannot be reached: {0}")]
     Away(String),
@@ -55,15 +58,24 @@ impl Providers {
 pub struct Provider {
     pub config: ProviderConfig,
     client: Client,
-    known: Mutex<Option<Known>>,
+    asked: Mutex<Asked>,
 }
+
+/// What a provider was asked about itself.
+#[derive(Debug, Default)]
+struct Asked {
+    book: Book<Known, ProviderError>,
+    under_way: Option<Asking>,
+}
+
+/// One asks, and all wait for what comes of it.
+type Asking = Shared<BoxFuture<'static, Result<Known, ProviderError>>>;
 
 /// What a provider says about itself.
 #[derive(Debug, Clone)]
 struct Known {
     endpoints: Arc<Endpoints>,
     keys: Arc<JwkSet>,
-    keys_at: Instant,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,7 +95,7 @@ impl Provider {
     fn new(config: ProviderConfig) -> Result<Self, BadProviders> {
         let client = Client::builder().timeout(ANSWER_WITHIN).redirect(Policy::none()).build();
         let client = client.map_err(|error| BadProviders(error.to_string()))?;
-        Ok(Self { config, client, known: Mutex::default() })
+        Ok(Self { config, client, asked: Mutex::default() })
     }
 
     pub async fn endpoints(&self) -> Result<Arc<Endpoints>, ProviderError> {
@@ -118,28 +130,45 @@ impl Provider {
         }
     }
 
+    /// `anew`: something is not in what is known.
     async fn known(&self, anew: bool) -> Result<Known, ProviderError> {
-        // One fetches, and the others wait for what it finds.
-        let mut known = self.known.lock().await;
-        if let Some(known) = &*known
-            && !(anew && known.keys_at.elapsed() >= KEYS_ANEW_EVERY)
-        {
-            return Ok(known.clone());
+        let asking = {
+            let mut asked = self.asked();
+            match asked.book.next(anew, Instant::now()) {
+                Next::Use(known) => return Ok(known),
+                Next::Fail(error) => return Err(error),
+                Next::Ask => {
+                    let ask = || ask(self.client.clone(), self.config.issuer.clone()).boxed().shared();
+                    asked.under_way.get_or_insert_with(ask).clone()
+                }
+            }
+        };
+        let outcome = asking.clone().await;
+        let mut asked = self.asked();
+        // The first of those who waited writes it down.
+        if asked.under_way.take_if(|under_way| under_way.ptr_eq(&asking)).is_some() {
+            asked.book.write(outcome.clone(), Instant::now());
         }
-        let url = format!("{}/.well-known/openid-configuration", self.config.issuer.trim_end_matches('/'));
-        let endpoints: Endpoints = answer(self.client.get(url)).await?;
-        if endpoints.issuer != self.config.issuer {
-            return Err(ProviderError::Odd("it calls itself by another issuer"));
-        }
-        let all = [&endpoints.authorization_endpoint, &endpoints.token_endpoint, &endpoints.jwks_uri];
-        if !all.into_iter().all(|url| is_safe(url)) {
-            return Err(ProviderError::Odd("an endpoint is not behind https"));
-        }
-        let keys: JwkSet = answer(self.client.get(&endpoints.jwks_uri)).await?;
-        let found = Known { endpoints: Arc::new(endpoints), keys: Arc::new(keys), keys_at: Instant::now() };
-        *known = Some(found.clone());
-        Ok(found)
+        outcome
     }
+
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn ask(client: Client, issuer: String) -> Result<Known, ProviderError> {
+    let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    let endpoints: Endpoints = answer(client.get(url)).await?;
+    if endpoints.issuer != issuer {
+        return Err(ProviderError::Odd("it calls itself by another issuer"));
+    }
+    let all = [&endpoints.authorization_endpoint, &endpoints.token_endpoint, &endpoints.jwks_uri];
+    if !all.into_iter().all(|url| is_safe(url)) {
+        return Err(ProviderError::Odd("an endpoint is not behind https"));
+    }
+    let keys: JwkSet = answer(client.get(&endpoints.jwks_uri)).await?;
+    Ok(Known { endpoints: Arc::new(endpoints), keys: Arc::new(keys) })
 }
 
 /// As forms are written, and, by RFC 6749 §2.3.1, ids and secrets in basic authentication.

@@ -239,6 +239,7 @@ diesel::table! {
         needs_code -> Bool,
         tries -> Integer,
         expires_at -> Timestamptz,
+        challenge -> Nullable<Text>,
     }
 }
 
@@ -278,6 +279,7 @@ diesel::table! {
         verifier -> Text,
         tenant_id -> Nullable<Uuid>,
         expires_at -> Timestamptz,
+        challenge -> Nullable<Text>,
     }
 }
 
