@@ -79,6 +79,11 @@ impl App {
         Within::read(&self.pool, tenant).await
     }
 
+    /// The same, for writing what has no revision.
+    pub async fn writing(&self, tenant: TenantId) -> Result<Within, Problem> {
+        Within::write(&self.pool, tenant).await
+    }
+
     pub async fn change(&self, by: By) -> Result<Change, Problem> {
         Change::begin(&self.pool, &self.wake, by).await
     }

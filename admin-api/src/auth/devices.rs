@@ -16,7 +16,6 @@ use crate::{
     access::Caller,
     app::App,
     clock,
-    db::Within,
     http::{Body, Check, Checks, List, Page, PageQuery, PathId, Position, Problem, Query},
 };
 
@@ -126,7 +125,7 @@ pub async fn add_device(
     caller: Caller,
     Body(new): Body<NewDevice>,
 ) -> Result<(StatusCode, Json<DeviceView>), Problem> {
-    let mut connection = Within::write(&app.pool, caller.tenant).await?;
+    let mut connection = app.writing(caller.tenant).await?;
     let mine = devices::table
         .filter(devices::tenant_id.eq(Id(caller.tenant)).and(devices::agent_id.eq(Id(caller.agent))));
     let others: i64 =
@@ -165,7 +164,7 @@ pub async fn remove_device(
     let mine = devices::table
         .filter(devices::tenant_id.eq(Id(caller.tenant)).and(devices::id.eq(id)))
         .filter(devices::agent_id.eq(Id(caller.agent)));
-    let mut connection = Within::write(&app.pool, caller.tenant).await?;
+    let mut connection = app.writing(caller.tenant).await?;
     let gone = diesel::delete(mine).execute(&mut connection).await?;
     connection.commit().await?;
     if gone == 0 { Err(Problem::not_found()) } else { Ok(StatusCode::NO_CONTENT) }

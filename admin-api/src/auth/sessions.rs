@@ -51,7 +51,7 @@ pub async fn sessions(
         let later = sessions::created_at.eq(At(at)).and(sessions::id.gt(Id(SessionId::from_uuid(id))));
         rows = rows.filter(sessions::created_at.gt(At(at)).or(later));
     }
-    let rows: Vec<SessionRow> = rows.load(&mut app.pool.get().await?).await?;
+    let rows: Vec<SessionRow> = rows.load(&mut app.within(caller.tenant).await?).await?;
     let place = |row: &SessionRow| Position { at: row.created_at.0, id: row.id.0.uuid() };
     let show = |row: SessionRow| SessionView {
         id: row.id.0,
@@ -74,7 +74,7 @@ pub async fn revoke(
         .find((Id(caller.tenant), Id(id)))
         .filter(sessions::agent_id.eq(Id(caller.agent)))
         .select(sessions::id)
-        .first::<Id<SessionId>>(&mut app.pool.get().await?)
+        .first::<Id<SessionId>>(&mut app.within(caller.tenant).await?)
         .await
         .optional()?;
     mine.ok_or_else(Problem::not_found)?;

@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::{Problem, finish::REQUEST_MAX};
-use crate::{access::Caller, app::App, clock, db::Within, metrics};
+use crate::{access::Caller, app::App, clock, metrics};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -107,7 +107,7 @@ async fn carry_out(
 
 /// Claims the key; or gives what is stored under it.
 async fn begin(app: &App, caller: &Caller, key: &str, fingerprint: &[u8]) -> Result<Option<Stored>, Problem> {
-    let mut connection = Within::write(&app.pool, caller.tenant).await?;
+    let mut connection = app.writing(caller.tenant).await?;
     let now = clock::now();
     let claimed = diesel::insert_into(keys::table)
         .values((
@@ -170,7 +170,7 @@ fn replay(stored: Stored, fingerprint: &[u8]) -> Result<Response, Problem> {
 
 /// Remembers what went well; gives the key up otherwise, because nothing was changed then.
 async fn settle(app: &App, caller: &Caller, key: &str, response: Response) -> Result<Response, Problem> {
-    let mut connection = Within::write(&app.pool, caller.tenant).await?;
+    let mut connection = app.writing(caller.tenant).await?;
     let place = keys::table.find((Id(caller.tenant), Id(caller.agent), key));
     if !response.status().is_success() {
         diesel::delete(place).execute(&mut connection).await?;

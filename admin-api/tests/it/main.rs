@@ -24,4 +24,5 @@ mod search;
 mod second_factor;
 mod tenancy;
 mod tokens;
+mod wall;
 mod world;
