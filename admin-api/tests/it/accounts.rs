@@ -1,5 +1,7 @@
 //! Registering, logging in, refreshing, logging out.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
 use serde_json::json;
 
@@ -47,6 +49,36 @@ async fn unknown_accounts_and_wrong_passwords_are_answered_alike() {
     let taken = json!({ "tenant_name": "x", "name": "x", "email": "admin@acme.example", "password": "wrong password" });
     let got = world.send(world.request(Method::POST, "/v1/auth/register").json(&taken)).await;
     assert_eq!(got.problem(409, "already_exists").body["errors"][0]["pointer"], "/email");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_accounts_and_wrong_passwords_take_alike() {
+    /// Tries of each kind; of an account fewer than its budget.
+    const TRIES: usize = 27;
+    const OF_ACCOUNT: usize = 9;
+    let world = World::alone().await;
+    for n in 0..TRIES / OF_ACCOUNT {
+        world.register(&format!("acme-{n}")).await;
+    }
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for n in 0..TRIES {
+        // One after the other: what slows the machine down slows both.
+        for (name, took) in [("admin", &mut known), ("nobody", &mut unknown)] {
+            let email = format!("{name}@acme-{}.example", n / OF_ACCOUNT);
+            let body = json!({ "email": email, "password": "wrong password" });
+            let began = Instant::now();
+            world.public("/v1/auth/login", body).await.problem(401, "unauthenticated");
+            took.push(began.elapsed());
+        }
+    }
+    let median = |took: &mut Vec<Duration>| {
+        took.sort();
+        took[TRIES / 2]
+    };
+    let (known, unknown) = (median(&mut known), median(&mut unknown));
+    println!("a wrong password takes {known:?} where there is an account, {unknown:?} where there is none");
+    // A hash takes many times what the rest of a login does.
+    assert!(known < unknown * 2 && unknown < known * 2, "{known:?} and {unknown:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
