@@ -11,6 +11,7 @@ mod demo_page;
 mod deploys;
 mod faults;
 mod life;
+mod logins;
 mod net;
 mod network;
 mod outage;
