@@ -144,6 +144,51 @@ pub struct AgentRecord {
     pub deleted: bool,
 }
 
+impl AgentRecord {
+    /// An agent with room for so many, of whom nothing else is known.
+    pub const fn new(tenant_id: TenantId, agent_id: AgentId, capacity: u32) -> Self {
+        Self {
+            agent_id,
+            tenant_id,
+            account_id: AccountId::NIL,
+            name: String::new(),
+            role: Role::Agent,
+            capacity,
+            skills: Vec::new(),
+            avatar_url: None,
+            job_title: None,
+            revision: 1,
+            deleted: false,
+        }
+    }
+}
+
+impl GroupRecord {
+    /// A group without members, where everything is as usual.
+    pub fn new(tenant_id: TenantId, group_id: GroupId) -> Self {
+        Self {
+            group_id,
+            tenant_id,
+            name: String::new(),
+            strategy: Strategy::default(),
+            second_strategy: Strategy::default(),
+            members: Vec::new(),
+            queue_max: None,
+            when_offline: WhenOffline::default(),
+            routing: RoutingSettings::default(),
+            revision: 1,
+            deleted: false,
+        }
+    }
+}
+
+impl Member {
+    /// One who is asked like all others.
+    pub const fn normal(agent_id: AgentId) -> Self {
+        Self { agent_id, priority: MemberPriority::Normal }
+    }
+}
+
 /// A label that staff put on threads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TagRecord {

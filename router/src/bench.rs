@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use bus_schema::{
-    AccountId, AgentId, Author, Body, ConversationId, Epoch, Event, EventId, GroupId, IncarnationId, Lane,
-    Shard, Subject, TenantId, ThreadId, Timestamp, Visibility, VisitorId,
+    AgentId, Author, Body, ConversationId, Epoch, Event, EventId, GroupId, IncarnationId, Lane, Shard,
+    Subject, TenantId, ThreadId, Timestamp, Visibility, VisitorId,
     claims::Role,
     command::{Actor, Command, PresenceReport},
-    config::{AgentRecord, GroupRecord, Member, MemberPriority, Record, RoutingSettings, WhenOffline},
+    config::{AgentRecord, GroupRecord, Member, Record},
     event::Started,
-    state::{CloseReason, Extra, LifeState, RoutingStatus, StartSource, Strategy, ThreadStatus},
+    state::{CloseReason, Extra, LifeState, RoutingStatus, StartSource, ThreadStatus},
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -90,7 +90,7 @@ impl World {
         let mut world = Self { alone, size, started: 0, active: std::collections::VecDeque::new() };
         world.quiet(Input::Lease { incarnation: EDGE, alive: true });
         for n in 0..size.agents {
-            world.quiet(Input::Config(Record::Agent(agent_record(n))));
+            world.quiet(Input::Config(Record::Agent(AgentRecord::new(TENANT, agent(n), CAPACITY))));
         }
         for n in 0..size.groups {
             world.quiet(Input::Config(Record::Group(group_record(n, size))));
@@ -165,39 +165,11 @@ fn group(n: usize) -> GroupId {
     GroupId::from_uuid(Uuid::from_u128(0x6000_0000 + n as u128))
 }
 
-fn agent_record(n: usize) -> AgentRecord {
-    AgentRecord {
-        agent_id: agent(n),
-        tenant_id: TENANT,
-        account_id: AccountId::NIL,
-        name: String::new(),
-        role: Role::Agent,
-        capacity: CAPACITY,
-        skills: Vec::new(),
-        avatar_url: None,
-        job_title: None,
-        revision: 1,
-        deleted: false,
-    }
-}
-
 /// Every agent is a member of one group.
 fn group_record(n: usize, size: Size) -> GroupRecord {
     let of_group = (0..size.agents).filter(|agent| agent % size.groups == n);
-    let member = |n| Member { agent_id: agent(n), priority: MemberPriority::Normal };
-    GroupRecord {
-        group_id: group(n),
-        tenant_id: TENANT,
-        name: String::new(),
-        strategy: Strategy::LeastLoaded,
-        second_strategy: Strategy::LeastLoaded,
-        members: of_group.map(member).collect(),
-        queue_max: None,
-        when_offline: WhenOffline::Keep,
-        routing: RoutingSettings::default(),
-        revision: 2,
-        deleted: false,
-    }
+    let members = of_group.map(|n| Member::normal(agent(n))).collect();
+    GroupRecord { members, revision: 2, ..GroupRecord::new(TENANT, group(n)) }
 }
 
 fn started(n: u128, group: GroupId, at: Timestamp) -> (Subject, Event) {

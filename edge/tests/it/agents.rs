@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bus_schema::{
-    AccountId,
     claims::Role,
     command::{Command, PresenceReport},
     config::{AgentRecord, Record},
@@ -99,19 +98,7 @@ async fn an_agent_who_is_removed_is_out_before_the_token_ends() {
     let edge = world.edge().await;
     let agent_id = world.agents[0];
     let (mut staff, _) = Client::login(edge.at, &world.staff_token(agent_id, Role::Agent)).await;
-    let removed = AgentRecord {
-        agent_id,
-        tenant_id: world.tenant,
-        account_id: AccountId::from_uuid(uuid::Uuid::now_v7()),
-        name: "Agent 0".into(),
-        role: Role::Agent,
-        capacity: 5,
-        skills: Vec::new(),
-        avatar_url: None,
-        job_title: None,
-        revision: 2,
-        deleted: true,
-    };
+    let removed = AgentRecord { revision: 2, deleted: true, ..AgentRecord::new(world.tenant, agent_id, 5) };
     world.put(&Record::Agent(removed)).await;
     wait_for(Duration::from_secs(10), "the socket to be closed", async || {
         staff.send("ping", json!({})).await;

@@ -10,10 +10,10 @@ use bus_schema::{
     AgentId, ConversationId, GroupId,
     claims::Role,
     command::{Answer, Command, CommandRequest, Outcome, View},
-    config::{GroupRecord, Record, WhenOffline},
+    config::{GroupRecord, Record},
     protocol::{AgentView, ConversationView, GroupStatus, QueueView},
     signal::TenantSignal,
-    state::{AgentStatus, Priority, Strategy},
+    state::{AgentStatus, Priority},
     subject::{TenantTopic, tenant_signals},
 };
 use ops::testing::wait_for;
@@ -98,17 +98,9 @@ impl World {
 
     fn group_record(&self, group_id: GroupId, revision: u64) -> Record {
         Record::Group(GroupRecord {
-            group_id,
-            tenant_id: self.tenant,
             name: "Others".into(),
-            strategy: Strategy::default(),
-            second_strategy: Strategy::default(),
-            members: Vec::new(),
-            queue_max: None,
-            when_offline: WhenOffline::Keep,
-            routing: Default::default(),
             revision,
-            deleted: false,
+            ..GroupRecord::new(self.tenant, group_id)
         })
     }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bus_schema::{
     Body, ConversationId, Event, IncarnationId, Lane, Subject,
-    config::{GroupRecord, Record, RoutingSettings, WhenOffline},
+    config::{GroupRecord, Record, RoutingSettings},
     signal::{TenantSignal, Who},
-    state::{CloseReason, Strategy},
+    state::CloseReason,
     stream,
     subject::{TenantTopic, tenant_signals, who_of_shard},
 };
@@ -23,19 +23,8 @@ const SOON: Duration = Duration::from_secs(30);
 impl World {
     /// Threads of the group end for visitors who are gone so long.
     async fn closes_for_who_is_gone(&self, visitor_gone_s: u32) {
-        let group = GroupRecord {
-            group_id: self.group,
-            tenant_id: self.tenant,
-            name: "Sales".into(),
-            strategy: Strategy::default(),
-            second_strategy: Strategy::default(),
-            members: Vec::new(),
-            queue_max: None,
-            when_offline: WhenOffline::Keep,
-            routing: RoutingSettings { visitor_gone_s: Some(visitor_gone_s), ..RoutingSettings::default() },
-            revision: 2,
-            deleted: false,
-        };
+        let routing = RoutingSettings { visitor_gone_s: Some(visitor_gone_s), ..RoutingSettings::default() };
+        let group = GroupRecord { routing, revision: 2, ..GroupRecord::new(self.tenant, self.group) };
         self.put(&Record::Group(group)).await;
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus_schema::{
-    AccountId, AgentId, AttachmentId, ConversationId, SessionId, Shard, TagId, TenantId, VisitorId, WidgetId,
+    AgentId, AttachmentId, ConversationId, SessionId, Shard, TagId, TenantId, VisitorId, WidgetId,
     claims::Role,
     config::{AgentRecord, Record, TagRecord, TenantRecord},
     protocol::Action,
@@ -313,17 +313,9 @@ async fn foreign(world: &World) -> Foreign {
         }),
         Record::Widget(widget(tenant, widget_id, "pk_foreign")),
         Record::Agent(AgentRecord {
-            agent_id: admin,
-            tenant_id: tenant,
-            account_id: AccountId::from_uuid(Uuid::now_v7()),
             name: "Neighbour's admin".into(),
             role: Role::Admin,
-            capacity: 5,
-            skills: Vec::new(),
-            avatar_url: None,
-            job_title: None,
-            revision,
-            deleted,
+            ..AgentRecord::new(tenant, admin, 5)
         }),
     ];
     for record in &records {

@@ -6,8 +6,7 @@ use bus_schema::{
     ConversationId, GroupId,
     claims::Role,
     command::{Answer, Command, Outcome, View},
-    config::{GroupRecord, Record, WhenOffline},
-    state::Strategy,
+    config::{GroupRecord, Record},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -25,19 +24,7 @@ async fn talk(world: &World, edge: &Edge) -> (Client, ConversationId) {
 
 async fn other_group(world: &World) -> GroupId {
     let group_id = GroupId::from_uuid(Uuid::now_v7());
-    let record = GroupRecord {
-        group_id,
-        tenant_id: world.tenant,
-        name: "Others".into(),
-        strategy: Strategy::default(),
-        second_strategy: Strategy::default(),
-        members: Vec::new(),
-        queue_max: None,
-        when_offline: WhenOffline::Keep,
-        routing: Default::default(),
-        revision: 2,
-        deleted: false,
-    };
+    let record = GroupRecord { revision: 2, ..GroupRecord::new(world.tenant, group_id) };
     world.put(&Record::Group(record)).await;
     group_id
 }
@@ -142,19 +129,7 @@ async fn a_watch_ends_when_the_group_loses_the_member() {
     let (mut watcher, _) = Client::login(edge.at, &world.staff_token(world.agents[1], Role::Agent)).await;
     watcher.request("watch", of(conversation)).await;
     watcher.push("conversation_available").await;
-    let record = GroupRecord {
-        group_id: world.group,
-        tenant_id: world.tenant,
-        name: "Sales".into(),
-        strategy: Strategy::default(),
-        second_strategy: Strategy::default(),
-        members: Vec::new(),
-        queue_max: None,
-        when_offline: WhenOffline::Keep,
-        routing: Default::default(),
-        revision: 2,
-        deleted: false,
-    };
+    let record = GroupRecord { revision: 2, ..GroupRecord::new(world.tenant, world.group) };
     world.put(&Record::Group(record)).await;
     assert_eq!(watcher.push("conversation_removed").await["conversation_id"], json!(conversation));
 }

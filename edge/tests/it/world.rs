@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 
 use base64::Engine as _;
 use bus_schema::{
-    AccountId, AgentId, GroupId, SessionId, Shard, TenantId, WidgetId,
+    AgentId, GroupId, SessionId, Shard, TenantId, WidgetId,
     claims::Role,
-    config::{AgentRecord, GroupRecord, Member, Record, TenantRecord, WhenOffline, WidgetRecord},
-    state::Strategy,
+    config::{AgentRecord, GroupRecord, Member, Record, TenantRecord, WidgetRecord},
     stream,
 };
 use ops::{
@@ -117,21 +116,10 @@ impl<N> World<N> {
             }),
             Record::Widget(widget(tenant, widget_id, &self.widget_key)),
             Record::Group(GroupRecord {
-                group_id: group,
-                tenant_id: tenant,
                 name: "Sales".into(),
-                strategy: Strategy::default(),
-                second_strategy: Strategy::default(),
                 // The last agent is in no group.
-                members: self.agents[..2]
-                    .iter()
-                    .map(|agent_id| Member { agent_id: *agent_id, priority: Default::default() })
-                    .collect(),
-                queue_max: None,
-                when_offline: WhenOffline::Keep,
-                routing: Default::default(),
-                revision: 1,
-                deleted: false,
+                members: self.agents[..2].iter().copied().map(Member::normal).collect(),
+                ..GroupRecord::new(tenant, group)
             }),
         ];
         records.extend((0..self.agents.len()).map(|n| self.agent_record(n, &format!("Agent {n}"), 1)));
@@ -161,17 +149,10 @@ impl<N> World<N> {
 
     fn agent_record(&self, n: usize, name: &str, revision: u64) -> Record {
         Record::Agent(AgentRecord {
-            agent_id: self.agents[n],
-            tenant_id: self.tenant,
-            account_id: AccountId::from_uuid(Uuid::now_v7()),
             name: name.to_owned(),
-            role: Role::Agent,
-            capacity: 5,
-            skills: Vec::new(),
-            avatar_url: None,
             job_title: Some("Helper".into()),
             revision,
-            deleted: false,
+            ..AgentRecord::new(self.tenant, self.agents[n], 5)
         })
     }
 

@@ -138,21 +138,8 @@ impl Script {
     }
 
     fn found(self) -> Vec<(Invariant, u64)> {
-        let members =
-            [ADA, BOB].map(|agent_id| config::Member { agent_id, priority: MemberPriority::Normal });
-        let group = GroupRecord {
-            group_id: GROUP,
-            tenant_id: TENANT,
-            name: "Support".to_owned(),
-            strategy: Strategy::LeastLoaded,
-            second_strategy: Strategy::RoundRobin,
-            members: members.to_vec(),
-            queue_max: None,
-            when_offline: config::WhenOffline::Keep,
-            routing: Default::default(),
-            revision: 1,
-            deleted: false,
-        };
+        let members = [ADA, BOB].map(config::Member::normal).to_vec();
+        let group = GroupRecord { members, ..GroupRecord::new(TENANT, GROUP) };
         let report = check(&self.0, &[(GROUP, group)].into());
         report.violations.iter().map(|violation| (violation.invariant, violation.seq)).collect()
     }

@@ -9,6 +9,7 @@ mod env;
 mod environment;
 mod http;
 mod out;
+mod program;
 mod provision;
 mod replay;
 mod secrets;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use bus_schema::{
-    AccountId, AgentId, Author, Body, ConversationId, Event, EventId, IncarnationId, Lane, Shard, Subject,
-    TenantId, ThreadId, Timestamp, Visibility,
+    AgentId, Author, Body, ConversationId, Event, EventId, IncarnationId, Lane, Shard, Subject, ThreadId,
+    Timestamp, Visibility,
     claims::Role,
     command::{Actor, Command, PresenceReport},
     config::{AgentRecord, Record, RoutingSettings},
@@ -175,8 +175,10 @@ impl Player<'_> {
     fn shift(&mut self, shift: Shift) {
         let Shift { tenant, agent, connected, status, capacity, .. } = shift;
         self.revision += 1;
-        let known = self.agents.get(&agent).cloned().unwrap_or_else(|| agent_record(tenant, agent));
         let capacity = self.change.capacity.unwrap_or(capacity);
+        // Or one of whom the configuration knows nothing any more.
+        let known = self.agents.get(&agent).cloned();
+        let known = known.unwrap_or_else(|| AgentRecord::new(tenant, agent, capacity));
         let record = AgentRecord { capacity, revision: self.revision, deleted: false, ..known };
         let rev = self.revision;
         self.tell(|alone, stored| {
@@ -242,23 +244,6 @@ fn agent_of(record: &Record) -> Option<(AgentId, AgentRecord)> {
     match record {
         Record::Agent(agent) => Some((agent.agent_id, agent.clone())),
         _ => None,
-    }
-}
-
-/// An agent of whom the configuration knows nothing any more.
-fn agent_record(tenant_id: TenantId, agent_id: AgentId) -> AgentRecord {
-    AgentRecord {
-        agent_id,
-        tenant_id,
-        account_id: AccountId::NIL,
-        name: String::new(),
-        role: Role::Agent,
-        capacity: 0,
-        skills: Vec::new(),
-        avatar_url: None,
-        job_title: None,
-        revision: 0,
-        deleted: false,
     }
 }
 

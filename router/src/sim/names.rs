@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use bus_schema::{
-    AccountId, AgentId, Author, Body, ConversationId, Epoch, Event, EventId, GroupId, IncarnationId, Lane,
-    Shard, Subject, TenantId, ThreadId, Timestamp, Visibility, VisitorId,
-    claims::Role,
-    config::{AgentRecord, GroupRecord, Member, MemberPriority, RoutingSettings, TenantRecord, WhenOffline},
+    AgentId, Author, Body, ConversationId, Epoch, Event, EventId, GroupId, IncarnationId, Lane, Shard,
+    Subject, TenantId, ThreadId, Timestamp, Visibility, VisitorId,
+    config::{AgentRecord, GroupRecord, Member, RoutingSettings, TenantRecord},
     event::{Message, Started},
     state::{Extra, LifeState, StartSource, Strategy, ThreadStatus},
 };
@@ -56,36 +55,12 @@ pub fn msg_subject(id: ConversationId) -> Subject {
 }
 
 pub fn agent_record(id: AgentId, capacity: u32, revision: u64) -> AgentRecord {
-    AgentRecord {
-        agent_id: id,
-        tenant_id: TENANT,
-        account_id: AccountId::NIL,
-        name: "somebody".into(),
-        role: Role::Agent,
-        capacity,
-        skills: Vec::new(),
-        avatar_url: None,
-        job_title: None,
-        revision,
-        deleted: false,
-    }
+    AgentRecord { revision, ..AgentRecord::new(TENANT, id, capacity) }
 }
 
 pub fn group_record(id: GroupId, strategy: Strategy, members: &[AgentId], revision: u64) -> GroupRecord {
-    let member = |agent: &AgentId| Member { agent_id: *agent, priority: MemberPriority::Normal };
-    GroupRecord {
-        group_id: id,
-        tenant_id: TENANT,
-        name: "group".into(),
-        strategy,
-        second_strategy: Strategy::LeastLoaded,
-        members: members.iter().map(member).collect(),
-        queue_max: None,
-        when_offline: WhenOffline::Keep,
-        routing: Default::default(),
-        revision,
-        deleted: false,
-    }
+    let members = members.iter().copied().map(Member::normal).collect();
+    GroupRecord { strategy, members, revision, ..GroupRecord::new(TENANT, id) }
 }
 
 pub fn tenant_record(revision: u64) -> TenantRecord {

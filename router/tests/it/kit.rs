@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use bus_schema::{
-    AccountId, AgentId, Author, Body, ConversationId, Event, EventId, GroupId, IncarnationId, Lane, Shard,
-    Subject, TenantId, ThreadId, Timestamp, Visibility, VisitorId,
+    AgentId, Author, Body, ConversationId, Event, EventId, GroupId, IncarnationId, Lane, Shard, Subject,
+    TenantId, ThreadId, Timestamp, Visibility, VisitorId,
     claims::Role,
     command::{Actor, Answer, Command, PresenceReport},
-    config::{AgentRecord, GroupRecord, Member, MemberPriority, Record, RoutingSettings, WhenOffline},
+    config::{AgentRecord, GroupRecord, Member, Record, RoutingSettings},
     event::Started,
     signal::TenantSignal,
     state::{AgentState, Extra, LifeState, RoutingStatus, StartSource, Strategy, ThreadStatus},
@@ -186,36 +186,14 @@ impl Kit {
     pub async fn configure(&mut self, strategy: Strategy, capacities: &[u32]) {
         for (n, capacity) in (1..).zip(capacities) {
             self.revision += 1;
-            let record = AgentRecord {
-                agent_id: agent(n),
-                tenant_id: TENANT,
-                account_id: AccountId::NIL,
-                name: "somebody".into(),
-                role: Role::Agent,
-                capacity: *capacity,
-                skills: Vec::new(),
-                avatar_url: None,
-                job_title: None,
-                revision: self.revision,
-                deleted: false,
-            };
+            let record =
+                AgentRecord { revision: self.revision, ..AgentRecord::new(TENANT, agent(n), *capacity) };
             self.put(Record::Agent(record)).await;
         }
         self.revision += 1;
-        let member = |n| Member { agent_id: agent(n), priority: MemberPriority::Normal };
-        let record = GroupRecord {
-            group_id: group(),
-            tenant_id: TENANT,
-            name: "Support Team".into(),
-            strategy,
-            second_strategy: Strategy::default(),
-            members: (1..=capacities.len() as u128).map(member).collect(),
-            queue_max: None,
-            when_offline: WhenOffline::Keep,
-            routing: Default::default(),
-            revision: self.revision,
-            deleted: false,
-        };
+        let members = (1..=capacities.len() as u128).map(|n| Member::normal(agent(n))).collect();
+        let (name, revision) = ("Support Team".to_owned(), self.revision);
+        let record = GroupRecord { name, strategy, members, revision, ..GroupRecord::new(TENANT, group()) };
         self.groups.insert(group(), record.clone());
         self.put(Record::Group(record)).await;
     }

@@ -6,7 +6,7 @@ use bus_schema::{
     Author, ErrorCode, GroupId, Lane, Subject,
     claims::Role,
     command::{Actor, Command},
-    config::{GroupRecord, Member, MemberPriority, RoutingSettings, WhenOffline},
+    config::{GroupRecord, Member, RoutingSettings},
     protocol::VisitorPresence,
     signal::TenantSignal,
     state::{CloseReason, DeadlineKind, RoutingStatus, Strategy, ThreadStatus},
@@ -27,20 +27,9 @@ fn group_of(n: u128) -> GroupId {
 }
 
 fn record(n: u128, strategy: Strategy, members: &[u128], routing: RoutingSettings) -> GroupRecord {
-    let member = |n: &u128| Member { agent_id: agent(*n), priority: MemberPriority::Normal };
-    GroupRecord {
-        group_id: group_of(n),
-        tenant_id: TENANT,
-        name: format!("group {n}"),
-        strategy,
-        second_strategy: Strategy::default(),
-        members: members.iter().map(member).collect(),
-        queue_max: None,
-        when_offline: WhenOffline::Keep,
-        routing,
-        revision: 100,
-        deleted: false,
-    }
+    let members = members.iter().map(|n| Member::normal(agent(*n))).collect();
+    let name = format!("group {n}");
+    GroupRecord { name, strategy, members, routing, revision: 100, ..GroupRecord::new(TENANT, group_of(n)) }
 }
 
 async fn passed(due: Instant) {

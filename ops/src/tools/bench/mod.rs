@@ -12,6 +12,8 @@ mod jetstream;
 mod ledger;
 mod limits;
 mod machine;
+mod metric;
+mod own_bus;
 mod procs;
 mod report;
 mod route;

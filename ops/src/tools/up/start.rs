@@ -24,7 +24,7 @@ use crate::nats::{Options, connect_with};
 use crate::provision;
 use crate::service::{BAD_CONFIGURATION, Service, Unavailable};
 use crate::settings::{self, Settings, names};
-use crate::tools::out;
+use crate::tools::{out, program::program};
 
 const SERVERS_WITHIN: Duration = Duration::from_secs(60);
 const MIGRATED_WITHIN: Duration = Duration::from_secs(120);
@@ -303,18 +303,6 @@ fn wiring(args: &Args, plan: &Plan, external: &External, layout: &Layout, databa
         cache: layout.cache(),
         own_nats: external.nats.is_none(),
     }
-}
-
-/// A service's binary: in `CHATBUS_BIN_DIR`, else beside this one.
-fn program(name: &str) -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe().context("cannot find this program")?;
-    let named = std::env::var_os("CHATBUS_BIN_DIR").filter(|dir| !dir.is_empty());
-    let path = named.map_or_else(|| own.with_file_name(name), |dir| PathBuf::from(dir).join(name));
-    if path.is_file() {
-        return Ok(path);
-    }
-    let what = format!("{} is not there", path.display());
-    Err(Unavailable::new(what, "build all binaries: cargo build --workspace --bins").into())
 }
 
 /// Limits that make no sense where every client has the address of this machine, and load tools speak for one tenant.

@@ -93,7 +93,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn fill(world: &World, traffic: &mut Traffic, events: usize) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut stored =
-        stream::iter(traffic.take(events)).map(|write| world.log.publish(write)).buffered(WINDOW);
+        stream::iter(traffic.take(events)).map(|write| world.log().publish(write)).buffered(WINDOW);
     while let Some(stored) = stored.next().await {
         stored?;
     }
@@ -216,7 +216,7 @@ impl Bench {
         let mut ticks = interval(PACE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut sent = 0;
-        let client = &self.world.log.bus().client;
+        let client = &self.world.log().bus().client;
         while sent < all {
             ticks.tick().await;
             let due = (began.elapsed().as_secs_f64() * f64::from(rate)) as u64;
@@ -232,7 +232,7 @@ impl Bench {
     /// Looks, again and again, how long it takes until Postgres has what the log ends with now.
     async fn look(&self, behind: &mut Spread) -> anyhow::Result<()> {
         loop {
-            let end = i64::try_from(self.world.log.end().await?.last)?;
+            let end = i64::try_from(self.world.log().end().await?.last)?;
             let began = Instant::now();
             let arrived = async {
                 while self.sql.query_one("SELECT seq FROM chat.watermark", &[]).await?.get::<_, i64>(0) < end

@@ -3,14 +3,14 @@
 //! The n-th message given out is meant to be the n-th of its log, so that marks and states name sequences that exist.
 
 use bus_schema::{
-    AgentId, Author, Body, ClientId, ConversationId, Event, EventId, GroupId, Lane, Shard, Subject, TenantId,
+    AgentId, Author, Body, ClientId, ConversationId, Event, EventId, GroupId, Lane, Subject, TenantId,
     ThreadId, Timestamp, Visibility, VisitorId, config::MemberPriority, event::*, state::*,
 };
 use uuid::Uuid;
 
+use super::super::own_bus::SHARD;
 use crate::log::Write;
 
-pub const SHARD: Shard = Shard(0);
 /// Conversations that are open at any time.
 const OPEN: usize = 200;
 const AGENTS: usize = 20;

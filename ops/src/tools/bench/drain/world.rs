@@ -2,39 +2,31 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use tokio_postgres::{Client, NoTls};
 
-use super::traffic::SHARD;
+use super::super::{metric::metric, own_bus::OwnBus};
 use crate::{
     dev::{
         guard::{Guarded, Signal, Spec},
-        nats::{NatsSpec, Sync},
+        nats::Sync,
         ports,
         postgres::PostgresSpec,
-        probe,
         servers::{self, Search},
     },
     log::Log,
-    nats::{Options, connect_with},
-    provision::{self, Plan},
-    service::Unavailable,
     settings::{names, table::PREFIX},
     testing::Scratch,
+    tools::program::program,
 };
 
 const DATABASE: &str = "chatbus";
 const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
-const LOG_BYTES_MAX: u64 = 8 << 30;
-/// It writes no files.
-const FILES_BYTES_MAX: u64 = 1 << 20;
 
 pub struct World {
-    pub log: Log,
     pub postgres: Guarded,
-    _nats: Guarded,
-    nats_url: String,
+    bus: OwnBus,
     spec: PostgresSpec,
     ops: SocketAddr,
     program: PathBuf,
@@ -48,46 +40,20 @@ impl World {
         let path = dir.path().to_owned();
         let port = ports::free()?;
         // Looking may fetch, and `initdb` takes seconds: not on a runtime's thread.
-        let (program, spec) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-            let program = servers::nats(&Search::from_env())?.path;
+        let spec = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
             let programs = servers::postgres(&Search::from_env())?.path;
             let dir = path.join("postgres");
             let spec = PostgresSpec { programs, dir, port, password: None, throwaway: false };
             spec.init()?;
-            Ok((program, spec))
+            Ok(spec)
         })
         .await??;
         let postgres = spec.start().await?;
         spec.execute("postgres", &format!("CREATE DATABASE {DATABASE}")).await?;
-        let mut nats = NatsSpec {
-            program,
-            dir: dir.path().join("nats"),
-            name: "drain".to_owned(),
-            port: None,
-            monitor_port: None,
-            sync: Sync::Default,
-            member: None,
-            extra: String::new(),
-            throwaway: true,
-        };
-        let nats = nats.start().await?;
-        let nats_url = format!("nats://{}", nats.address);
-        let bus = connect_with(Options::new(&nats_url, "drain")).await?;
-        let plan = Plan {
-            shards: vec![SHARD],
-            replicas: 1,
-            log_bytes_max: LOG_BYTES_MAX,
-            files_bytes_max: FILES_BYTES_MAX,
-        };
-        provision::apply(&bus, &plan).await?;
-        let program = std::env::current_exe()?.with_file_name("persister");
-        if !program.is_file() {
-            let fix = "build all binaries: cargo build --release --workspace --bins";
-            return Err(Unavailable::new(format!("{} is not there", program.display()), fix).into());
-        }
+        let bus = OwnBus::start("drain", dir.path(), Sync::Default).await?;
+        let program = program("persister")?;
         let ops = ports::loopback(ports::free()?);
-        let log = Log::new(bus, SHARD);
-        let world = Self { log, postgres, _nats: nats.process, nats_url, spec, ops, program, dir };
+        let world = Self { postgres, bus, spec, ops, program, dir };
         world.migrate().await?;
         Ok(world)
     }
@@ -126,17 +92,13 @@ impl World {
         Ok(())
     }
 
+    pub fn log(&self) -> &Log {
+        &self.bus.log
+    }
+
     /// A number that persister tells, summed over labels.
     pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
-        let answer = probe::get(self.ops, "/metrics").await.context("ask persister for its metrics")?;
-        let values = answer.body.lines().filter_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            if !rest.starts_with(['{', ' ']) {
-                return None;
-            }
-            rest.rsplit_once(' ')?.1.parse::<f64>().ok()
-        });
-        values.reduce(|sum, value| sum + value).with_context(|| format!("persister tells no {name}"))
+        metric(self.ops, name).await
     }
 
     /// The sequence up to which Postgres has everything.
@@ -150,7 +112,7 @@ impl World {
 
     fn spawn(&self, command: &str) -> anyhow::Result<Guarded> {
         let env = [
-            (names::NATS_URL, self.nats_url.clone()),
+            (names::NATS_URL, self.bus.url.clone()),
             (names::DATABASE_URL, self.spec.url(DATABASE)),
             (names::OPS_LISTEN, self.ops.to_string()),
         ];

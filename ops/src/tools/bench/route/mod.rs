@@ -16,7 +16,10 @@ use serde_json::Value;
 
 use self::{starts::Rate, world::World};
 use super::machine::{Jiffies, Machine, Noise, fsync_probe};
-use crate::{dev::nats::Sync, service::Unavailable, tools::out};
+use crate::{
+    dev::nats::Sync,
+    tools::{out, program::program},
+};
 
 const AGENTS: usize = 100;
 const GROUPS: usize = 10;
@@ -83,12 +86,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// `router bench`: this command links no service.
 async fn core() -> anyhow::Result<Value> {
     out::note("the core alone …");
-    let program = std::env::current_exe()?.with_file_name("router");
-    if !program.is_file() {
-        let fix = "build all binaries: cargo build --release --workspace --bins";
-        return Err(Unavailable::new(format!("{} is not there", program.display()), fix).into());
-    }
-    let output = tokio::process::Command::new(program).args(["bench", "--json"]).output().await?;
+    let output = tokio::process::Command::new(program("router")?).args(["bench", "--json"]).output().await?;
     ensure!(output.status.success(), "router bench: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).context("router bench said no figures")
 }

@@ -12,7 +12,7 @@ use bus_schema::{
 use futures::{StreamExt as _, stream};
 use uuid::Uuid;
 
-use super::world::{SHARD, World};
+use super::{super::own_bus::SHARD, world::World};
 use crate::log::Write;
 
 /// Unanswered publishes.
@@ -52,7 +52,7 @@ pub async fn write(world: &World, threads: usize) -> anyhow::Result<()> {
         let subject = Subject::Agent { shard, tenant, agent: *agent };
         writes.push(encode(world, subject, None, Body::AgentLoad(AgentLoad { state })));
     }
-    let stored = stream::iter(writes).map(|write| world.log.publish(write)).buffered(WINDOW);
+    let stored = stream::iter(writes).map(|write| world.log().publish(write)).buffered(WINDOW);
     let mut stored = std::pin::pin!(stored);
     while let Some(outcome) = stored.next().await {
         outcome.context("fill the log")?;

@@ -22,7 +22,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::world::{SHARD, World};
+use super::{super::own_bus::SHARD, world::World};
 use crate::{
     chat::{ProfileChange, Start, start},
     tools::bench::spread::{Quantiles, Spread},
@@ -53,7 +53,7 @@ pub async fn measure(world: &Arc<World>, per_second: f64, seconds: f64) -> anyho
     let starts = (per_second * seconds).round() as usize;
     ensure!(starts > 0, "at least one start");
     let due: Arc<Mutex<HashMap<ConversationId, Instant>>> = Arc::default();
-    let mut live = world.log.bus().client.subscribe(format!("live.v1.{SHARD}.>")).await?;
+    let mut live = world.log().bus().client.subscribe(format!("live.v1.{SHARD}.>")).await?;
     let began = Instant::now() + Duration::from_millis(200);
     let mut starting = JoinSet::new();
     for n in 0..starts {
@@ -76,7 +76,7 @@ pub async fn measure(world: &Arc<World>, per_second: f64, seconds: f64) -> anyho
                 epoch: world.epoch,
                 writer: IncarnationId::from_uuid(Uuid::now_v7()),
             };
-            start(&world.log, &wanted).await.map(drop)
+            start(world.log(), &wanted).await.map(drop)
         });
     }
     let (mut spread, mut told) = (Spread::new(), 0);

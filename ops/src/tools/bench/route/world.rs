@@ -2,45 +2,41 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::bail;
 use bus_schema::{
-    AccountId, AgentId, Epoch, GroupId, IncarnationId, Shard, TenantId,
+    AgentId, Epoch, GroupId, IncarnationId, TenantId,
     claims::Role,
     command::{Actor, Answer, Command, PresenceReport},
-    config::{AgentRecord, GroupRecord, Member, MemberPriority, Record, RoutingSettings, WhenOffline},
-    state::{RoutingStatus, Strategy},
+    config::{AgentRecord, GroupRecord, Member, Record},
+    state::RoutingStatus,
     stream::{CONFIG, LEASES, edge_lease},
 };
 use uuid::Uuid;
 
+use super::super::{
+    metric::metric,
+    own_bus::{OwnBus, SHARD},
+};
 use crate::{
     chat,
     dev::{
         guard::{Guarded, Signal, Spec},
-        nats::{self, NatsSpec, Sync},
-        ports, probe,
-        servers::{self, Search},
+        nats::{self, Sync},
+        ports,
     },
     kv::Kv,
     log::Log,
-    nats::{Options, connect_with},
-    provision::{self, Plan},
-    service::Unavailable,
     settings::{names, table::PREFIX},
     testing::Scratch,
+    tools::program::program,
 };
 
-pub const SHARD: Shard = Shard(0);
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-const LOG_BYTES_MAX: u64 = 8 << 30;
-/// It writes no files.
-const FILES_BYTES_MAX: u64 = 1 << 20;
 const POLL: Duration = Duration::from_millis(5);
 
 pub struct World {
-    pub log: Log,
     pub epoch: Epoch,
     pub tenant: TenantId,
     pub groups: Vec<GroupId>,
@@ -48,9 +44,8 @@ pub struct World {
     pub edge: IncarnationId,
     config: Kv,
     leases: Kv,
-    url: String,
     ops: SocketAddr,
-    _nats: Guarded,
+    bus: OwnBus,
     // After the servers, so that it goes when they are gone.
     dir: Scratch,
 }
@@ -59,82 +54,37 @@ impl World {
     /// Durable: every publish is on disk before it is acknowledged.
     pub async fn start(sync: Sync, agents: usize, groups: usize) -> anyhow::Result<Self> {
         let dir = Scratch::new("route")?;
-        // Looking may fetch: not on a runtime's thread.
-        let program = tokio::task::spawn_blocking(|| servers::nats(&Search::from_env())).await??.path;
-        let mut spec = NatsSpec {
-            program,
-            dir: dir.path().join("nats"),
-            name: "route".to_owned(),
-            port: None,
-            monitor_port: None,
-            sync,
-            member: None,
-            extra: String::new(),
-            throwaway: true,
-        };
-        let server = spec.start().await?;
-        let url = format!("nats://{}", server.address);
-        let bus = connect_with(Options::new(&url, "bench")).await?;
-        let plan = Plan {
-            shards: vec![SHARD],
-            replicas: 1,
-            log_bytes_max: LOG_BYTES_MAX,
-            files_bytes_max: FILES_BYTES_MAX,
-        };
-        provision::apply(&bus, &plan).await?;
-        let log = Log::new(bus.clone(), SHARD);
+        let bus = OwnBus::start("route", dir.path(), sync).await?;
         let id = || Uuid::now_v7();
         Ok(Self {
-            epoch: log.epoch().await?,
+            epoch: bus.log.epoch().await?,
             tenant: TenantId::from_uuid(id()),
             groups: (0..groups).map(|_| GroupId::from_uuid(id())).collect(),
             agents: (0..agents).map(|_| AgentId::from_uuid(id())).collect(),
             edge: IncarnationId::from_uuid(id()),
-            config: Kv::open(&bus, CONFIG).await?,
-            leases: Kv::open(&bus, LEASES).await?,
+            config: Kv::open(bus.log.bus(), CONFIG).await?,
+            leases: Kv::open(bus.log.bus(), LEASES).await?,
             ops: ports::loopback(ports::free()?),
-            log,
-            url,
-            _nats: server.process,
+            bus,
             dir,
         })
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.bus.log
     }
 
     /// Agents of this capacity, each in one of the groups.
     pub async fn configure(&self, capacity: u32) -> anyhow::Result<()> {
         self.leases.put(&edge_lease(self.edge), "{}").await?;
         for agent in &self.agents {
-            let record = AgentRecord {
-                agent_id: *agent,
-                tenant_id: self.tenant,
-                account_id: AccountId::NIL,
-                name: "somebody".to_owned(),
-                role: Role::Agent,
-                capacity,
-                skills: Vec::new(),
-                avatar_url: None,
-                job_title: None,
-                revision: 1,
-                deleted: false,
-            };
+            let record = AgentRecord::new(self.tenant, *agent, capacity);
             self.put(Record::Agent(record)).await?;
         }
         for (n, group) in self.groups.iter().enumerate() {
             let members = self.agents.iter().skip(n).step_by(self.groups.len());
-            let member = |agent: &AgentId| Member { agent_id: *agent, priority: MemberPriority::Normal };
-            let record = GroupRecord {
-                group_id: *group,
-                tenant_id: self.tenant,
-                name: "a group".to_owned(),
-                strategy: Strategy::LeastLoaded,
-                second_strategy: Strategy::LeastLoaded,
-                members: members.map(member).collect(),
-                queue_max: None,
-                when_offline: WhenOffline::Keep,
-                routing: RoutingSettings::default(),
-                revision: 2,
-                deleted: false,
-            };
+            let members = members.map(|agent| Member::normal(*agent)).collect();
+            let record = GroupRecord { members, revision: 2, ..GroupRecord::new(self.tenant, *group) };
             self.put(Record::Group(record)).await?;
         }
         Ok(())
@@ -159,18 +109,14 @@ impl World {
 
     pub async fn ask(&self, actor: Actor, command: Command) -> anyhow::Result<Answer> {
         let request = chat::command(actor, command);
-        let answer = chat::ask(self.log.bus(), SHARD, self.tenant, &request, ANSWER_WITHIN).await;
+        let answer = chat::ask(self.log().bus(), SHARD, self.tenant, &request, ANSWER_WITHIN).await;
         answer.map_err(|error| anyhow::anyhow!("{}: {}", error.code.name(), error.message))
     }
 
     /// A router, and how long it took from its start until it answered.
     pub async fn router(&self) -> anyhow::Result<(Guarded, Duration)> {
-        let program = std::env::current_exe()?.with_file_name("router");
-        if !program.is_file() {
-            let fix = "build all binaries: cargo build --release --workspace --bins";
-            return Err(Unavailable::new(format!("{} is not there", program.display()), fix).into());
-        }
-        let env = [(names::NATS_URL, self.url.clone()), (names::OPS_LISTEN, self.ops.to_string())];
+        let program = program("router")?;
+        let env = [(names::NATS_URL, self.bus.url.clone()), (names::OPS_LISTEN, self.ops.to_string())];
         let env = env.map(|(name, value)| (format!("{PREFIX}{name}"), value));
         let spec = Spec::new(&program).arg("run").env_only(env).ending(Signal::TERM, ENDS_WITHIN);
         let began = tokio::time::Instant::now();
@@ -178,7 +124,7 @@ impl World {
         let subject = bus_schema::subject::commands(SHARD, self.tenant);
         let request = chat::command(Actor::SYSTEM, Command::ListGroups);
         let payload = serde_json::to_vec(&request)?;
-        while self.log.bus().client.request(subject.clone(), payload.clone().into()).await.is_err() {
+        while self.log().bus().client.request(subject.clone(), payload.clone().into()).await.is_err() {
             let ended = process.try_wait()?;
             if ended.is_some() || began.elapsed() > READY_WITHIN {
                 bail!("the router does not answer ({ended:?}):\n{}", nats::tail(&self.said_in()));
@@ -188,13 +134,9 @@ impl World {
         Ok((process, began.elapsed()))
     }
 
-    /// Numbers that the router tells, by name, summed over labels.
+    /// A number that the router tells, summed over labels.
     pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
-        let answer = probe::get(self.ops, "/metrics").await.context("ask the router for its metrics")?;
-        let values = answer.body.lines().filter(|line| line.starts_with(name));
-        let values: Vec<f64> = values.filter_map(|line| line.rsplit_once(' ')?.1.parse().ok()).collect();
-        ensure!(!values.is_empty(), "the router tells no {name}");
-        Ok(values.iter().sum())
+        metric(self.ops, name).await
     }
 
     fn said_in(&self) -> PathBuf {
