@@ -4,8 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::target::TargetArgs;
-use crate::service::Unavailable;
+use super::{
+    program::program,
+    target::{Target, TargetArgs},
+};
+use crate::settings::{names, table::PREFIX};
+
+/// What its router needs to know of the system beside where its bus is.
+const FORWARDED: [&str; 3] = [names::NATS_CREDS_FILE, names::SHARDS, names::AGENT_GRACE_MS];
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -29,16 +35,8 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let target = args.target.bus_at_least()?;
-    let program = std::env::current_exe()?.with_file_name("router");
-    if !program.is_file() {
-        let fix = "build all binaries: cargo build --workspace --bins";
-        return Err(Unavailable::new(format!("{} is not there", program.display()), fix).into());
-    }
-    let mut command = tokio::process::Command::new(&program);
-    command.arg("replay").env("CHATBUS_NATS_URL", target.text("NATS_URL")?);
-    if let Some(credentials) = target.opt("NATS_CREDS_FILE") {
-        command.env("CHATBUS_NATS_CREDS_FILE", credentials);
-    }
+    let mut command = tokio::process::Command::new(program("router")?);
+    command.arg("replay").envs(environment(&target)?);
     let capacity = args.capacity.map(|capacity| capacity.to_string());
     let flags = [
         ("--from", args.from),
@@ -52,4 +50,31 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     command.args(args.json.then_some("--json"));
     let status = command.status().await.context("run router replay")?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)))
+}
+
+/// What is known of the system, as settings of the router.
+fn environment(target: &Target) -> anyhow::Result<Vec<(String, String)>> {
+    let url = (names::NATS_URL, target.text(names::NATS_URL)?);
+    let others = FORWARDED.iter().filter_map(|name| Some((*name, target.opt(name)?)));
+    let named = |(name, value): (&str, &str)| (format!("{PREFIX}{name}"), value.to_owned());
+    Ok([url].into_iter().chain(others).map(named).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_router_is_told_of_the_shards_and_the_grace_time_of_the_system_that_is_named() {
+        let target = Target::of(
+            "CHATBUS_NATS_URL=nats://here\nCHATBUS_SHARDS=0,1\nCHATBUS_AGENT_GRACE_MS=5000\nCHATBUS_ADMIN_URL=x\n",
+        );
+        let told = environment(&target).unwrap();
+        let told: Vec<String> = told.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(
+            told,
+            ["CHATBUS_NATS_URL=nats://here", "CHATBUS_SHARDS=0,1", "CHATBUS_AGENT_GRACE_MS=5000"]
+        );
+        assert!(environment(&Target::of("CHATBUS_SHARDS=0")).is_err());
+    }
 }

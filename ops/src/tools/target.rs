@@ -84,7 +84,12 @@ impl Target {
             let fix = "start it with: sh ops/up.sh";
             Unavailable::new(format!("{} cannot be read ({error})", file.display()), fix)
         })?;
-        Ok(Self { values: env_file::parse(&text).into_iter().collect(), file: Some(file.to_owned()) })
+        Ok(Self { file: Some(file.to_owned()), ..Self::of(&text) })
+    }
+
+    /// What an `up.env` of this text says.
+    pub fn of(text: &str) -> Self {
+        Self { values: env_file::parse(text).into_iter().collect(), file: None }
     }
 
     pub fn opt(&self, name: &str) -> Option<&str> {

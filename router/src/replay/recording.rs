@@ -66,6 +66,8 @@ pub struct Shift {
 pub struct Recording {
     pub episodes: BTreeMap<ThreadId, Episode>,
     pub shifts: Vec<Shift>,
+    /// When the first of it was recorded, and the last.
+    pub began: Option<Timestamp>,
     pub end: Timestamp,
     last: HashMap<AgentId, Shift>,
     roots: Roots,
@@ -73,6 +75,7 @@ pub struct Recording {
 
 impl Recording {
     pub fn add(&mut self, entry: &Entry) {
+        self.began = Some(self.began.map_or(entry.at, |began| began.min(entry.at)));
         self.end = self.end.max(entry.at);
         let tenant = entry.event.tenant_id;
         if let Some(state) = entry.event.body.agent_state() {

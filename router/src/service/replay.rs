@@ -59,24 +59,38 @@ pub async fn replay(context: Context, args: Vec<String>) -> anyhow::Result<()> {
         Args::parse(&args).map_err(|wrong| anyhow::anyhow!("{wrong}\nusage: router replay {USAGE}"))?;
     let bus = ops::nats::connect(&context, "router").await?;
     let grace = context.settings.millis(names::AGENT_GRACE_MS);
+    let mut empty = true;
     for shard in provision::shards(&context.settings) {
         let report = of_shard(&bus, shard, &args, grace).await.with_context(|| format!("shard {shard}"))?;
+        let Some(report) = report else {
+            tracing::info!(%shard, "the log holds no thread to replay");
+            continue;
+        };
+        empty = false;
         let text = if args.json { serde_json::to_string(&report)? } else { report.text() };
         use std::io::Write as _;
         // A closed pipe is the reader's choice.
         let _ = writeln!(std::io::stdout(), "{text}");
     }
+    ensure!(!empty, "no log holds a thread to replay");
     Ok(())
 }
 
-async fn of_shard(bus: &Bus, shard: Shard, args: &Args, agent_grace: Duration) -> anyhow::Result<Report> {
+/// What the log of one shard says; nothing, where it holds no thread.
+async fn of_shard(
+    bus: &Bus,
+    shard: Shard,
+    args: &Args,
+    agent_grace: Duration,
+) -> anyhow::Result<Option<Report>> {
     let log = Log::new(bus.clone(), shard);
     let records = records(bus, args.tenant).await?;
     let from = match &args.from {
         Some(From::Time(at)) => *at,
         Some(From::Seq(seq)) => {
             let first = log.first_after(&subject::stored_in_shard(shard), seq.saturating_sub(1)).await?;
-            first.context("the log ends before that sequence")?.at
+            let Some(first) = first else { return Ok(None) };
+            first.at
         }
         None => Timestamp::default(),
     };
@@ -88,15 +102,18 @@ async fn of_shard(bus: &Bus, shard: Shard, args: &Args, agent_grace: Duration) -
         }
     })
     .await?;
-    ensure!(!recording.episodes.is_empty(), "the log holds no thread to replay");
+    if recording.episodes.is_empty() {
+        return Ok(None);
+    }
     let settings = Settings { shard, epoch: Epoch::NIL, incarnation: IncarnationId::NIL, agent_grace };
-    let to = recording.end;
+    let (began, to) = (recording.began.unwrap_or(from), recording.end);
     // The core alone is busy for as long as it takes.
     let change = args.change;
     let replayed =
         tokio::task::spawn_blocking(move || play(&recording, &records, change, settings, from)).await?;
     let Change { strategy, capacity } = change;
-    Ok(Report { shard, from, to, strategy, capacity, happened: happened.figures(to), replayed })
+    let happened = happened.figures(to);
+    Ok(Some(Report { shard, from: from.max(began), to, strategy, capacity, happened, replayed }))
 }
 
 /// Everything that routing wrote or read, in order.

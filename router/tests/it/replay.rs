@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use bus_schema::state::Strategy;
-use ops::testing::{Process, wait_for};
+use bus_schema::{Shard, state::Strategy, subject::stored_in_shard};
+use ops::{
+    provision::{self, Plan},
+    testing::{Process, wait_for},
+};
 use router::service::Turns;
 use serde_json::Value;
 
@@ -55,6 +58,26 @@ async fn a_recorded_log_is_played_again_and_more_room_shortens_the_waits() {
     let late = replay(&kit, &["--from", &kit.log.end().await.unwrap().last.to_string()]).await;
     assert_eq!(late["happened"]["threads"], 0);
     assert_eq!(replay_text(&kit).await.lines().count(), 14);
+    let first = kit.log.first_after(&stored_in_shard(SHARD), 0).await.unwrap().unwrap().at;
+    assert_eq!(same["from"], first.to_string(), "not 1970");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_without_threads_is_passed_over_and_none_with_any_is_said() {
+    let mut kit = Kit::new().await;
+    let shards = vec![SHARD, Shard(1)];
+    let plan = Plan { shards, replicas: 1, log_bytes_max: 64 << 20, files_bytes_max: 64 << 20 };
+    provision::apply(&kit.bus, &plan).await.unwrap();
+    let of_both = [("CHATBUS_SHARDS", "1,0")];
+    let ended = run(&kit, &[], &of_both).await;
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && said.contains("no log holds a thread"), "{said}");
+    kit.configure(Strategy::LeastLoaded, &[1]).await;
+    kit.start(1).await;
+    let ended = run(&kit, &["--json"], &of_both).await;
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!((&report["shard"], &report["happened"]["threads"]), (&0.into(), &1.into()));
 }
 
 async fn replay(kit: &Kit, args: &[&str]) -> Value {
@@ -66,15 +89,20 @@ async fn replay_text(kit: &Kit) -> String {
     output(kit, &[]).await
 }
 
-async fn output(kit: &Kit, args: &[&str]) -> String {
-    let output = tokio::process::Command::new(ops::testing::program("router"))
+async fn run(kit: &Kit, args: &[&str], env: &[(&str, &str)]) -> std::process::Output {
+    tokio::process::Command::new(ops::testing::program("router"))
         .arg("replay")
         .args(args)
         .env_clear()
         .env("CHATBUS_NATS_URL", kit.server.url())
+        .envs(env.iter().copied())
         .output()
         .await
-        .unwrap();
+        .unwrap()
+}
+
+async fn output(kit: &Kit, args: &[&str]) -> String {
+    let output = run(kit, args, &[]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

@@ -8,7 +8,7 @@ use super::layout::Layout;
 use super::plan::{Plan, Wiring};
 use super::seed::{Demo, Seeded};
 use crate::service::Service;
-use crate::settings::table::PREFIX;
+use crate::settings::{names, table::PREFIX};
 use crate::tools::out;
 
 /// The values of `up.env`, but for the process ids.
@@ -38,6 +38,10 @@ pub fn values(plan: &Plan, wiring: &Wiring, demo: &Demo, seeded: &Seeded) -> Val
             keys::bus_seed(&wiring.keys, Service::Ops).to_string_lossy().into_owned(),
         ));
     }
+    // What the services were told of the installation, so that others can be told the same.
+    let told =
+        |name| Some((name, std::env::var(format!("{PREFIX}{name}")).ok().filter(|value| !value.is_empty())?));
+    values.extend([names::SHARDS, names::AGENT_GRACE_MS].into_iter().filter_map(told));
     values.into_iter().map(|(name, value)| (format!("{PREFIX}{name}"), value)).collect()
 }
 
