@@ -85,6 +85,7 @@ impl World {
             epoch: Epoch::NIL,
             incarnation: IncarnationId::NIL,
             agent_grace: Duration::from_secs(20),
+            open_max: None,
         };
         let alone = Alone::new(settings, Timestamp::from_millis(1_000_000_000));
         let mut world = Self { alone, size, started: 0, active: std::collections::VecDeque::new() };

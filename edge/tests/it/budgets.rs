@@ -5,8 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bus_schema::{ConversationId, Lane, WidgetId, config::Record};
-use ops::{log::Write, testing::wait_for};
+use bus_schema::{
+    ConversationId, Lane, WidgetId,
+    command::{Actor, Command},
+    config::Record,
+    state::CloseReason,
+};
+use ops::{chat, log::Write, testing::wait_for};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -251,4 +256,34 @@ async fn a_log_that_fills_takes_no_marks_then_nothing_said_and_closes_to_the_end
         http::post(edge.at, "/v1/widget/session", &world.session_body([4; 32], json!({}))).await.status,
         200
     );
+}
+
+#[tokio::test]
+async fn a_tenants_visitors_have_so_many_conversations_open() {
+    let world = World::new().await;
+    let _router = world.routed_with(Some(2)).await;
+    let edge = world.edge().await;
+    let hello = || json!({ "initial_message": "Hello" });
+    let (mut first, _) = talker(&world, &edge, 1).await;
+    let (_second, id) = talker(&world, &edge, 2).await;
+    let session = world.session(&edge, [3; 32], json!({})).await;
+    let (mut third, _) = Client::login(edge.at, session["token"].as_str().unwrap()).await;
+    let answer = third.request("start_thread", json!({})).await;
+    let error = &answer["payload"]["error"];
+    assert_eq!((&error["code"], &error["retryable"]), (&json!("rate_limited"), &json!(true)), "{answer}");
+    assert!(error["after_ms"].as_u64().is_some_and(|after| after > 0), "{answer}");
+    let refused = http::post(edge.at, "/v1/widget/session", &world.session_body([4; 32], hello())).await;
+    assert!(limited(&refused) > 0);
+    // Who has one open already starts none.
+    assert_eq!(first.request("start_thread", json!({})).await["success"], true);
+    world.session(&edge, [1; 32], hello()).await;
+    let close =
+        Command::Close { conversation_id: conversation(&id), thread_id: None, reason: CloseReason::Resolved };
+    let (shard, within) = (world.log.shard(), Duration::from_secs(10));
+    let close = chat::command(Actor::SYSTEM, close);
+    chat::ask(&world.bus, shard, world.tenant, &close, within).await.unwrap();
+    wait_for(Duration::from_secs(10), "a start to be let in", async || {
+        third.request("start_thread", json!({})).await["success"] == true
+    })
+    .await;
 }

@@ -28,12 +28,18 @@ impl Drop for Routed {
 impl World {
     /// A router that answers.
     pub async fn routed(&self) -> Routed {
+        self.routed_with(None).await
+    }
+
+    /// One for which so many threads of a tenant may be open.
+    pub async fn routed_with(&self, open_max: Option<usize>) -> Routed {
         let bus = connect_with(Connect::new(self.nats.url(), "router")).await.unwrap();
         let context = Context::new(Settings::from_pairs(Service::Router, &[]).unwrap());
         let options = Options {
             shard: self.log.shard(),
             turns: Turns::Lease,
             agent_grace: Duration::from_secs(2),
+            open_max,
             place: "here".to_owned(),
         };
         tokio::spawn(route(context.clone(), bus, options));

@@ -202,6 +202,8 @@ pub const SETTINGS: &[Setting] = &[
         "Bytes of one tenant's events per second over all edges; each edge enforces its part."),
     setting(LIMITS, names::LIMIT_STARTS_PER_SECOND_PER_TENANT, Kind::Int(0, NO_END), Default::Is("200"), EDGE,
         "Threads that one tenant's visitors may start per second over all edges; each edge enforces its part."),
+    setting(LIMITS, names::LIMIT_OPEN_CONVERSATIONS_PER_TENANT, Kind::Int(0, NO_END), Default::Is("100000"), &[Router],
+        "Conversations of one tenant that may be open when a visitor starts another; the router counts them, and while it is away nobody does."),
     setting(LIMITS, names::LIMIT_FILE_BYTES_PER_MINUTE_PER_TENANT, Kind::Int(0, NO_END), Default::Is("1073741824"), EDGE,
         "Bytes of files that one tenant's people may upload per minute over all edges; each edge enforces its part."),
     setting(LIMITS, names::LIMIT_UPLOADS_PER_MINUTE_PER_PERSON, Kind::Int(0, NO_END), Default::Is("30"), EDGE,

@@ -13,6 +13,8 @@ pub struct Settings {
     pub incarnation: IncarnationId,
     /// How long an agent, or an edge, may be away before others take over.
     pub agent_grace: Duration,
+    /// Threads of one tenant that are open before no more start; none: no bound.
+    pub open_max: Option<usize>,
 }
 
 /// Writes, and reads after mismatches, that are under way at once. The server takes 50 batches of a stream.
@@ -43,6 +45,8 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(10);
 pub const PAUSED_AFTER: Duration = Duration::from_secs(2);
 /// Leases of edges that nothing names any more are forgotten after this time.
 pub const LEASE_FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
+/// When to try a start again where too many threads of the tenant are open: some end meanwhile.
+pub const START_AFTER: Duration = Duration::from_secs(30);
 /// Who passed a thread on to a queue is passed over by rules for this long.
 pub const AVOIDED_FOR: Duration = Duration::from_secs(60);
 /// The bus's time and a router's differ by less, or the router says that it is not ready.

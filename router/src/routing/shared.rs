@@ -38,6 +38,8 @@ pub struct Counters {
     /// What a sweep had to put right. Should stay 0.
     pub mended: u64,
     pub commands_refused: u64,
+    /// Starts of tenants with too many open threads.
+    pub over_budget: u64,
 }
 
 #[derive(Debug)]

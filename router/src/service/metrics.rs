@@ -32,6 +32,7 @@ const LAG: &str = "chatbus_router_log_lag_messages";
 const LAG_SECONDS: &str = "chatbus_router_log_lag_seconds";
 const SIGNALS: &str = "chatbus_router_signals_total";
 const TIMERS: &str = "chatbus_router_timers_total";
+const OVER_BUDGET: &str = "chatbus_router_starts_over_budget_total";
 const IN_FLIGHT: &str = "chatbus_router_writes_in_flight";
 
 const TABLE: &[Metric] = &[
@@ -54,6 +55,7 @@ const TABLE: &[Metric] = &[
     gauge_of(LAG_SECONDS, "Age of the last message read while there are more."),
     counter_of(SIGNALS, "Signals, by whether there was room for them."),
     counter_of(TIMERS, "What was due and was done, by kind."),
+    counter_of(OVER_BUDGET, "Starts refused because too many conversations of their tenant are open."),
     gauge_of(IN_FLIGHT, "Batches whose outcome is not known yet."),
 ];
 
@@ -132,6 +134,7 @@ pub fn counted(counters: &Counters) {
     counter!(REASSIGNMENTS, "reason" => "agent_gone").absolute(counters.reassigned);
     counter!(MENDED).absolute(counters.mended);
     counter!(UNREADABLE).absolute(counters.unreadable);
+    counter!(OVER_BUDGET).absolute(counters.over_budget);
 }
 
 pub fn measured(stats: &Stats) {

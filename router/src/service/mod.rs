@@ -41,6 +41,8 @@ pub struct Options {
     pub shard: Shard,
     pub turns: Turns,
     pub agent_grace: Duration,
+    /// Threads of one tenant that are open before no more start; none: no bound.
+    pub open_max: Option<usize>,
     /// Which process this is: one that starts again in its place need not wait for its own lease to end.
     pub place: String,
 }
@@ -58,6 +60,7 @@ pub async fn run(context: Context) -> anyhow::Result<()> {
                 _ => Turns::Lease,
             },
             agent_grace: context.settings.millis(names::AGENT_GRACE_MS),
+            open_max: open_max(&context),
             place: place(&context),
         };
         let (bus, inner) = (bus.clone(), context.clone());
@@ -74,6 +77,11 @@ pub async fn route(context: Context, bus: Bus, options: Options) -> anyhow::Resu
     metrics::describe();
     let incarnation = IncarnationId::from_uuid(ops_uuid());
     shard::Shard::start(context, bus, options, incarnation).await?.run().await
+}
+
+fn open_max(context: &Context) -> Option<usize> {
+    let most = context.settings.limit(names::LIMIT_OPEN_CONVERSATIONS_PER_TENANT)?;
+    Some(usize::try_from(most).unwrap_or(usize::MAX))
 }
 
 /// Host and operations listener: no two living processes share both.

@@ -105,7 +105,9 @@ async fn of_shard(
     if recording.episodes.is_empty() {
         return Ok(None);
     }
-    let settings = Settings { shard, epoch: Epoch::NIL, incarnation: IncarnationId::NIL, agent_grace };
+    // What started was admitted.
+    let (epoch, incarnation, open_max) = (Epoch::NIL, IncarnationId::NIL, None);
+    let settings = Settings { shard, epoch, incarnation, agent_grace, open_max };
     let (began, to) = (recording.began.unwrap_or(from), recording.end);
     // The core alone is busy for as long as it takes.
     let change = args.change;

@@ -107,8 +107,8 @@ impl Shard {
         let epoch = log.epoch().await.map_err(|error| {
             Unavailable::new(format!("stream {}: {error}", log.stream()), "run `ops provision`")
         })?;
-        let settings =
-            Settings { shard: options.shard, epoch, incarnation, agent_grace: options.agent_grace };
+        let Options { shard, agent_grace, open_max, .. } = options;
+        let settings = Settings { shard, epoch, incarnation, agent_grace, open_max };
         let config = Kv::open(&bus, stream::CONFIG).await.context("open the configuration")?;
         let leases = Kv::open(&bus, stream::LEASES).await.context("open the leases")?;
         let checks = Checks {

@@ -43,6 +43,7 @@ pub fn settings(incarnation: u128) -> Settings {
         epoch: Epoch::from_uuid(Uuid::from_u128(99)),
         incarnation: IncarnationId::from_uuid(Uuid::from_u128(0xB000 + incarnation)),
         agent_grace: GRACE,
+        open_max: None,
     }
 }
 

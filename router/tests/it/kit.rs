@@ -154,8 +154,13 @@ impl Kit {
         let bus = connect(url, "router").await;
         let settings = Settings::from_pairs(Service::Router, &[]).unwrap();
         let context = Context::new(settings);
-        let options =
-            Options { shard: SHARD, turns, agent_grace: Duration::from_secs(2), place: place.to_owned() };
+        let options = Options {
+            shard: SHARD,
+            turns,
+            agent_grace: Duration::from_secs(2),
+            open_max: None,
+            place: place.to_owned(),
+        };
         let task = tokio::spawn(route(context.clone(), bus, options));
         InProcess { context, task }
     }

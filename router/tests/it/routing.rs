@@ -152,6 +152,7 @@ async fn the_rights_of_the_routers_bus_user_are_enough() {
         shard: SHARD,
         turns: Turns::Lease,
         agent_grace: Duration::from_secs(20),
+        open_max: None,
         place: "here".into(),
     };
     let task = tokio::spawn(router::service::route(context.clone(), bus, options));

@@ -1,8 +1,7 @@
-//! Threads that nobody takes right now: they are told that they wait, or turned away; starts are admitted by the same.
+//! Threads that nobody takes right now: they are told that they wait, or turned away.
 
 use bus_schema::{
-    Author, Body, ConversationId, ErrorCode, GroupId, Timestamp, WidgetId,
-    command::{Answer, Outcome},
+    Author, Body, ConversationId, Timestamp,
     config::WhenOffline,
     event::{Closed, Queued},
     state::{AgentState, Candidate, CloseReason, DecisionRule, QueueReason, Refusal, Strategy, ThreadStatus},
@@ -17,7 +16,6 @@ use super::{
         timers,
     },
     decide::{self, Ahead, Why},
-    refused,
 };
 
 /// Tells a thread that it waits and why, or closes it where it may not wait.
@@ -69,7 +67,7 @@ pub fn reason(strategy: Option<Strategy>, candidates: &[Candidate]) -> QueueReas
 }
 
 /// Why nobody more may wait in a queue that nobody serves right now.
-fn inadmissible(tenant: &Tenant, queue: QueueId, now: Timestamp) -> Option<CloseReason> {
+pub fn inadmissible(tenant: &Tenant, queue: QueueId, now: Timestamp) -> Option<CloseReason> {
     let group = queue.and_then(|id| tenant.config.group(id))?;
     let waiting = tenant.queues.get(&queue).map_or(0, Queue::announced);
     if group.queue_max.is_some_and(|max| waiting >= max as usize) {
@@ -83,21 +81,4 @@ fn inadmissible(tenant: &Tenant, queue: QueueId, now: Timestamp) -> Option<Close
     };
     let there = tenant.config.is_open(queue, now) && somebody();
     (group.when_offline == WhenOffline::Close && !there).then_some(CloseReason::GroupOffline)
-}
-
-/// May a thread start in this group now?
-pub fn admit(tenant: &Tenant, group: Option<GroupId>, widget: Option<WidgetId>, now: Timestamp) -> Outcome {
-    let group_id = match tenant.config.start_group(group, widget) {
-        Ok(group) => group,
-        Err(_) => return refused(ErrorCode::NotFound, "no such group"),
-    };
-    let queue = tenant.config.queue_of(group_id);
-    let served = tenant.queues.get(&queue).is_some_and(|entry| !entry.eligible.is_empty())
-        && tenant.config.is_open(queue, now)
-        && !tenant.config.offers(queue);
-    match inadmissible(tenant, queue, now).filter(|_| !served) {
-        Some(CloseReason::QueueFull) => bus_schema::ErrorBody::from(ErrorCode::QueueFull).into(),
-        Some(_) => bus_schema::ErrorBody::from(ErrorCode::GroupOffline).into(),
-        None => Outcome::Accepted { answer: Answer::Admitted { group_id } },
-    }
 }

@@ -1,5 +1,6 @@
 //! The rules: what is decided about a command, a chore, or the passing of time. One file a family.
 
+mod admit;
 mod announce;
 mod assign;
 mod care;
@@ -42,11 +43,9 @@ use super::{
 };
 
 /// Answers what changes nothing at once; none for what has to be decided in turn.
-pub fn answer(tenant: &mut Tenant, request: &CommandRequest, shared: &Shared) -> Option<Outcome> {
+pub fn answer(tenant: &mut Tenant, request: &CommandRequest, shared: &mut Shared) -> Option<Outcome> {
     Some(match &request.command {
-        Command::Admit { group_id, widget_id, .. } => {
-            announce::admit(tenant, *group_id, *widget_id, shared.now)
-        }
+        Command::Admit { group_id, widget_id, .. } => admit::admit(tenant, *group_id, *widget_id, shared),
         Command::PresenceDigest { incarnation, agents } => presence::digest(tenant, *incarnation, agents),
         Command::ListConversations { view, group_id, limit, cursor } => {
             let page =

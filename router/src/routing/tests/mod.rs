@@ -1,5 +1,6 @@
 //! Scenarios in a small language, and random walks over a model of the bus.
 
+mod admission;
 mod bus;
 mod commands;
 mod doubt;

@@ -218,14 +218,6 @@ fn a_group_that_closes_when_nobody_is_there_does() {
 }
 
 #[test]
-fn an_unknown_group_is_not_admitted() {
-    let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
-    let admit =
-        Command::Admit { conversation_id: conversation(4), group_id: Some(group(9)), widget_id: None };
-    assert_eq!(code(&world.command(Actor::SYSTEM, admit)), Some(ErrorCode::NotFound));
-}
-
-#[test]
 fn five_hundred_starts_fill_everyone_exactly() {
     let mut world = World::with_group(Strategy::LeastLoaded, &[7; 20]);
     for n in 1..=500 {

@@ -16,7 +16,7 @@ use bus_schema::{
 };
 use uuid::Uuid;
 
-use super::super::{Effect, Heard, Input, Routing, Token, Told, WriteFailure, invariants};
+use super::super::{Effect, Heard, Input, Routing, Settings, Token, Told, WriteFailure, invariants};
 use super::bus::Bus;
 
 pub use crate::sim::names::*;
@@ -180,7 +180,11 @@ impl World {
     /// A new process in place of this one: everything it knows comes from the log, the configuration and the leases.
     pub fn restart(&mut self) {
         self.next += 1;
-        self.routing = Routing::new(settings(self.next));
+        self.restart_with(settings(self.next));
+    }
+
+    pub fn restart_with(&mut self, settings: Settings) {
+        self.routing = Routing::new(settings);
         self.read = 0;
         for record in self.records.values().cloned().collect::<Vec<_>>() {
             self.routing.handle(Input::Config(record), self.now);
