@@ -17,12 +17,14 @@
 use std::time::Duration;
 
 use bus_schema::{
-    ErrorCode,
+    CommandId, ErrorCode,
     claims::Role,
-    command::{Actor, Command},
+    command::{Actor, Answer, Command, Outcome},
     config::RoutingSettings,
     state::{CloseReason, RoutingStatus, Strategy},
 };
+
+use uuid::Uuid;
 
 use super::world::*;
 
@@ -81,6 +83,31 @@ fn chatwoot_a_queue_is_not_swept_but_drained_in_the_moment_somebody_is_free() {
     world.accept(agent(1));
     assert_eq!(world.assignee(3), Some(agent(1)));
     assert_eq!(world.routing.counters().mended, 0);
+}
+
+#[test]
+fn chatwoot_10798_and_14071_what_is_asked_for_twice_at_once_is_made_once() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[5]);
+    world.start(1);
+    world.close(1, supervisor());
+    // One asks twice, for the first answer was lost, and somebody else asks for the same.
+    let reopen = || Command::Reopen { conversation_id: conversation(1) };
+    let id = CommandId::from_uuid(Uuid::from_u128(0xC3));
+    world.hold_writes = true;
+    let mine = [(); 2].map(|()| world.send_as(id, supervisor(), reopen()));
+    let others = world.send(Actor::agent(agent(901), Role::Supervisor), reopen());
+    world.release_writes();
+    assert_eq!(world.kinds("reopened"), 1);
+    let opened = world.life(1).thread_id;
+    for token in mine {
+        let answer = &world.replies[&token];
+        assert!(
+            matches!(answer, Outcome::Accepted { answer: Answer::Thread { thread_id, .. } } if *thread_id == opened),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(code(&world.replies[&others]), Some(ErrorCode::Conflict));
+    world.check();
 }
 
 #[test]
