@@ -17,6 +17,7 @@ mod network;
 mod outage;
 mod procs;
 mod races;
+mod routers;
 mod seeds;
 mod staff;
 mod stalled;
