@@ -106,7 +106,8 @@ impl RoutingBody {
         if let Err(wrong) = hours.clone().into_hours().check() {
             let pointer = match wrong {
                 BadHours::TimeZone => "/routing/hours/time_zone".to_owned(),
-                BadHours::Span { index } => format!("/routing/hours/open/{index}/from"),
+                BadHours::From { index } => format!("/routing/hours/open/{index}/from"),
+                BadHours::To { index } => format!("/routing/hours/open/{index}/to"),
             };
             checks.wrong(&pointer, wrong.to_string());
         }

@@ -43,8 +43,10 @@ pub enum Day {
 pub enum BadHours {
     #[error("must be a name of the IANA time zone database, such as Europe/Berlin")]
     TimeZone,
-    #[error("must be a time HH:MM before `to`, which is at most 24:00")]
-    Span { index: usize },
+    #[error("must be a time HH:MM before `to`")]
+    From { index: usize },
+    #[error("must be a time HH:MM, at most 24:00")]
+    To { index: usize },
 }
 
 const DAY_MINUTES: u32 = 24 * 60;
@@ -55,7 +57,8 @@ impl Hours {
     pub fn check(&self) -> Result<(), BadHours> {
         self.zone().ok_or(BadHours::TimeZone)?;
         match self.open.iter().position(|span| span.minutes().is_none()) {
-            Some(index) => Err(BadHours::Span { index }),
+            Some(index) if minute(&self.open[index].to).is_none() => Err(BadHours::To { index }),
+            Some(index) => Err(BadHours::From { index }),
             None => Ok(()),
         }
     }
@@ -193,15 +196,17 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         assert_eq!(hours("Europe/Nowhere", &[]).check(), Err(BadHours::TimeZone));
-        for (from, to) in [
-            ("9:00", "17:00"),
-            ("17:00", "09:00"),
-            ("09:00", "24:01"),
-            ("09:60", "17:00"),
-            ("-1:00", "17:00"),
+        let (bad_from, bad_to) = (BadHours::From { index: 1 }, BadHours::To { index: 1 });
+        for (from, to, bad) in [
+            ("9:00", "17:00", &bad_from),
+            ("17:00", "09:00", &bad_from),
+            ("09:00", "24:01", &bad_to),
+            ("09:00", "5 pm", &bad_to),
+            ("09:60", "17:00", &bad_from),
+            ("-1:00", "17:00", &bad_from),
         ] {
             let wrong = hours("UTC", &[(Day::Mon, "09:00", "10:00"), (Day::Tue, from, to)]);
-            assert_eq!(wrong.check(), Err(BadHours::Span { index: 1 }), "{from}–{to}");
+            assert_eq!(wrong.check(), Err(bad.clone()), "{from}–{to}");
         }
         assert_eq!(hours("UTC", &[(Day::Mon, "00:00", "24:00")]).check(), Ok(()));
     }

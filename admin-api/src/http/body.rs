@@ -72,6 +72,10 @@ fn parse<T: DeserializeOwned + Check>(bytes: &[u8]) -> Result<T, Problem> {
             let (pointer, message) = named(pointer, &error);
             return Problem::malformed(pointer, message);
         }
+        // serde_json calls it a mistake in the JSON where it finds something else than the word it wants.
+        if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() {
+            return Problem::malformed(pointer, "is not of the type that it must have");
+        }
         Problem::malformed("", format!("not JSON: {error}"))
     })?;
     json.end().map_err(|error| Problem::malformed("", format!("not JSON: {error}")))?;

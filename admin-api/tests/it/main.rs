@@ -5,6 +5,7 @@
 mod accounts;
 mod agents;
 mod api_tokens;
+mod bad_fields;
 mod chat;
 mod config;
 mod conversations;

@@ -128,7 +128,7 @@ async fn no_request_from_outside_gets_a_byte_of_a_tenant_or_changes_a_row_of_it(
 }
 
 /// The rows once the persister has read the whole log.
-async fn settled(scene: &Scene, tenant: &Tenant) -> BTreeMap<String, String> {
+pub async fn settled(scene: &Scene, tenant: &Tenant) -> BTreeMap<String, String> {
     let log = ops::log::Log::new(scene.world.bus().await, bus_schema::Shard(0));
     ops::testing::wait_for(WITHIN, "the read model to be at the end of the log", async || {
         let end = log.end().await.map_err(|error| error.to_string())?.last;

@@ -8,5 +8,11 @@ mod fresh;
 mod fuzz;
 mod matrix;
 mod scene;
-mod targets;
+pub mod targets;
 mod tenant;
+
+pub use answer::Answer;
+pub use bodies::body;
+pub use fuzz::settled;
+pub use scene::Scene;
+pub use tenant::Tenant;
