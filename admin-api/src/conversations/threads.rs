@@ -29,6 +29,7 @@ struct ThreadRow {
     assignee_id: Option<Id<AgentId>>,
     participants: Vec<Id<AgentId>>,
     started_at: At,
+    started_seq: i64,
     first_assigned_at: Option<At>,
     first_response_at: Option<At>,
     closed_at: Option<At>,
@@ -125,16 +126,15 @@ pub async fn threads(
     visible(&mut connection, &caller, conversation).await?;
     let mut rows = threads::table
         .filter(threads::tenant_id.eq(Id(caller.tenant)).and(threads::conversation_id.eq(Id(conversation))))
-        .order((threads::started_at, threads::id))
+        .order(threads::started_seq)
         .limit(page.rows())
         .select(ThreadRow::as_select())
         .into_boxed();
-    if let Some(Position { at, id }) = page.after {
-        let same = threads::started_at.eq(At(at)).and(threads::id.gt(Id(ThreadId::from_uuid(id))));
-        rows = rows.filter(threads::started_at.gt(At(at)).or(same));
+    if let Some(position) = page.after {
+        rows = rows.filter(threads::started_seq.gt(position.seq()));
     }
     let rows: Vec<ThreadRow> = rows.load(&mut connection).await?;
-    let place = |row: &ThreadRow| Position { at: row.started_at.0, id: row.id.0.uuid() };
+    let place = |row: &ThreadRow| Position::of_seq(row.started_at.0, row.started_seq);
     Ok(Applied { seq, body: page.of_rows(rows, place, ThreadRecord::from) })
 }
 
