@@ -2,6 +2,7 @@
 //!
 //! Invariant: a handler that is not in this table cannot be reached, and each line says who may call it.
 
+mod refusals;
 mod table;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{MethodFilter, MethodRouter, on},
 };
+use bus_schema::ErrorCode;
 use http::{Method, StatusCode};
 use utoipa::{
     PartialSchema, ToSchema,
@@ -21,6 +23,7 @@ use utoipa::{
     },
 };
 
+pub use refusals::{ALWAYS, Problems};
 pub use table::table;
 
 use crate::{
@@ -50,6 +53,8 @@ pub struct Route {
     pub if_match: bool,
     /// POST whose answer may be remembered.
     pub idempotent: bool,
+    /// Problems that do not follow from the rest of the line.
+    refuses: &'static [ErrorCode],
     handler: MethodRouter<App>,
 }
 
@@ -139,6 +144,7 @@ where
         query: &[],
         if_match: false,
         idempotent,
+        refuses: &[],
         handler: on(filter, handler),
         method,
     }
@@ -200,6 +206,12 @@ impl Route {
         self
     }
 
+    /// Problems that do not follow from the rest of the line.
+    fn refuses(mut self, codes: &'static [ErrorCode]) -> Self {
+        self.refuses = codes;
+        self
+    }
+
     /// What an API token must be allowed; none: it is not let in.
     pub fn scope(&self) -> Option<Scope> {
         Scope::of_route(&self.method, self.path)
@@ -216,6 +228,16 @@ impl Route {
 
     pub fn path_params(&self) -> impl Iterator<Item = &'static str> {
         self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    }
+
+    /// The same by what they name: `{id}` after `tags` is a `tag_id`.
+    pub fn path_names(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let before = self.path.split('/').zip(self.path.split('/').skip(1));
+        before.filter_map(|(area, part)| {
+            let name = part.strip_prefix('{')?.strip_suffix('}')?;
+            let of_area = || format!("{}_id", area.trim_end_matches('s').replace('-', "_"));
+            Some((name, if name == "id" { of_area() } else { name.to_owned() }))
+        })
     }
 
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &'static str)> {

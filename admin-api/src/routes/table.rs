@@ -3,7 +3,14 @@
 use bus_schema::claims::Role::{Admin, Agent, Supervisor};
 use http::Method;
 
-use super::{QueryKind, QueryParam, Route, route};
+use super::{
+    QueryKind, QueryParam, Route,
+    refusals::{
+        ASKS, ASSIGNS, CHANGES_ACCOUNT, COMMANDS, ENTERS, FROM_OUTSIDE, INVITES, MARKS, NO_FACTOR, REFRESHES,
+        REGISTERS, SAYS, SECOND_FACTOR, SETS_STATUS, STATE, TAKEN, TRANSFERS, TRIES,
+    },
+    route,
+};
 use crate::{
     access::Access::{Public, Staff},
     action_templates, admin, agents, api_tokens, auth, canned_responses, conversations,
@@ -93,42 +100,42 @@ pub fn table() -> Vec<Route> {
         route(GET, "/.well-known/jwks.json", Public, "jwks", auth::jwks).about("The keys that verify staff tokens."),
 
         route(POST, "/v1/auth/register", Public, "register", auth::register).about("Make a tenant and its first admin.")
-            .takes::<auth::Register>().creates::<auth::LoggedIn>(),
+            .takes::<auth::Register>().creates::<auth::LoggedIn>().refuses(REGISTERS),
         route(POST, "/v1/auth/login", Public, "login", auth::login).about("Log in.")
-            .takes::<auth::Login>().gives::<auth::LoggedIn>(),
+            .takes::<auth::Login>().gives::<auth::LoggedIn>().refuses(ENTERS),
         route(POST, "/v1/auth/login/mfa", Public, "complete_login", auth::complete_login).about("Go on with a login that asked for a code or for a tenant.")
-            .takes::<auth::CompleteLogin>().gives::<auth::LoggedIn>(),
+            .takes::<auth::CompleteLogin>().gives::<auth::LoggedIn>().refuses(ENTERS),
         route(GET, "/v1/auth/oidc/{provider}/start", Public, "oidc_start", auth::oidc_start).about("Send the browser to an OpenID provider.")
-            .query(OIDC_START).redirects(),
+            .query(OIDC_START).redirects().refuses(FROM_OUTSIDE),
         route(GET, "/v1/auth/oidc/{provider}/callback", Public, "oidc_callback", auth::oidc_callback).about("Take the browser back, to the console with a `login_token`, or an `error`, behind `#`.")
-            .query(OIDC_CALLBACK).redirects(),
+            .query(OIDC_CALLBACK).redirects().refuses(FROM_OUTSIDE),
         route(POST, "/v1/auth/refresh", Public, "refresh", auth::refresh).about("Exchange a refresh token; using one twice ends the session.")
-            .takes::<auth::Refresh>().gives::<auth::FreshTokens>(),
+            .takes::<auth::Refresh>().gives::<auth::FreshTokens>().refuses(REFRESHES),
         route(POST, "/v1/auth/password/forgot", Public, "forgot_password", auth::forgot).about("Ask for a mail with a link to a new password; answers alike whether or not there is such an account.")
-            .takes::<auth::Forgot>().empty(),
+            .takes::<auth::Forgot>().empty().refuses(TRIES),
         route(POST, "/v1/auth/password/reset", Public, "reset_password", auth::reset).about("Choose a new password with a link out of a mail; ends all sessions.")
-            .takes::<auth::Reset>().empty(),
+            .takes::<auth::Reset>().empty().refuses(CHANGES_ACCOUNT),
         route(POST, "/v1/auth/invitation", Public, "accept_invitation", auth::accept_invitation).about("Accept an invitation with a link out of a mail.")
-            .takes::<auth::AcceptInvitation>().empty(),
+            .takes::<auth::AcceptInvitation>().empty().refuses(CHANGES_ACCOUNT),
         route(POST, "/v1/auth/password", Staff(Agent), "change_password", auth::change_password).about("Change one's own password; ends all other sessions.")
-            .takes::<auth::ChangePassword>().empty(),
+            .takes::<auth::ChangePassword>().empty().refuses(CHANGES_ACCOUNT),
         route(POST, "/v1/auth/mfa/totp", Staff(Agent), "prepare_totp", auth::prepare_totp).about("A secret for an authenticator, as the second factor of one's account.")
-            .takes::<auth::PrepareTotp>().gives::<auth::TotpSecret>().secret(),
+            .takes::<auth::PrepareTotp>().gives::<auth::TotpSecret>().secret().refuses(SECOND_FACTOR),
         route(POST, "/v1/auth/mfa/totp/confirm", Staff(Agent), "confirm_totp", auth::confirm_totp).about("Turn the second factor on with its first code; gives the recovery codes.")
-            .takes::<auth::Code>().gives::<auth::RecoveryCodes>().secret(),
+            .takes::<auth::Code>().gives::<auth::RecoveryCodes>().secret().refuses(SECOND_FACTOR),
         route(DELETE, "/v1/auth/mfa", Staff(Agent), "remove_mfa", auth::remove_mfa).about("Turn the second factor off with a code of it, or a recovery code.")
-            .takes::<auth::Code>().empty(),
+            .takes::<auth::Code>().empty().refuses(NO_FACTOR),
         route(POST, "/v1/auth/logout", Staff(Agent), "logout", auth::logout).about("End this session.").empty(),
         route(POST, "/v1/auth/validate", Staff(Agent), "validate", auth::validate).about("Whether this token counts.").gives::<auth::Validated>(),
         route(GET, "/v1/auth/me", Staff(Agent), "me", auth::me).about("The caller.").gives::<auth::Me>(),
         route(PATCH, "/v1/auth/me", Staff(Agent), "patch_me", auth::patch_me).about("Change one's own profile.")
             .takes::<auth::PatchMe>().gives::<agents::AgentView>().if_match(),
         route(PUT, "/v1/auth/status", Staff(Agent), "put_status", auth::put_status).about("Accept chats, or not.")
-            .takes::<auth::PutStatus>().gives::<auth::StatusView>(),
+            .takes::<auth::PutStatus>().gives::<auth::StatusView>().refuses(SETS_STATUS),
         route(GET, "/v1/auth/me/devices", Staff(Agent), "devices", auth::devices).about("One's own devices for notifications.")
             .lists::<auth::DeviceView>().query(PAGE),
         route(POST, "/v1/auth/me/devices", Staff(Agent), "add_device", auth::add_device).about("Register a device for notifications; the same one again is no second.")
-            .takes::<auth::NewDevice>().creates::<auth::DeviceView>(),
+            .takes::<auth::NewDevice>().creates::<auth::DeviceView>().refuses(STATE),
         route(DELETE, "/v1/auth/me/devices/{id}", Staff(Agent), "remove_device", auth::remove_device).about("Send no more notifications to a device.").empty(),
         route(GET, "/v1/auth/sessions", Staff(Agent), "sessions", auth::sessions).about("One's own open sessions.")
             .lists::<auth::SessionView>().query(PAGE),
@@ -137,27 +144,27 @@ pub fn table() -> Vec<Route> {
         route(GET, "/v1/agents", Staff(Agent), "agents", things::list::<AgentRow>).about("The tenant's agents.")
             .lists::<agents::AgentView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/agents", Staff(Admin), "create_agent", agents::create).about("Make an agent.")
-            .takes::<agents::NewAgent>().creates::<agents::AgentView>(),
+            .takes::<agents::NewAgent>().creates::<agents::AgentView>().refuses(TAKEN),
         route(GET, "/v1/agents/online", Staff(Agent), "agents_online", agents::online).about("Agents with a live connection, from the router.")
-            .lists::<agents::OnlineAgent>(),
+            .lists::<agents::OnlineAgent>().refuses(ASKS),
         route(GET, "/v1/agents/{id}", Staff(Agent), "agent", things::get::<AgentRow>).about("One agent.").gives::<agents::AgentView>(),
         route(PATCH, "/v1/agents/{id}", Staff(Admin), "patch_agent", agents::patch).about("Change an agent.")
-            .takes::<agents::PatchAgent>().gives::<agents::AgentView>().if_match(),
-        route(DELETE, "/v1/agents/{id}", Staff(Admin), "delete_agent", things::delete::<AgentRow>).about("Delete an agent; can be restored.").empty().if_match(),
-        route(POST, "/v1/agents/{id}/restore", Staff(Admin), "restore_agent", things::restore::<AgentRow>).about("Restore a deleted agent.").gives::<agents::AgentView>(),
-        route(POST, "/v1/agents/{id}/invitation", Staff(Admin), "invite_agent", auth::invite_again).about("Send an agent's invitation once more.").empty(),
+            .takes::<agents::PatchAgent>().gives::<agents::AgentView>().if_match().refuses(STATE),
+        route(DELETE, "/v1/agents/{id}", Staff(Admin), "delete_agent", things::delete::<AgentRow>).about("Delete an agent; can be restored.").empty().if_match().refuses(STATE),
+        route(POST, "/v1/agents/{id}/restore", Staff(Admin), "restore_agent", things::restore::<AgentRow>).about("Restore a deleted agent.").gives::<agents::AgentView>().refuses(TAKEN),
+        route(POST, "/v1/agents/{id}/invitation", Staff(Admin), "invite_agent", auth::invite_again).about("Send an agent's invitation once more.").empty().refuses(INVITES),
         route(PUT, "/v1/agents/{id}/status", Staff(Supervisor), "put_agent_status", agents::put_status).about("Set another agent's status.")
-            .takes::<auth::PutStatus>().gives::<auth::StatusView>(),
+            .takes::<auth::PutStatus>().gives::<auth::StatusView>().refuses(SETS_STATUS),
 
         route(GET, "/v1/groups", Staff(Agent), "groups", things::list::<GroupRow>).about("The tenant's groups.")
             .lists::<groups::GroupView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/groups", Staff(Admin), "create_group", groups::create).about("Make a group.")
-            .takes::<groups::NewGroup>().creates::<groups::GroupView>(),
+            .takes::<groups::NewGroup>().creates::<groups::GroupView>().refuses(TAKEN),
         route(GET, "/v1/groups/{id}", Staff(Agent), "group", things::get::<GroupRow>).about("One group.").gives::<groups::GroupView>(),
         route(PATCH, "/v1/groups/{id}", Staff(Admin), "patch_group", groups::patch).about("Change a group.")
-            .takes::<groups::PatchGroup>().gives::<groups::GroupView>().if_match(),
+            .takes::<groups::PatchGroup>().gives::<groups::GroupView>().if_match().refuses(TAKEN),
         route(DELETE, "/v1/groups/{id}", Staff(Admin), "delete_group", things::delete::<GroupRow>).about("Delete a group; can be restored.").empty().if_match(),
-        route(POST, "/v1/groups/{id}/restore", Staff(Admin), "restore_group", things::restore::<GroupRow>).about("Restore a deleted group.").gives::<groups::GroupView>(),
+        route(POST, "/v1/groups/{id}/restore", Staff(Admin), "restore_group", things::restore::<GroupRow>).about("Restore a deleted group.").gives::<groups::GroupView>().refuses(TAKEN),
         route(PUT, "/v1/groups/{id}/members/{agent_id}", Staff(Admin), "put_member", groups::put_member).about("Put an agent into a group, or change the priority.")
             .takes::<groups::PutMember>().gives::<groups::GroupView>().if_match(),
         route(DELETE, "/v1/groups/{id}/members/{agent_id}", Staff(Admin), "remove_member", groups::remove_member).about("Take an agent out of a group.").empty().if_match(),
@@ -165,51 +172,51 @@ pub fn table() -> Vec<Route> {
         route(GET, "/v1/widgets", Staff(Agent), "widgets", things::list::<WidgetRow>).about("The tenant's widgets.")
             .lists::<widgets::WidgetView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/widgets", Staff(Admin), "create_widget", widgets::create).about("Make a widget.")
-            .takes::<widgets::NewWidget>().creates::<widgets::WidgetView>(),
+            .takes::<widgets::NewWidget>().creates::<widgets::WidgetView>().refuses(TAKEN),
         route(GET, "/v1/widgets/{id}", Staff(Agent), "widget", things::get::<WidgetRow>).about("One widget.").gives::<widgets::WidgetView>(),
         route(PATCH, "/v1/widgets/{id}", Staff(Admin), "patch_widget", widgets::patch).about("Change a widget.")
-            .takes::<widgets::PatchWidget>().gives::<widgets::WidgetView>().if_match(),
+            .takes::<widgets::PatchWidget>().gives::<widgets::WidgetView>().if_match().refuses(TAKEN),
         route(DELETE, "/v1/widgets/{id}", Staff(Admin), "delete_widget", things::delete::<WidgetRow>).about("Delete a widget; can be restored.").empty().if_match(),
-        route(POST, "/v1/widgets/{id}/restore", Staff(Admin), "restore_widget", things::restore::<WidgetRow>).about("Restore a deleted widget.").gives::<widgets::WidgetView>(),
+        route(POST, "/v1/widgets/{id}/restore", Staff(Admin), "restore_widget", things::restore::<WidgetRow>).about("Restore a deleted widget.").gives::<widgets::WidgetView>().refuses(TAKEN),
         route(POST, "/v1/widgets/{id}/rotate-key", Staff(Admin), "rotate_widget_key", widgets::rotate_key).about("Give a widget a new key.").gives::<widgets::WidgetView>(),
 
         route(GET, "/v1/api-tokens", Staff(Admin), "api_tokens", api_tokens::list).about("The tenant's API tokens.")
             .lists::<api_tokens::ApiTokenView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/api-tokens", Staff(Admin), "create_api_token", api_tokens::create).about("Make an API token; it is shown this once.")
-            .takes::<api_tokens::NewApiToken>().creates::<api_tokens::MadeApiToken>().secret(),
+            .takes::<api_tokens::NewApiToken>().creates::<api_tokens::MadeApiToken>().secret().refuses(TAKEN),
         route(GET, "/v1/api-tokens/{id}", Staff(Admin), "api_token", api_tokens::get).about("One API token.").gives::<api_tokens::ApiTokenView>(),
         route(PATCH, "/v1/api-tokens/{id}", Staff(Admin), "patch_api_token", api_tokens::patch).about("Change an API token.")
-            .takes::<api_tokens::PatchApiToken>().gives::<api_tokens::ApiTokenView>().if_match(),
+            .takes::<api_tokens::PatchApiToken>().gives::<api_tokens::ApiTokenView>().if_match().refuses(TAKEN),
         route(DELETE, "/v1/api-tokens/{id}", Staff(Admin), "delete_api_token", api_tokens::delete).about("End an API token.").empty().if_match(),
         route(GET, "/v1/tags", Staff(Agent), "tags", things::list::<TagRow>).about("The tenant's tags.")
             .lists::<tags::TagView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/tags", Staff(Supervisor), "create_tag", tags::create).about("Make a tag.")
-            .takes::<tags::NewTag>().creates::<tags::TagView>(),
+            .takes::<tags::NewTag>().creates::<tags::TagView>().refuses(TAKEN),
         route(GET, "/v1/tags/{id}", Staff(Agent), "tag", things::get::<TagRow>).about("One tag.").gives::<tags::TagView>(),
         route(PATCH, "/v1/tags/{id}", Staff(Supervisor), "patch_tag", tags::patch).about("Change a tag.")
-            .takes::<tags::PatchTag>().gives::<tags::TagView>().if_match(),
+            .takes::<tags::PatchTag>().gives::<tags::TagView>().if_match().refuses(TAKEN),
         route(DELETE, "/v1/tags/{id}", Staff(Supervisor), "delete_tag", things::delete::<TagRow>).about("Delete a tag; can be restored.").empty().if_match(),
-        route(POST, "/v1/tags/{id}/restore", Staff(Supervisor), "restore_tag", things::restore::<TagRow>).about("Restore a deleted tag.").gives::<tags::TagView>(),
+        route(POST, "/v1/tags/{id}/restore", Staff(Supervisor), "restore_tag", things::restore::<TagRow>).about("Restore a deleted tag.").gives::<tags::TagView>().refuses(TAKEN),
 
         route(GET, "/v1/canned-responses", Staff(Agent), "canned_responses", things::list::<CannedResponseRow>).about("The tenant's canned responses.")
             .lists::<canned_responses::CannedResponseView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/canned-responses", Staff(Supervisor), "create_canned_response", canned_responses::create).about("Make a canned response.")
-            .takes::<canned_responses::NewCannedResponse>().creates::<canned_responses::CannedResponseView>(),
+            .takes::<canned_responses::NewCannedResponse>().creates::<canned_responses::CannedResponseView>().refuses(TAKEN),
         route(GET, "/v1/canned-responses/{id}", Staff(Agent), "canned_response", things::get::<CannedResponseRow>).about("One canned response.").gives::<canned_responses::CannedResponseView>(),
         route(PATCH, "/v1/canned-responses/{id}", Staff(Supervisor), "patch_canned_response", canned_responses::patch).about("Change a canned response.")
-            .takes::<canned_responses::PatchCannedResponse>().gives::<canned_responses::CannedResponseView>().if_match(),
+            .takes::<canned_responses::PatchCannedResponse>().gives::<canned_responses::CannedResponseView>().if_match().refuses(TAKEN),
         route(DELETE, "/v1/canned-responses/{id}", Staff(Supervisor), "delete_canned_response", things::delete::<CannedResponseRow>).about("Delete a canned response; can be restored.").empty().if_match(),
-        route(POST, "/v1/canned-responses/{id}/restore", Staff(Supervisor), "restore_canned_response", things::restore::<CannedResponseRow>).about("Restore a deleted canned response.").gives::<canned_responses::CannedResponseView>(),
+        route(POST, "/v1/canned-responses/{id}/restore", Staff(Supervisor), "restore_canned_response", things::restore::<CannedResponseRow>).about("Restore a deleted canned response.").gives::<canned_responses::CannedResponseView>().refuses(TAKEN),
 
         route(GET, "/v1/action-templates", Staff(Agent), "action_templates", things::list::<ActionTemplateRow>).about("The tenant's action templates.")
             .lists::<action_templates::ActionTemplateView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/action-templates", Staff(Supervisor), "create_action_template", action_templates::create).about("Make an action template.")
-            .takes::<action_templates::NewActionTemplate>().creates::<action_templates::ActionTemplateView>(),
+            .takes::<action_templates::NewActionTemplate>().creates::<action_templates::ActionTemplateView>().refuses(TAKEN),
         route(GET, "/v1/action-templates/{id}", Staff(Agent), "action_template", things::get::<ActionTemplateRow>).about("One action template.").gives::<action_templates::ActionTemplateView>(),
         route(PATCH, "/v1/action-templates/{id}", Staff(Supervisor), "patch_action_template", action_templates::patch).about("Change an action template.")
-            .takes::<action_templates::PatchActionTemplate>().gives::<action_templates::ActionTemplateView>().if_match(),
+            .takes::<action_templates::PatchActionTemplate>().gives::<action_templates::ActionTemplateView>().if_match().refuses(TAKEN),
         route(DELETE, "/v1/action-templates/{id}", Staff(Supervisor), "delete_action_template", things::delete::<ActionTemplateRow>).about("Delete an action template; can be restored.").empty().if_match(),
-        route(POST, "/v1/action-templates/{id}/restore", Staff(Supervisor), "restore_action_template", things::restore::<ActionTemplateRow>).about("Restore a deleted action template.").gives::<action_templates::ActionTemplateView>(),
+        route(POST, "/v1/action-templates/{id}/restore", Staff(Supervisor), "restore_action_template", things::restore::<ActionTemplateRow>).about("Restore a deleted action template.").gives::<action_templates::ActionTemplateView>().refuses(TAKEN),
 
         route(GET, "/v1/tenant", Staff(Agent), "tenant", tenant::get).about("The tenant and its settings.").gives::<tenant::TenantView>(),
         route(PATCH, "/v1/tenant", Staff(Admin), "patch_tenant", tenant::patch).about("Change the tenant's settings.")
@@ -222,27 +229,27 @@ pub fn table() -> Vec<Route> {
         route(GET, "/v1/conversations/{id}/events", Staff(Agent), "conversation_events", conversations::events).about("Events, oldest first.")
             .gives::<conversations::EventList>().query(EVENTS),
         route(POST, "/v1/conversations/{id}/events", Staff(Agent), "send_event", conversations::send).about("Say something in the open thread.")
-            .takes::<conversations::SendEvent>().creates::<conversations::Sent>(),
+            .takes::<conversations::SendEvent>().creates::<conversations::Sent>().refuses(SAYS),
         route(GET, "/v1/conversations/{id}/threads", Staff(Agent), "threads", conversations::threads).about("A conversation's threads, oldest first.")
             .lists::<conversations::ThreadRecord>().query(PAGE_MIN),
         route(GET, "/v1/conversations/{id}/routing", Staff(Agent), "routing", conversations::routing).about("Every routing decision with its reasons, why the open thread still waits, and why the caller got it.")
             .gives::<conversations::Routed>().query(PAGE_MIN),
         route(POST, "/v1/conversations/{id}/assign", Staff(Agent), "assign", conversations::assign).about("Assign the open thread; agents to themselves only.")
-            .takes::<conversations::Assign>().gives::<conversations::Acted>(),
+            .takes::<conversations::Assign>().gives::<conversations::Acted>().refuses(ASSIGNS),
         route(POST, "/v1/conversations/{id}/transfer", Staff(Agent), "transfer", conversations::transfer).about("Hand the open thread to an agent or a group.")
-            .takes::<conversations::Transfer>().gives::<conversations::Acted>(),
+            .takes::<conversations::Transfer>().gives::<conversations::Acted>().refuses(TRANSFERS),
         route(POST, "/v1/conversations/{id}/close", Staff(Agent), "close", conversations::close).about("Close the open thread.")
-            .may_take::<conversations::CloseThread>().gives::<conversations::Acted>(),
+            .may_take::<conversations::CloseThread>().gives::<conversations::Acted>().refuses(COMMANDS),
         route(POST, "/v1/conversations/{id}/resolve", Staff(Agent), "resolve", conversations::resolve).about("Close the open thread as resolved.")
-            .may_take::<conversations::CloseThread>().gives::<conversations::Acted>(),
+            .may_take::<conversations::CloseThread>().gives::<conversations::Acted>().refuses(COMMANDS),
         route(POST, "/v1/conversations/{id}/reopen", Staff(Agent), "reopen", conversations::reopen).about("Open the next thread of a conversation that is closed.")
-            .gives::<conversations::Acted>(),
+            .gives::<conversations::Acted>().refuses(COMMANDS),
         route(POST, "/v1/conversations/bulk", Staff(Agent), "bulk", conversations::bulk).about("Assign, close, tag or untag many conversations.")
             .takes::<conversations::Bulk>().gives::<conversations::BulkResults>(),
-        route(PUT, "/v1/conversations/{id}/tags/{tag_id}", Staff(Agent), "put_conversation_tag", conversations::put_tag).about("Tag the thread that is open, or was last.").empty(),
-        route(DELETE, "/v1/conversations/{id}/tags/{tag_id}", Staff(Agent), "remove_conversation_tag", conversations::remove_tag).about("Take the tag away.").empty(),
+        route(PUT, "/v1/conversations/{id}/tags/{tag_id}", Staff(Agent), "put_conversation_tag", conversations::put_tag).about("Tag the thread that is open, or was last.").empty().refuses(STATE),
+        route(DELETE, "/v1/conversations/{id}/tags/{tag_id}", Staff(Agent), "remove_conversation_tag", conversations::remove_tag).about("Take the tag away.").empty().refuses(STATE),
         route(POST, "/v1/conversations/{id}/read-all", Staff(Agent), "read_all", conversations::read_all).about("Mark everything as read; for who takes part.")
-            .gives::<conversations::ReadUpTo>(),
+            .gives::<conversations::ReadUpTo>().refuses(MARKS),
         route(GET, "/v1/conversations/{id}/search", Staff(Agent), "search_conversation", conversations::search_in).about("Search one conversation, latest first.")
             .lists::<conversations::Hit>().query(SEARCH),
         route(GET, "/v1/conversations/{id}/transcript", Staff(Agent), "transcript", conversations::transcript).about("What visitor and staff said to each other, as text.")
@@ -252,17 +259,17 @@ pub fn table() -> Vec<Route> {
         route(GET, "/v1/unread-count", Staff(Agent), "unread_count", conversations::unread_count).about("What others said in one's open conversations and one has not read.")
             .gives::<conversations::UnreadCount>().query(ONE),
         route(PATCH, "/v1/events/{id}", Staff(Agent), "edit_event", conversations::edit_event).about("Edit one's own message while its thread is open.")
-            .takes::<conversations::EditEvent>().gives::<conversations::Sent>(),
+            .takes::<conversations::EditEvent>().gives::<conversations::Sent>().refuses(SAYS),
         route(DELETE, "/v1/events/{id}", Staff(Agent), "delete_event", conversations::delete_event).about("Hide what one said oneself; supervisors what anybody said.")
-            .gives::<conversations::Sent>(),
+            .gives::<conversations::Sent>().refuses(SAYS),
         route(PUT, "/v1/events/{id}/read", Staff(Agent), "read_event", conversations::read_event).about("Mark everything up to an event as read.")
-            .gives::<conversations::ReadUpTo>(),
+            .gives::<conversations::ReadUpTo>().refuses(MARKS),
         route(GET, "/v1/threads/{id}", Staff(Agent), "thread", conversations::thread).about("One thread.")
             .gives::<conversations::ThreadRecord>().query(ONE),
         route(GET, "/v1/threads/{id}/events", Staff(Agent), "thread_events", conversations::thread_events).about("A thread's events, oldest first.")
             .gives::<conversations::EventList>().query(EVENTS),
         route(POST, "/v1/threads/{id}/events", Staff(Agent), "send_thread_event", conversations::send_to_thread).about("Say something in this thread if it is the open one.")
-            .takes::<conversations::SendEvent>().creates::<conversations::Sent>(),
+            .takes::<conversations::SendEvent>().creates::<conversations::Sent>().refuses(SAYS),
 
         route(GET, "/v1/visitors", Staff(Agent), "visitors", visitors::list).about("Visitors, latest first.")
             .lists::<visitors::VisitorRecord>().query(PAGE_MIN),

@@ -20,6 +20,7 @@ mod oidc;
 mod openapi;
 mod outbox;
 mod passwords;
+mod postman;
 mod routing;
 mod search;
 mod second_factor;

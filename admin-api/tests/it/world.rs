@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use bus_schema::Shard;
+use admin_api::routes::{self, Route};
+use bus_schema::{ErrorCode, Shard};
 use ops::{
     nats::{Bus, Options, connect_with},
     nats_users::{BusUser, server_config},
@@ -230,7 +231,9 @@ impl World {
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Got {
-        let response = request.send().await.unwrap();
+        let request = request.build().unwrap();
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = self.http.execute(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.unwrap();
         let body = if bytes.is_empty() {
@@ -238,6 +241,7 @@ impl World {
         } else {
             serde_json::from_slice(&bytes).unwrap_or(Value::Null)
         };
+        documented(&method, &path, status, &body);
         Got { status, headers, body }
     }
 
@@ -314,4 +318,32 @@ impl Drop for World {
     fn drop(&mut self) {
         self.context.shutdown.cancel();
     }
+}
+
+/// Every problem that a test meets is one that the documentation of its route names.
+#[track_caller]
+fn documented(method: &Method, path: &str, status: StatusCode, body: &Value) {
+    let Some(code) = body["code"].as_str().filter(|_| status.as_u16() >= 400) else { return };
+    let code = ErrorCode::parse(code).unwrap();
+    let parts = |path: &str| path.split('/').map(str::to_owned).collect::<Vec<_>>();
+    let given = parts(path);
+    let names = |route: &&Route| {
+        let own = parts(route.path);
+        own.len() == given.len()
+            && own.iter().zip(&given).all(|(own, given)| own.starts_with('{') || own == given)
+    };
+    let routes = routes::table();
+    // What is written out comes before what is a parameter, as in the router.
+    let route = routes
+        .iter()
+        .filter(|route| route.method == *method)
+        .filter(names)
+        .min_by_key(|route| route.path.matches('{').count());
+    let Some(route) = route.filter(|_| !routes::ALWAYS.contains(&code)) else { return };
+    let known = route.problems();
+    assert!(
+        known.get(&status.as_u16()).is_some_and(|codes| codes.contains(&code)),
+        "{} may answer {status} {code}, which its line of the table does not say: {body:#}",
+        route.name
+    );
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "seeds and counts are what a failed run is repeated and judged by")]
 
 mod browser;
+mod collection;
 mod demo_page;
 mod deploys;
 mod faults;

@@ -65,13 +65,18 @@ struct Visit {
     visitor: String,
 }
 
+/// The one that tests share which disturb nobody.
+pub async fn shared() -> &'static World {
+    // All of them come from one address within seconds.
+    let unlimited = ["LOGINS_PER_MINUTE", "SESSIONS_PER_MINUTE"]
+        .map(|name| (format!("CHATBUS_LIMIT_{name}_PER_ADDRESS"), "0"));
+    let unlimited = unlimited.each_ref().map(|(name, value)| (name.as_str(), *value));
+    WORLD.get_or_init(|| World::up(Shape { edges: 1, ..Shape::default() }, &unlimited)).await
+}
+
 impl Api {
     async fn new() -> Self {
-        // All of them come from one address within seconds.
-        let unlimited = ["LOGINS_PER_MINUTE", "SESSIONS_PER_MINUTE"]
-            .map(|name| (format!("CHATBUS_LIMIT_{name}_PER_ADDRESS"), "0"));
-        let unlimited = unlimited.each_ref().map(|(name, value)| (name.as_str(), *value));
-        let world = WORLD.get_or_init(|| World::up(Shape { edges: 1, ..Shape::default() }, &unlimited)).await;
+        let world = shared().await;
         let http = reqwest::Client::new();
         let (admin_url, edge_url) = (world.var("CHATBUS_ADMIN_URL"), world.edge_urls().remove(0));
         let email = format!("{}@seed.example", Uuid::now_v7().simple());

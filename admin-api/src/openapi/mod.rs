@@ -2,11 +2,17 @@
 //!
 //! Invariant: a route that is served is documented with its access, and nothing else is documented.
 
-use std::collections::BTreeMap;
+mod problems;
+mod walk;
 
+pub use walk::{AtEdge, Step, Walk};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bus_schema::ErrorCode;
 use utoipa::openapi::{
     Components, Content, HttpMethod, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref,
-    RefOr, Required, ResponseBuilder,
+    RefOr, Required, Response, ResponseBuilder,
     path::{Operation, OperationBuilder, ParameterBuilder, ParameterIn},
     request_body::RequestBodyBuilder,
     schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type},
@@ -19,21 +25,27 @@ use crate::{
 };
 
 const BEARER: &str = "staff";
-const PROBLEM: &str = "Problem";
 
 /// The document for a table.
 pub fn document(routes: &[Route]) -> OpenApi {
     let mut schemas: BTreeMap<String, RefOr<Schema>> = BTreeMap::new();
-    schemas.insert(PROBLEM.to_owned(), problem());
+    schemas.insert(problems::PROBLEM.to_owned(), problems::schema());
+    let mut responses: BTreeMap<String, RefOr<Response>> = BTreeMap::new();
+    responses.insert(problems::OTHER.to_owned(), problems::other().into());
+    let walk = Walk::read();
     let mut paths = PathsBuilder::new();
     for route in routes {
         for shape in route.shapes() {
             (shape.collect)(&mut schemas);
         }
-        paths = paths.path(route.path, PathItem::new(method(route), operation(route)));
+        paths = paths.path(route.path, PathItem::new(method(route), operation(route, &walk)));
+        responses.extend(refused(route).map(|(status, codes)| {
+            (problems::name(status, &codes), problems::response(status, &codes).into())
+        }));
     }
     let mut components = Components::new();
     components.schemas = schemas.into_iter().collect();
+    components.responses = responses.into_iter().collect();
     let mut bearer = Http::new(HttpAuthScheme::Bearer);
     bearer.bearer_format = Some("JWT".to_owned());
     components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
@@ -54,7 +66,14 @@ fn method(route: &Route) -> HttpMethod {
     }
 }
 
-fn operation(route: &Route) -> Operation {
+/// What a route may answer besides success, `unavailable` among it.
+fn refused(route: &Route) -> impl Iterator<Item = (u16, BTreeSet<ErrorCode>)> {
+    let mut problems = route.problems();
+    problems.entry(ErrorCode::Unavailable.status()).or_default().insert(ErrorCode::Unavailable);
+    problems.into_iter()
+}
+
+fn operation(route: &Route, walk: &Walk) -> Operation {
     let mut operation = OperationBuilder::new()
         .operation_id(Some(route.name))
         .summary(Some(route.summary))
@@ -73,42 +92,49 @@ fn operation(route: &Route) -> Operation {
         Access::Public => operation.securities(Some(Vec::<SecurityRequirement>::new())),
         Access::Staff(_) => operation.security(SecurityRequirement::new(BEARER, Vec::<String>::new())),
     };
-    for name in route.path_params() {
+    for (name, means) in route.path_names() {
         let (schema, about) = match name {
             "provider" => (text(), "The provider's name in the settings."),
             _ => (uuid(), "An id."),
         };
-        operation = operation.parameter(parameter(name, ParameterIn::Path, schema, about));
+        let example = walk.values.get(&means);
+        operation = operation.parameter(parameter(name, ParameterIn::Path, schema, about, example));
     }
     for query in route.query {
-        let mut parameter = parameter(query.name, ParameterIn::Query, query.schema(), query.about);
+        let example = walk.step(route.name).and_then(|step| step.query.get(query.name));
+        let mut parameter = parameter(query.name, ParameterIn::Query, query.schema(), query.about, example);
         if query.is_required() {
             parameter.required = Required::True;
         }
         operation = operation.parameter(parameter);
     }
     for (name, about) in route.headers() {
-        operation = operation.parameter(parameter(name, ParameterIn::Header, text(), about));
+        operation = operation.parameter(parameter(name, ParameterIn::Header, text(), about, None));
     }
     if let Some(shape) = &route.takes {
         let required = if route.body_required { Required::True } else { Required::False };
-        let content = Content::new(Some(reference(shape)));
+        let mut content = Content::new(Some(reference(shape)));
+        content.example = walk.request(route.name);
         let body = RequestBodyBuilder::new().content("application/json", content).required(Some(required));
         operation = operation.request_body(Some(body.build()));
     }
     let mut answer = ResponseBuilder::new().description("Done.");
     if let Some(shape) = &route.gives {
-        answer = answer.content("application/json", Content::new(Some(reference(shape))));
+        let mut content = Content::new(Some(reference(shape)));
+        content.example = walk.answer(route.name);
+        answer = answer.content("application/json", content);
     }
     if route.text {
-        answer = answer.content("text/plain", Content::new(Some(text())));
+        let mut content = Content::new(Some(text()));
+        content.example = walk.answer(route.name);
+        answer = answer.content("text/plain", content);
     }
     operation = operation.response(route.status.as_str(), answer.build());
-    let errors = ResponseBuilder::new().description("A problem (RFC 9457); `code` says which.").content(
-        "application/problem+json",
-        Content::new(Some(RefOr::Ref::<Schema>(Ref::from_schema_name(PROBLEM)))),
-    );
-    operation.response("default", errors.build()).build()
+    for (status, codes) in refused(route) {
+        let response = Ref::from_response_name(problems::name(status, &codes));
+        operation = operation.response(status.to_string(), response);
+    }
+    operation.response("default", Ref::from_response_name(problems::OTHER)).build()
 }
 
 fn reference(shape: &Shape) -> RefOr<Schema> {
@@ -120,6 +146,7 @@ fn parameter(
     place: ParameterIn,
     schema: RefOr<Schema>,
     about: &str,
+    example: Option<&String>,
 ) -> utoipa::openapi::path::Parameter {
     let required = if matches!(place, ParameterIn::Path) { Required::True } else { Required::False };
     ParameterBuilder::new()
@@ -128,6 +155,7 @@ fn parameter(
         .required(required)
         .description(Some(about))
         .schema(Some(schema))
+        .example(example.map(|example| example.clone().into()))
         .build()
 }
 
@@ -145,31 +173,6 @@ pub(crate) fn time() -> RefOr<Schema> {
         .into()
 }
 
-fn text() -> RefOr<Schema> {
+pub(crate) fn text() -> RefOr<Schema> {
     ObjectBuilder::new().schema_type(Type::String).into()
-}
-
-fn problem() -> RefOr<Schema> {
-    let field_error = ObjectBuilder::new()
-        .property("pointer", text())
-        .property("message", text())
-        .required("pointer")
-        .required("message");
-    let errors = utoipa::openapi::schema::ArrayBuilder::new().items(field_error);
-    ObjectBuilder::new()
-        .property("type", text())
-        .property("title", text())
-        .property("status", ObjectBuilder::new().schema_type(Type::Integer))
-        .property("detail", text())
-        .property("instance", text())
-        .property("code", text())
-        .property("retryable", ObjectBuilder::new().schema_type(Type::Boolean))
-        .property("after_ms", ObjectBuilder::new().schema_type(Type::Integer))
-        .property("errors", errors)
-        .property("request_id", text())
-        .property("data", ObjectBuilder::new().schema_type(Type::Object))
-        .required("code")
-        .required("status")
-        .required("request_id")
-        .into()
 }
