@@ -14,6 +14,7 @@ mod app;
 mod auth;
 mod bus;
 mod canned_responses;
+mod checklist;
 mod clock;
 mod conversations;
 mod db;
@@ -35,6 +36,7 @@ mod visitors;
 mod widgets;
 
 pub use access::Access;
+pub use checklist::checklist;
 
 use std::time::Duration;
 

@@ -1,7 +1,9 @@
 //! The admin-api process.
 
-use ops::service::Service;
+use ops::service::{Main, Service};
 
 fn main() -> std::process::ExitCode {
-    ops::service::main(Service::AdminApi, admin_api::run)
+    Main::new(Service::AdminApi)
+        .check(|settings| Box::pin(admin_api::checklist(settings)))
+        .run(admin_api::run)
 }

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use ops::service::{Main, Service};
+use persister::db::{self, roles};
 
 fn main() -> ExitCode {
     Main::new(Service::Persister)
+        .check(|settings| Box::pin(async move { db::checklist(&settings, &[roles::PERSISTER]).await }))
         .command("migrate", "bring both Postgres schemas up to date", |context, args| {
             Box::pin(persister::migrate(context, args))
         })

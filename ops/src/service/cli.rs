@@ -8,7 +8,10 @@ use super::{Service, main::Extra};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Run,
-    ConfigCheck,
+    ConfigCheck {
+        /// Asks no server.
+        offline: bool,
+    },
     ConfigPrint,
     Healthcheck,
     Help,
@@ -22,7 +25,8 @@ pub(super) fn parse(extras: &[Extra], args: impl Iterator<Item = String>) -> Res
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     Ok(match words.as_slice() {
         [] | ["run"] => Command::Run,
-        ["config", "check"] => Command::ConfigCheck,
+        ["config", "check"] => Command::ConfigCheck { offline: false },
+        ["config", "check", "--offline"] => Command::ConfigCheck { offline: true },
         ["config", "print"] => Command::ConfigPrint,
         ["healthcheck"] => Command::Healthcheck,
         ["help" | "--help" | "-h"] => Command::Help,
@@ -37,7 +41,7 @@ pub(super) fn parse(extras: &[Extra], args: impl Iterator<Item = String>) -> Res
 pub(super) fn usage(service: Service, extras: &[Extra]) -> String {
     let mut lines = vec![
         ("run", "run the service (also without a command)"),
-        ("config check", "check the settings and exit"),
+        ("config check", "check settings, files, bus and database, also for production [--offline]"),
         ("config print", "show the settings in force, secrets left out"),
         ("healthcheck", "exit 0 if the running process here is ready"),
     ];
@@ -60,7 +64,8 @@ mod tests {
     fn commands_are_understood_and_others_refused() {
         assert_eq!(parsed(""), Ok(Command::Run));
         assert_eq!(parsed("run"), Ok(Command::Run));
-        assert_eq!(parsed("config check"), Ok(Command::ConfigCheck));
+        assert_eq!(parsed("config check"), Ok(Command::ConfigCheck { offline: false }));
+        assert_eq!(parsed("config check --offline"), Ok(Command::ConfigCheck { offline: true }));
         assert_eq!(parsed("healthcheck"), Ok(Command::Healthcheck));
         assert_eq!(parsed("migrate --dry"), Ok(Command::Extra(0, vec!["--dry".to_owned()])));
         for wrong in ["rnu", "run twice", "config", "config chekc"] {

@@ -6,6 +6,7 @@ use std::{future::Future, io::Write as _, pin::Pin, process::ExitCode};
 
 use super::{
     Context, Service,
+    checklist::{self, Finding, Further},
     cli::{self, Command},
     exit, healthcheck, lifecycle,
 };
@@ -34,6 +35,7 @@ impl Extra {
 pub struct Main {
     service: Service,
     extras: Vec<Extra>,
+    further: Option<Further>,
 }
 
 /// The `main` of a service without extra sub-commands.
@@ -47,12 +49,18 @@ where
 
 impl Main {
     pub fn new(service: Service) -> Self {
-        Self { service, extras: Vec::new() }
+        Self { service, extras: Vec::new(), further: None }
     }
 
     /// Adds a sub-command that runs once and ends; a signal cancels its context's `shutdown`.
     pub fn command(mut self, name: &'static str, doc: &'static str, work: Work) -> Self {
         self.extras.push(Extra::new(name, doc, work));
+        self
+    }
+
+    /// Adds what only this service can check about its environment.
+    pub fn check(mut self, further: Further) -> Self {
+        self.further = Some(further);
         self
     }
 
@@ -73,7 +81,7 @@ impl Main {
             Command::Help => say(&cli::usage(self.service, &self.extras)),
             Command::Version => say(&format!("{} {}\n", self.service, env!("CARGO_PKG_VERSION"))),
             Command::Run
-            | Command::ConfigCheck
+            | Command::ConfigCheck { .. }
             | Command::ConfigPrint
             | Command::Healthcheck
             | Command::Extra(..) => {
@@ -97,10 +105,9 @@ impl Main {
         };
         let settings = loaded.settings;
         match command {
-            Command::ConfigCheck => {
+            Command::ConfigCheck { offline } => {
                 loaded.warnings.iter().for_each(|warning| say_error(&format!("warning: {warning}\n")));
-                say("the settings are valid\n");
-                return exit::CLEAN;
+                return self.config_check(&settings, offline);
             }
             Command::ConfigPrint => {
                 say(&settings::print(&settings));
@@ -132,6 +139,20 @@ impl Main {
         };
         // What did not end within the grace time does not hold the process up.
         runtime.shutdown_background();
+        code
+    }
+
+    fn config_check(&self, settings: &Settings, offline: bool) -> u8 {
+        let mut findings = checklist::offline(settings);
+        if !offline {
+            install_crypto();
+            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => findings.extend(runtime.block_on(checklist::reach(settings, self.further))),
+                Err(error) => findings.push(Finding::of_error(&error.into())),
+            }
+        }
+        let code = checklist::code(settings, &findings);
+        say(&checklist::report(findings));
         code
     }
 

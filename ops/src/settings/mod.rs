@@ -15,9 +15,16 @@ mod value;
 pub use load::{Environment, Loaded, load, process_environment};
 pub use problem::{Invalid, Problem, Source};
 pub use render::{configuration_md, env_example, print};
+pub(crate) use safety::unsafe_settings;
 pub use value::{Kind, Value};
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::service::Service;
 
@@ -141,6 +148,14 @@ impl Settings {
     /// A list of whole numbers.
     pub fn ints(&self, name: &str) -> Vec<u16> {
         self.list(name).iter().map(|item| item.parse().expect("validated as whole numbers")).collect()
+    }
+
+    /// Settings whose value was read out of a file, and the file.
+    pub(crate) fn read_from_files(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
+        self.values.iter().filter_map(|(name, given)| match &given.source {
+            Source::File(path) => Some((*name, PathBuf::from(path))),
+            Source::Environment | Source::Default => None,
+        })
     }
 
     fn must(&self, name: &str) -> &Value {

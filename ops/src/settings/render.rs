@@ -46,8 +46,9 @@ pub fn configuration_md() -> String {
          <!-- Generated from ops/src/settings/table.rs: edit that, then run UPDATE=1 cargo test -p ops settings -->\n\n\
          Settings come from the environment alone. All are checked at start, together: what is wrong is listed with its\n\
          variable, the source of its value and what would be right, and the process exits with 64. Secrets may be given as\n\
-         a file by the same name with `_FILE` behind it. `<service> config check` only checks; `<service> config print`\n\
-         shows what is in force and where each value came from, secrets left out.\n\n\
+         a file by the same name with `_FILE` behind it. `<service> config check` checks them and what\n\
+         they lead to (docs/deployment.md); `<service> config print` shows what is in force and where each value came from,\n\
+         secrets left out.\n\n\
          The production profile also refuses unsafe settings. *Decide* marks what it will not leave at the default.\n",
     );
     each_section(|section, settings| {

@@ -104,7 +104,12 @@ async fn commands_that_run_once_give_their_own_exit_codes() {
         let builder = args.iter().fold(service(free_address()), |builder, arg| builder.arg(*arg));
         ended(builder.spawn().unwrap()).await
     };
-    assert_eq!(run(&["config", "check"]).await.0, 0);
+    let (code, log) = run(&["config", "check", "--offline"]).await;
+    assert!(code == 0 && log.contains("unsafe: CHATBUS_NATS_URL="), "what production would refuse: {log}");
+    let nowhere = service(free_address()).env("CHATBUS_NATS_URL", "nats://127.0.0.1:1");
+    let nowhere = nowhere.env("CHATBUS_NATS_WAIT_MS", "100").arg("config").arg("check");
+    let (code, log) = ended(nowhere.spawn().unwrap()).await;
+    assert!(code == 69 && log.contains("unavailable: connect to the bus"), "{code} {log}");
     let (code, log) = run(&["config", "print"]).await;
     assert!(code == 0 && log.contains("CHATBUS_OPS_LISTEN=127.0.0.1:"), "{log}");
     assert_eq!(run(&["healthcheck"]).await.0, 1, "nothing runs there");

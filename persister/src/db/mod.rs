@@ -2,6 +2,7 @@
 //!
 //! Invariant: `chat` is written by persister alone and `config` by admin-api alone; no query of one writes the other.
 
+mod checklist;
 mod connect;
 pub mod error;
 pub mod migrations;
@@ -10,6 +11,7 @@ pub mod roles;
 pub mod schema;
 mod types;
 
+pub use checklist::checklist;
 pub use connect::{Options, connect};
 pub use error::DbError;
 pub use pool::{Connection, Pool};

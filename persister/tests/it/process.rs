@@ -34,6 +34,7 @@ async fn only_migrate_migrates_and_the_rest_ends_with_69_until_it_has() {
     let mut before = process(&world, &database.url()).arg("run").spawn().unwrap();
     assert_eq!(before.exit_code(SOON).await, 69, "{}", before.log());
     assert!(before.log().contains("persister migrate"), "{}", before.log());
+    assert_eq!(checked(&world, &database.url()).await.0, 69, "not migrated yet");
     let mut migrate = process(&world, &database.url()).arg("migrate").spawn().unwrap();
     assert_eq!(migrate.exit_code(SOON).await, 0, "{}", migrate.log());
     let mut run = process(&world, &database.url()).arg("run").spawn().unwrap();
@@ -41,4 +42,32 @@ async fn only_migrate_migrates_and_the_rest_ends_with_69_until_it_has() {
     assert_eq!(tokio::time::timeout(pause, run.exit_code(SOON)).await.ok(), None, "{}", run.log());
     run.terminate();
     assert_eq!(run.exit_code(SOON).await, 0, "{}", run.log());
+}
+
+/// `config check`: its exit code and what it says.
+async fn checked(world: &World, database: &str) -> (i32, String) {
+    let mut check = process(world, database).arg("config").arg("check").spawn().unwrap();
+    (check.exit_code(SOON).await, check.log())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_config_check_asks_bus_and_database_and_says_what_production_would_refuse() {
+    let world = World::new().await;
+    let (code, said) = checked(&world, world.database()).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("unsafe: whether a power cut") && said.contains("one replica"), "{said}");
+    assert!(!said.contains("wrong:") && !said.contains("unavailable:"), "{said}");
+
+    let nobody = "postgres://chatbus:s3cret@127.0.0.1:1/chatbus";
+    let (code, said) = checked(&world, nobody).await;
+    assert!(code == 69 && said.contains("unavailable: ") && said.contains("CHATBUS_DATABASE_URL"), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
+
+    // A stream that somebody changed is named with what is different.
+    let js = async_nats::jetstream::new(world.bus.client.clone());
+    let mut log = js.get_stream("CHAT_0").await.unwrap().cached_info().config.clone();
+    log.allow_direct = false;
+    js.update_stream(log).await.unwrap();
+    let (code, said) = checked(&world, world.database()).await;
+    assert!(code == 69 && said.contains("stream CHAT_0: allow_direct is false, not true"), "{said}");
 }
