@@ -157,3 +157,73 @@ async fn every_table_has_a_tenant_first_and_no_key_leads_out() {
     .await;
     assert_eq!(outward, Vec::<String>::new(), "foreign keys that lead out of their schema, or any in chat");
 }
+
+/// Lists of the HTTP API: the table, what all of a page's rows have in common, and then what orders them.
+const LISTS: [(&str, &[&str]); 9] = [
+    ("chat.conversations", &["tenant_id", "last_at", "id"]),
+    ("chat.visitors", &["tenant_id", "last_seen_at", "id"]),
+    ("chat.threads", &["tenant_id", "conversation_id", "started_seq"]),
+    ("chat.events", &["tenant_id", "conversation_id", "seq"]),
+    ("chat.messages", &["tenant_id", "conversation_id", "seq"]),
+    ("chat.decisions", &["tenant_id", "conversation_id", "seq"]),
+    ("config.sessions", &["tenant_id", "agent_id", "created_at", "id"]),
+    ("config.devices", &["tenant_id", "agent_id", "created_at", "id"]),
+    ("config.audit_log", &["tenant_id", "at", "id"]),
+];
+
+async fn migrated() -> (ops::testing::Database<'static>, AsyncPgConnection) {
+    let database = Postgres::shared().await.database().await;
+    migrations::run(&database.url()).await.unwrap();
+    let connection = connect(&database.url(), &Options::new("test")).await.unwrap();
+    (database, connection)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_list_has_an_index_in_its_order() {
+    let (_database, mut connection) = migrated().await;
+    // An index of part of the rows serves if it leaves out only those that no list shows.
+    let indexes = lines(
+        &mut connection,
+        "SELECT format('%s.%s(%s)', c.relnamespace::regnamespace, t.relname,
+                string_agg(a.attname, ',' ORDER BY array_position(i.indkey::int2[], a.attnum))) AS line
+           FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
+           JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+          WHERE c.relnamespace::regnamespace::text IN ('chat', 'config')
+            AND coalesce(pg_get_expr(i.indpred, i.indrelid), '') !~ '[<>=]'
+          GROUP BY i.indexrelid, c.relnamespace, t.relname",
+    )
+    .await;
+    // What is made, changed, deleted and restored is listed in the order in which it was made.
+    let things = lines(
+        &mut connection,
+        "SELECT format('%s.%s', table_schema, table_name) AS line FROM information_schema.columns
+          WHERE table_schema = 'config' AND column_name IN ('revision', 'deleted_at') AND table_name <> 'tenants'
+          GROUP BY 1 HAVING count(*) = 2",
+    )
+    .await;
+    assert!(things.len() >= 7, "{things:?}");
+    let in_order: &[&str] = &["tenant_id", "created_at", "id"];
+    let things = things.iter().map(|table| (table.as_str(), in_order));
+    for (table, columns) in LISTS.into_iter().chain(things) {
+        let wanted = format!("{table}({}", columns.join(","));
+        let there = indexes
+            .iter()
+            .any(|index| index.strip_prefix(&wanted).is_some_and(|rest| rest.starts_with([',', ')'])));
+        assert!(there, "no index begins with {wanted}: {indexes:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_level_security_is_forced_on_every_table() {
+    let (_database, mut connection) = migrated().await;
+    let open = lines(
+        &mut connection,
+        "SELECT c.oid::regclass::text AS line FROM pg_class c
+          WHERE c.relnamespace::regnamespace::text IN ('chat', 'config') AND c.relkind = 'r'
+            AND c.relname <> '__diesel_schema_migrations'
+            AND coalesce(obj_description(c.oid, 'pg_class'), '') NOT LIKE 'no tenant: %'
+            AND NOT (c.relrowsecurity AND c.relforcerowsecurity)",
+    )
+    .await;
+    assert_eq!(open, Vec::<String>::new(), "tables that `wall_in` was not called for");
+}
