@@ -5,6 +5,7 @@
 mod bus;
 mod chat;
 mod client;
+mod features;
 mod files;
 mod keys;
 mod kit;
