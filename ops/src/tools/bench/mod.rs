@@ -3,6 +3,7 @@
 //! Open loops with schedules fixed beforehand, latency from the intended instant, events counted only when they are
 //! everywhere exactly once, and the machine's own limits in the same run. Figures are printed, never tested against.
 
+mod api;
 mod cast;
 mod chat;
 mod drain;
@@ -34,6 +35,8 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// Each list, get and search route over a large read model, with Postgres's plans
+    Api(api::Args),
     /// Visitors and agents talk at a given rate, or at the highest that holds
     Chat(Box<chat::Args>),
     /// Persister empties a full log, beside a bare copy of the same rows
@@ -53,6 +56,7 @@ enum What {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
+        What::Api(args) => Box::pin(api::run(args)).await,
         What::Chat(args) => chat::run(*args).await,
         What::Drain(args) => Box::pin(drain::run(args)).await,
         What::Idle(args) => idle::run(args).await,

@@ -1,0 +1,165 @@
+//! A Postgres and an admin-api of the measurement's own, on the loopback address, gone at its end. There is no bus:
+//! what reads needs none.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+use tokio_postgres::{Client, NoTls};
+
+use crate::{
+    dev::{
+        guard::{Guarded, Signal, Spec},
+        ports,
+        postgres::PostgresSpec,
+        servers::{self, Search},
+    },
+    settings::{names, table::PREFIX},
+    testing::Scratch,
+    tools::{http::Http, program::program as binary},
+};
+
+const DATABASE: &str = "chatbus";
+const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
+/// What a database of this size is given on a small machine; and fewer checkpoints while it is filled.
+const TUNED: &str = "ALTER SYSTEM SET shared_buffers = '1GB'; ALTER SYSTEM SET max_wal_size = '8GB';
+    ALTER SYSTEM SET maintenance_work_mem = '512MB'; ALTER SYSTEM SET checkpoint_timeout = '30min'";
+
+pub struct World {
+    _postgres: Guarded,
+    spec: PostgresSpec,
+    pub url: String,
+    // After the servers, so that it goes when they are gone.
+    dir: Scratch,
+}
+
+/// Somebody who is logged in.
+#[derive(Debug, Clone)]
+pub struct Person {
+    pub email: String,
+    password: String,
+    pub token: String,
+    pub agent: String,
+    pub tenant: String,
+}
+
+impl World {
+    pub async fn start() -> anyhow::Result<Self> {
+        let dir = Scratch::new("bench-api")?;
+        let (path, port) = (dir.path().join("postgres"), ports::free()?);
+        // Looking may fetch, and `initdb` takes seconds: not on a runtime's thread.
+        let spec = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+            let programs = servers::postgres(&Search::from_env())?.path;
+            let spec = PostgresSpec { programs, dir: path, port, password: None, throwaway: false };
+            spec.init()?;
+            Ok(spec)
+        })
+        .await??;
+        let mut postgres = spec.start().await?;
+        for statement in TUNED.split(';') {
+            spec.execute("postgres", statement).await?;
+        }
+        spec.execute("postgres", &format!("CREATE DATABASE {DATABASE}")).await?;
+        postgres.signal(Signal::INT)?;
+        postgres.wait(ENDS_WITHIN).await?;
+        let postgres = spec.start().await?;
+        let url = format!("http://{}", ports::loopback(ports::free()?));
+        let world = Self { _postgres: postgres, spec, url, dir };
+        let mut migrate = world.spawn("persister", "migrate")?;
+        let ended = migrate.wait(MIGRATED_WITHIN).await?;
+        ensure!(ended == Some(0), "persister migrate ended with {ended:?}:\n{}", world.said("persister"));
+        Ok(world)
+    }
+
+    pub async fn sql(&self) -> anyhow::Result<Client> {
+        let (client, connection) = tokio_postgres::connect(&self.spec.url(DATABASE), NoTls).await?;
+        // It ends with its client; an error of it shows in a query.
+        tokio::spawn(connection);
+        client.batch_execute("SET synchronous_commit = off").await?;
+        Ok(client)
+    }
+
+    /// Where Postgres writes its log.
+    pub fn postgres_log(&self) -> PathBuf {
+        self.spec.log()
+    }
+
+    pub async fn admin_api(&self) -> anyhow::Result<Guarded> {
+        let process = self.spawn("admin-api", "run")?;
+        let http = Http::new(&self.url)?;
+        // It is asked again while nothing listens.
+        http.get("/healthz")
+            .await?
+            .ok("ask admin-api for its health")
+            .with_context(|| self.said("admin-api"))?;
+        Ok(process)
+    }
+
+    /// A tenant's first admin.
+    pub async fn register(&self) -> anyhow::Result<Person> {
+        let (email, password) = ("ann@example.com".to_owned(), uuid::Uuid::now_v7().to_string());
+        let body = json!({ "tenant_name": "Bench", "name": "Ann", "email": email, "password": password });
+        let made = Http::new(&self.url)?.post("/v1/auth/register", &body).await?.ok("register")?;
+        Ok(Person {
+            token: made.text_at("/access_token")?,
+            agent: made.text_at("/agent/id")?,
+            tenant: made.text_at("/tenant/id")?,
+            email,
+            password,
+        })
+    }
+
+    /// An agent of these groups, logged in.
+    pub async fn agent(&self, admin: &Person, groups: &[&str]) -> anyhow::Result<Person> {
+        let (email, password) = ("bob@example.com".to_owned(), uuid::Uuid::now_v7().to_string());
+        let body = json!({
+            "email": email, "name": "Bob", "role": "agent", "password": password, "group_ids": groups,
+        });
+        let agent = self.make(admin, "/v1/agents", &body).await?;
+        let mut person =
+            Person { email, password, token: String::new(), agent, tenant: admin.tenant.clone() };
+        self.login(&mut person).await?;
+        Ok(person)
+    }
+
+    /// A new token: they end after ten minutes.
+    pub async fn login(&self, person: &mut Person) -> anyhow::Result<()> {
+        let body = json!({ "email": person.email, "password": person.password });
+        let got = Http::new(&self.url)?.post("/v1/auth/login", &body).await?.ok("log in")?;
+        person.token = got.text_at("/access_token")?;
+        Ok(())
+    }
+
+    /// Makes a thing; its id.
+    pub async fn make(&self, admin: &Person, path: &str, body: &Value) -> anyhow::Result<String> {
+        let mut http = Http::new(&self.url)?;
+        http.authorize(&admin.token);
+        http.post(path, body).await?.ok(path)?.text_at("/id")
+    }
+
+    fn spawn(&self, program: &str, command: &str) -> anyhow::Result<Guarded> {
+        let path = binary(program)?;
+        let env = [
+            (names::DATABASE_URL, self.spec.url(DATABASE)),
+            (names::NATS_URL, format!("nats://{}", ports::loopback(ports::free()?))),
+            (names::OPS_LISTEN, ports::loopback(ports::free()?).to_string()),
+            (names::LISTEN, self.url.trim_start_matches("http://").to_owned()),
+            (names::STAFF_KEY_FILE, self.dir.path().join("staff.pem").display().to_string()),
+            (names::REGISTRATION, "open".to_owned()),
+            (names::LIMIT_LOGINS_PER_MINUTE_PER_ADDRESS, "0".to_owned()),
+            (names::LOG, "warn".to_owned()),
+        ];
+        let env = env.map(|(name, value)| (format!("{PREFIX}{name}"), value));
+        let spec = Spec::new(&path).arg(command).env_only(env).ending(Signal::KILL, ENDS_WITHIN);
+        Ok(Guarded::spawn(&spec, &self.log_of(program))?)
+    }
+
+    fn log_of(&self, program: &str) -> PathBuf {
+        self.dir.path().join(format!("{program}.log"))
+    }
+
+    fn said(&self, program: &str) -> String {
+        crate::dev::nats::tail(&self.log_of(program))
+    }
+}
