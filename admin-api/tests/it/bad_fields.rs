@@ -60,7 +60,7 @@ impl Schemas {
             "integer" => json!(1),
             "boolean" => json!(true),
             _ if schema["format"] == "uuid" => json!(uuid::Uuid::nil()),
-            _ => schema["enum"][0].as_str().map_or(json!("x"), |word| json!(word)),
+            _ => schema["enum"][0].as_str().map_or_else(|| json!("x"), |word| json!(word)),
         }
     }
 
@@ -123,7 +123,8 @@ fn known(name: &str) -> Option<Value> {
 
 /// The type without `null`.
 fn kind(schema: &Value) -> &str {
-    let types = schema["type"].as_array().map_or(std::slice::from_ref(&schema["type"]), Vec::as_slice);
+    let types =
+        schema["type"].as_array().map_or_else(|| std::slice::from_ref(&schema["type"]), Vec::as_slice);
     types.iter().filter_map(Value::as_str).find(|kind| *kind != "null").unwrap_or("any")
 }
 
