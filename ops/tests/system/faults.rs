@@ -1,6 +1,6 @@
 //! Processes are killed under load; nothing that was acknowledged is missing anywhere.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
@@ -39,14 +39,17 @@ async fn under_faults(shape: Shape, conversations: usize, rounds: usize, postgre
     faults.shuffle(&mut random);
     faults.insert(faults.len() / 2, "postgres");
 
+    let mut turns = BTreeMap::new();
     for fault in faults {
+        let turn = turns.entry(fault).or_insert(0);
         match fault {
             "postgres" => {
                 println!("postgres is away for {postgres_away:?}");
                 procs::freeze(world.pids()["postgres"][0], postgres_away).await;
             }
-            name => procs::kill(&world, name, &mut random).await,
+            name => procs::kill_in_turn(&world, name, *turn).await,
         }
+        *turn += 1;
         traffic.goes_on(conversations / 2).await;
     }
     world.all_ready().await;

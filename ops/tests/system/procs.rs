@@ -29,7 +29,16 @@ pub fn any(world: &World, name: &str, random: &mut impl Rng) -> u32 {
 
 /// Kills one process of that name with -9 and waits until another has its place.
 pub async fn kill(world: &World, name: &str, random: &mut impl Rng) {
-    let pid = any(world, name, random);
+    kill_it(world, name, any(world, name, random)).await;
+}
+
+/// The same, of several in turn.
+pub async fn kill_in_turn(world: &World, name: &str, turn: usize) {
+    let all = &world.pids()[name];
+    kill_it(world, name, all[turn % all.len()]).await;
+}
+
+async fn kill_it(world: &World, name: &str, pid: u32) {
     println!("kill -9 {name} ({pid})");
     signal(pid, Signal::KILL);
     replaced(world, name, pid).await;
