@@ -3,14 +3,20 @@
 //! Invariant: a check takes the same time whether or not there is anything to check against, and memory is bounded
 //! by the number of hashes at once.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use argon2::{
-    Argon2,
-    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
 use bus_schema::ErrorCode;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinError,
+};
 
 use crate::http::Problem;
 
@@ -19,6 +25,7 @@ const AT_ONCE: usize = 4;
 /// How long a request waits for its turn.
 const TURN_WITHIN: Duration = Duration::from_secs(8);
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
+const SALT_BYTES: usize = 16;
 
 /// A password as it is stored.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,22 +37,29 @@ impl std::fmt::Debug for Hashed {
     }
 }
 
+/// The memory of a hash.
+type Room = Vec<Block>;
+
 #[derive(Debug, Clone)]
 pub struct Passwords {
     turns: Arc<Semaphore>,
+    /// Used again and again: what each of the runtime's threads takes and frees, its allocator keeps for that thread.
+    rooms: Arc<Mutex<Vec<Room>>>,
     /// What is checked where there is no account.
     decoy: Arc<str>,
 }
 
 impl Passwords {
     pub fn new() -> Self {
-        let nobody = hash(b"nobody has this password");
-        Self { turns: Arc::new(Semaphore::new(AT_ONCE)), decoy: nobody.into() }
+        let mut room = Room::new();
+        let nobody = hash(b"nobody has this password", &mut room);
+        let rooms = Arc::new(Mutex::new(vec![room]));
+        Self { turns: Arc::new(Semaphore::new(AT_ONCE)), rooms, decoy: nobody.into() }
     }
 
     pub async fn hash(&self, password: String) -> Result<Hashed, Problem> {
         let turn = self.turn().await?;
-        let hashed = tokio::task::spawn_blocking(move || taking(turn, || hash(password.as_bytes()))).await;
+        let hashed = turn.take(move |room| hash(password.as_bytes(), room)).await;
         hashed.map(Hashed).map_err(|error| Problem::fault("hash a password", &error))
     }
 
@@ -54,39 +68,98 @@ impl Passwords {
         let turn = self.turn().await?;
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.decoy.to_string());
-        let check = move || taking(turn, || verify(password.as_bytes(), &stored));
-        let right = tokio::task::spawn_blocking(check).await;
+        let right = turn.take(move |room| verify(password.as_bytes(), &stored, room)).await;
         let right = right.map_err(|error| Problem::fault("check a password", &error))?;
         Ok(right && known)
     }
 
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    async fn turn(&self) -> Result<Turn, Problem> {
         match tokio::time::timeout(TURN_WITHIN, self.turns.clone().acquire_owned()).await {
-            Ok(Ok(turn)) => Ok(turn),
+            Ok(Ok(permit)) => Ok(Turn { permit, rooms: self.rooms.clone() }),
             Ok(Err(_)) => Err(ErrorCode::Internal.into()),
             Err(_) => Err(Problem::unavailable("too many logins at once", AGAIN_AFTER)),
         }
     }
 }
 
-/// The turn ends with the work, not with the request that asked for it: a client that hangs up stops no hash.
-fn taking<T>(turn: OwnedSemaphorePermit, work: impl FnOnce() -> T) -> T {
-    let done = work();
-    drop(turn);
-    done
+/// The right to hash now.
+struct Turn {
+    permit: OwnedSemaphorePermit,
+    rooms: Arc<Mutex<Vec<Room>>>,
 }
 
-fn hash(password: &[u8]) -> String {
-    let hashed = Argon2::default().hash_password(password);
-    hashed.expect("the default parameters and any password of bounded length fit").to_string()
+impl Turn {
+    /// The turn ends with the work, not with the request that asked for it: a client that hangs up stops no hash.
+    async fn take<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&mut Room) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let Self { permit, rooms } = self;
+        let work = move || {
+            let free = || rooms.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut room = free().pop().unwrap_or_default();
+            let done = work(&mut room);
+            free().push(room);
+            drop(permit);
+            done
+        };
+        tokio::task::spawn_blocking(work).await
+    }
 }
 
-fn verify(password: &[u8], stored: &str) -> bool {
-    PasswordHash::new(stored).is_ok_and(|stored| Argon2::default().verify_password(password, &stored).is_ok())
+fn hash(password: &[u8], room: &mut Room) -> String {
+    let argon2 = Argon2::default();
+    let salt: [u8; SALT_BYTES] = rand::random();
+    let output = output(&argon2, password, &salt, Params::DEFAULT_OUTPUT_LEN, room);
+    let made = output.zip(Salt::new(&salt).ok()).zip(ParamsString::try_from(argon2.params()).ok());
+    let ((output, salt), params) =
+        made.expect("the default parameters and any password of bounded length fit");
+    let made = PasswordHash {
+        algorithm: Algorithm::default().ident(),
+        version: Some(Version::default().into()),
+        params,
+        salt: Some(salt),
+        hash: Some(output),
+    };
+    made.to_string()
+}
+
+fn verify(password: &[u8], stored: &str, room: &mut Room) -> bool {
+    is_right(password, stored, room).unwrap_or(false)
+}
+
+/// None: what is stored is no hash of ours.
+fn is_right(password: &[u8], stored: &str, room: &mut Room) -> Option<bool> {
+    let stored = PasswordHash::new(stored).ok()?;
+    let algorithm = Algorithm::try_from(stored.algorithm.as_str()).ok()?;
+    let version = stored.version.map_or_else(|| Ok(Version::default()), Version::try_from).ok()?;
+    let argon2 = Argon2::new(algorithm, version, Params::try_from(&stored).ok()?);
+    let (salt, wanted) = (stored.salt?, stored.hash?);
+    let output = output(&argon2, password, &salt, wanted.len(), room)?;
+    // Outputs compare in constant time.
+    Some(output == wanted)
+}
+
+fn output(
+    argon2: &Argon2<'_>,
+    password: &[u8],
+    salt: &[u8],
+    bytes: usize,
+    room: &mut Room,
+) -> Option<Output> {
+    let blocks = argon2.params().block_count();
+    if room.len() < blocks {
+        room.resize(blocks, Block::default());
+    }
+    let mut out = vec![0; bytes];
+    argon2.hash_password_into_with_memory(password, salt, &mut out, &mut room[..blocks]).ok()?;
+    Output::new(&out).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use argon2::{PasswordHasher as _, PasswordVerifier as _};
+
     use super::*;
 
     #[tokio::test]
@@ -98,5 +171,21 @@ mod tests {
         assert!(!passwords.verify("wrong horse".into(), Some(stored)).await.unwrap());
         assert!(!passwords.verify("nobody has this password".into(), None).await.unwrap());
         assert!(!passwords.verify("x".into(), Some("not a hash".into())).await.unwrap());
+        // As any other implementation writes and reads them.
+        let theirs = Argon2::default().hash_password(b"correct horse").unwrap().to_string();
+        assert!(passwords.verify("correct horse".into(), Some(theirs)).await.unwrap());
+        let ours = passwords.hash("correct horse".into()).await.unwrap().0;
+        assert!(Argon2::default().verify_password(b"correct horse", ours.as_str()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn many_at_once_take_the_memory_of_a_few() {
+        let passwords = Passwords::new();
+        let hashes = (0..AT_ONCE * 4).map(|n| passwords.hash(format!("password {n}")));
+        let hashes = futures::future::join_all(hashes).await;
+        assert!(hashes.iter().all(Result::is_ok));
+        let rooms = passwords.rooms.lock().unwrap();
+        assert!((1..=AT_ONCE).contains(&rooms.len()), "{}", rooms.len());
+        assert!(rooms.iter().all(|room| room.len() == Params::default().block_count()));
     }
 }
