@@ -81,7 +81,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut figures = Vec::new();
     for ask in ASKS {
         let who = if ask.by == As::Agent { &mut agent } else { &mut admin };
-        world.login(who).await?;
+        world.refresh(who).await?;
         let pace = (args.rate, args.duration);
         figures.push(measure::measure(&http, &world.url, &who.token, &made, ask, pace).await?);
     }
@@ -91,7 +91,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     plans::tell(&world).await?;
     let admin_api = world.admin_api().await?;
     for who in [&mut admin, &mut agent] {
-        world.login(who).await?;
+        world.refresh(who).await?;
     }
     let plans = plans::keep(&world, &made, &admin, &agent).await?;
     end(admin_api).await?;

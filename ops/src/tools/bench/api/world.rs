@@ -1,7 +1,10 @@
 //! A Postgres and an admin-api of the measurement's own, on the loopback address, gone at its end. There is no bus:
 //! what reads needs none.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
@@ -22,6 +25,8 @@ use crate::{
 const DATABASE: &str = "chatbus";
 const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
+/// A token is used for no longer, and then for one route more.
+const TOKEN_TIME: Duration = Duration::from_secs(5 * 60);
 /// What a database of this size is given on a small machine; and fewer checkpoints while it is filled.
 const TUNED: &str = "ALTER SYSTEM SET shared_buffers = '1GB'; ALTER SYSTEM SET max_wal_size = '8GB';
     ALTER SYSTEM SET maintenance_work_mem = '512MB'; ALTER SYSTEM SET checkpoint_timeout = '30min'";
@@ -42,6 +47,7 @@ pub struct Person {
     pub token: String,
     pub agent: String,
     pub tenant: String,
+    since: Instant,
 }
 
 impl World {
@@ -107,6 +113,7 @@ impl World {
             tenant: made.text_at("/tenant/id")?,
             email,
             password,
+            since: Instant::now(),
         })
     }
 
@@ -117,17 +124,28 @@ impl World {
             "email": email, "name": "Bob", "role": "agent", "password": password, "group_ids": groups,
         });
         let agent = self.make(admin, "/v1/agents", &body).await?;
-        let mut person =
-            Person { email, password, token: String::new(), agent, tenant: admin.tenant.clone() };
+        let mut person = Person {
+            email,
+            password,
+            token: String::new(),
+            agent,
+            tenant: admin.tenant.clone(),
+            since: Instant::now(),
+        };
         self.login(&mut person).await?;
         Ok(person)
     }
 
-    /// A new token: they end after ten minutes.
-    pub async fn login(&self, person: &mut Person) -> anyhow::Result<()> {
+    /// A new token where the old one, which ends after ten minutes, has had its time; logins are bounded.
+    pub async fn refresh(&self, person: &mut Person) -> anyhow::Result<()> {
+        if person.since.elapsed() < TOKEN_TIME { Ok(()) } else { self.login(person).await }
+    }
+
+    async fn login(&self, person: &mut Person) -> anyhow::Result<()> {
         let body = json!({ "email": person.email, "password": person.password });
         let got = Http::new(&self.url)?.post("/v1/auth/login", &body).await?.ok("log in")?;
         person.token = got.text_at("/access_token")?;
+        person.since = Instant::now();
         Ok(())
     }
 
