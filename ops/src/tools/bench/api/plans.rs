@@ -103,7 +103,13 @@ fn mentions(plan: &str, table: &str) -> bool {
     plan.lines().any(|line| line.contains(" on ") && line.split(' ').any(|word| word == table))
 }
 
+/// Whether it reads the table from one end to the other; as bad is an index whose rows are then mostly thrown away.
 fn reads_through(plan: &str, table: &str) -> bool {
+    let thrown_away = plan.lines().filter_map(|line| line.trim().strip_prefix("Rows Removed by Filter: "));
+    let most = thrown_away.filter_map(|count| count.parse::<f32>().ok()).fold(0.0, f32::max);
+    if most > LARGE && mentions(plan, table) {
+        return true;
+    }
     let scan = format!("Seq Scan on {table}");
     plan.lines().any(|line| {
         line.find(&scan)
@@ -146,5 +152,7 @@ mod tests {
         assert_eq!(plans.len(), 2);
         assert!(reads_through(&plans[0], "messages") && !reads_through(&plans[0], "message"));
         assert!(!reads_through(&plans[1], "tags") && mentions(&plans[1], "tags"));
+        let filtered = "Index Scan using messages_in_order on messages m\n  Rows Removed by Filter: 65339\n";
+        assert!(reads_through(filtered, "messages") && !reads_through(filtered, "tags"));
     }
 }
