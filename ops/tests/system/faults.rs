@@ -31,6 +31,7 @@ async fn acked_is_stored_and_one_order_on_a_cluster_whose_nodes_are_killed() {
 }
 
 async fn under_faults(shape: Shape, conversations: usize, rounds: usize, postgres_away: Duration) {
+    let _turn = crate::turn().await;
     let seed = seed();
     let world = World::up(shape, &[]).await;
     let mut traffic = Traffic::start(&world, Plan::busy(&world, conversations, seed)).await;

@@ -31,6 +31,7 @@ const CONVERSATIONS: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_logins_at_once_hold_up_no_chat() {
+    let _turn = crate::turn().await;
     let env = [("CHATBUS_LIMIT_LOGINS_PER_MINUTE_PER_ADDRESS", "0")];
     let world = World::up(Shape { edges: 1, ..Shape::default() }, &env).await;
     let mut traffic = Traffic::start(&world, Plan::steady(&world, CONVERSATIONS, seed())).await;

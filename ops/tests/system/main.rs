@@ -32,6 +32,13 @@ fn long() -> bool {
     std::env::var("CHATBUS_LONG").is_ok_and(|value| value == "1")
 }
 
+/// Tests that load the machine or break things for long take turns: what they hold the system to is a matter of seconds,
+/// and two of them at once fill two cores.
+async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    TURN.lock().await
+}
+
 /// The seed of this run, printed so that it can be repeated.
 fn seed() -> u64 {
     let seed =

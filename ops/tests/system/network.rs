@@ -33,6 +33,7 @@ fn faults() -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_order_while_the_network_fails_at_any_byte() {
+    let _turn = crate::turn().await;
     let seed = seed();
     let (faults, conversations) = (faults(), if long() { 500 } else { 60 });
     let world = World::up(Shape::default(), &[]).await;

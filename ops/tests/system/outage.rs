@@ -20,6 +20,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chats_go_on_without_postgres_router_and_admin_api() {
+    let _turn = crate::turn().await;
     let away = Duration::from_secs(if long() { 60 } else { 15 });
     let world = World::up(Shape::default(), &[]).await;
     let admin = Admin::login(&world).await;

@@ -35,6 +35,7 @@ fn threads() -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_routers_that_are_killed_and_paused_between_real_edges_break_nothing() {
+    let _turn = crate::turn().await;
     let mut random = StdRng::seed_from_u64(seed());
     let shape = Shape { routers: 3, ..Shape::default() };
     let world = World::up(shape, &[("CHATBUS_ROUTER_TURNS", "together")]).await;

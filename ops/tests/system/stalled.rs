@@ -38,6 +38,7 @@ struct Reader {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stalled_readers_are_bounded_and_resume_without_loss() {
+    let _turn = crate::turn().await;
     let seed = seed();
     let readers = if long() { 1_000 } else { 200 };
     let unlimited = [

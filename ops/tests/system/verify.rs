@@ -25,9 +25,30 @@ pub async fn log_holds(world: &World, log: &[Logged]) {
         report.copies,
         report.unknown
     );
+    if let Some(violation) = report.violations.first() {
+        println!("{}", before(log, violation.seq));
+    }
     let lines: Vec<String> = report.violations.iter().take(20).map(ToString::to_string).collect();
     assert!(report.violations.is_empty(), "{} violations:\n{}", report.violations.len(), lines.join("\n"));
     assert_eq!(report.unknown, 0);
+}
+
+/// What a violation came from: the last decisions and states before it, a line each.
+fn before(log: &[Logged], seq: u64) -> String {
+    const LINES: usize = 150;
+    let states = log.iter().filter(|logged| logged.seq <= seq || seq == 0).filter(|logged| {
+        let body = &logged.event.body;
+        body.life_state().is_some() || body.desk_state().is_some() || body.agent_state().is_some()
+    });
+    let states: Vec<&Logged> = states.collect();
+    let last = &states[states.len().saturating_sub(LINES)..];
+    let line = |logged: &&Logged| {
+        let Logged { seq, at, event, .. } = logged;
+        let text = String::from_utf8(event.encode()).unwrap_or_default();
+        let conversation = event.conversation_id.map(|id| id.to_string()).unwrap_or_default();
+        format!("{seq} {at} {conversation} {text}")
+    };
+    last.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// How long after the last fault a thread may wait though an agent is free.
