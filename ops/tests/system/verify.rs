@@ -87,11 +87,11 @@ pub async fn all_agree(world: &World, traffic: &Traffic) {
 
     for visitor in &traffic.visitors {
         let conversation = visitor.conversation.unwrap();
-        sees_the_log(&visitor.client, conversation, Audience::All, &log);
+        catches_up(&visitor.client, conversation, Audience::All, &log).await;
         let staff =
             traffic.agents.iter().filter(|agent| agent.view(conversation).is_some_and(|view| view.mine));
         for agent in staff {
-            sees_the_log(agent, conversation, Audience::Staff, &log);
+            catches_up(agent, conversation, Audience::Staff, &log).await;
         }
     }
     for client in traffic.clients() {
@@ -99,6 +99,19 @@ pub async fn all_agree(world: &World, traffic: &Traffic) {
         assert_eq!((counts.disordered, counts.bad_frames), (0, 0), "{counts:?}");
     }
     postgres_has(world, &log).await;
+}
+
+/// A lost last message shows when the edge next compares the log's end, within 12 s.
+const TAIL_WITHIN: Duration = Duration::from_secs(15);
+
+/// The same, once the client has the last.
+async fn catches_up(client: &Client, conversation: ConversationId, audience: Audience, log: &[Logged]) {
+    let last = slice(log, conversation, audience, 0).last().map(|(seq, _)| *seq);
+    let end = Instant::now() + TAIL_WITHIN;
+    while client.entries(conversation).last().map(|entry| entry.seq) < last && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    sees_the_log(client, conversation, audience, log);
 }
 
 /// The client's list is the log's slice from its first entry on.
