@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use bus_schema::{AgentId, ConversationId, GroupId, TagId, Timestamp, VisitorId, state::ThreadStatus};
-use diesel::{dsl::exists, prelude::*};
+use diesel::{dsl::exists, pg::Pg, prelude::*};
 use diesel_async::RunQueryDsl;
 use persister::db::{
     At, Id,
@@ -11,9 +11,9 @@ use persister::db::{
 use serde::Deserialize;
 
 use super::{
-    Scope,
-    search::{Words, conversations_with},
+    Scope, said,
     view::{ConversationRow, ConversationView, views},
+    words::Words,
 };
 use crate::{
     access::Caller,
@@ -71,6 +71,65 @@ impl Status {
     }
 }
 
+impl Filter {
+    /// Everything but the words, in the list's order from where the page begins.
+    fn rows(&self, caller: &Caller, scope: &Scope, page: &Page) -> conversations::BoxedQuery<'static, Pg> {
+        let mut rows = conversations::table
+            .filter(conversations::tenant_id.eq(Id(caller.tenant)))
+            .order((conversations::last_at.desc(), conversations::id.desc()))
+            .into_boxed();
+        if let Some(Position { at, id }) = page.after {
+            let same = conversations::last_at
+                .eq(At(at))
+                .and(conversations::id.lt(Id(ConversationId::from_uuid(id))));
+            rows = rows.filter(conversations::last_at.lt(At(at)).or(same));
+        }
+        if let Scope::Agent { me, groups } = scope {
+            let groups: Vec<_> = groups.iter().map(|id| Some(Id(*id))).collect();
+            rows = rows.filter(
+                conversations::assignee_id
+                    .is_not_distinct_from(Some(Id(*me)))
+                    .or(conversations::participants.contains(vec![Id(*me)]))
+                    .or(conversations::group_id.is_not_null().and(conversations::group_id.eq_any(groups))),
+            );
+        }
+        if let Some(View::Mine) = self.view {
+            let mine = conversations::assignee_id.is_not_distinct_from(Some(Id(caller.agent)));
+            rows = rows.filter(mine.or(conversations::participants.contains(vec![Id(caller.agent)])));
+        }
+        if let Some(status) = self.status {
+            rows = rows.filter(conversations::status.eq_any(status.words()));
+        }
+        if let Some(group) = self.group_id {
+            rows = rows.filter(conversations::group_id.eq(Id(group)));
+        }
+        if let Some(agent) = self.agent_id {
+            rows = rows.filter(conversations::assignee_id.eq(Id(agent)));
+        }
+        if let Some(visitor) = self.visitor_id {
+            // A visitor has one conversation, whose id can be computed: no need to look through all of them.
+            rows = rows.filter(conversations::id.eq(Id(ConversationId::of(caller.tenant, visitor))));
+        }
+        if let Some(tag) = self.tag_id {
+            let tagged = tags::table
+                .filter(
+                    tags::tenant_id
+                        .eq(conversations::tenant_id)
+                        .and(tags::thread_id.eq(conversations::thread_id)),
+                )
+                .filter(tags::tag_id.eq(Id(tag)).and(tags::present));
+            rows = rows.filter(exists(tagged));
+        }
+        if let Some(from) = self.from {
+            rows = rows.filter(conversations::last_at.ge(At(from)));
+        }
+        if let Some(to) = self.to {
+            rows = rows.filter(conversations::last_at.lt(At(to)));
+        }
+        rows
+    }
+}
+
 pub async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -80,65 +139,12 @@ pub async fn list(
     let words = filter.q.as_deref().map(Words::parse).transpose()?;
     let seq = applied(&app, &caller, filter.min_seq).await?;
     let mut connection = app.within(caller.tenant).await?;
-    let mut rows = conversations::table
-        .filter(conversations::tenant_id.eq(Id(caller.tenant)))
-        .order((conversations::last_at.desc(), conversations::id.desc()))
-        .limit(page.rows())
-        .select(ConversationRow::as_select())
-        .into_boxed();
-    if let Some(Position { at, id }) = page.after {
-        let same =
-            conversations::last_at.eq(At(at)).and(conversations::id.lt(Id(ConversationId::from_uuid(id))));
-        rows = rows.filter(conversations::last_at.lt(At(at)).or(same));
-    }
     let scope = Scope::of(&mut connection, &caller).await?;
-    if let Some(words) = words {
-        let said = conversations_with(&mut connection, &words, &scope).await?;
-        rows = rows.filter(conversations::id.eq_any(said));
-    }
-    if let Scope::Agent { me, groups } = scope {
-        let groups: Vec<_> = groups.into_iter().map(|id| Some(Id(id))).collect();
-        rows = rows.filter(
-            conversations::assignee_id
-                .is_not_distinct_from(Some(Id(me)))
-                .or(conversations::participants.contains(vec![Id(me)]))
-                .or(conversations::group_id.is_not_null().and(conversations::group_id.eq_any(groups))),
-        );
-    }
-    if let Some(View::Mine) = filter.view {
-        let mine = conversations::assignee_id.is_not_distinct_from(Some(Id(caller.agent)));
-        rows = rows.filter(mine.or(conversations::participants.contains(vec![Id(caller.agent)])));
-    }
-    if let Some(status) = filter.status {
-        rows = rows.filter(conversations::status.eq_any(status.words()));
-    }
-    if let Some(group) = filter.group_id {
-        rows = rows.filter(conversations::group_id.eq(Id(group)));
-    }
-    if let Some(agent) = filter.agent_id {
-        rows = rows.filter(conversations::assignee_id.eq(Id(agent)));
-    }
-    if let Some(visitor) = filter.visitor_id {
-        // A visitor has one conversation, whose id can be computed: no need to look through all of them.
-        rows = rows.filter(conversations::id.eq(Id(ConversationId::of(caller.tenant, visitor))));
-    }
-    if let Some(tag) = filter.tag_id {
-        let tagged = tags::table
-            .filter(
-                tags::tenant_id
-                    .eq(conversations::tenant_id)
-                    .and(tags::thread_id.eq(conversations::thread_id)),
-            )
-            .filter(tags::tag_id.eq(Id(tag)).and(tags::present));
-        rows = rows.filter(exists(tagged));
-    }
-    if let Some(from) = filter.from {
-        rows = rows.filter(conversations::last_at.ge(At(from)));
-    }
-    if let Some(to) = filter.to {
-        rows = rows.filter(conversations::last_at.lt(At(to)));
-    }
-    let rows: Vec<ConversationRow> = rows.load(&mut connection).await?;
+    let rows = || filter.rows(&caller, &scope, &page);
+    let rows: Vec<ConversationRow> = match words {
+        Some(words) => said::load(&mut connection, &words, &page, rows).await?,
+        None => rows().limit(page.rows()).select(ConversationRow::as_select()).load(&mut connection).await?,
+    };
     let list = page.of_rows(rows, |row| Position { at: row.last_at.0, id: row.id.0.uuid() }, |row| row);
     let data = views(&mut connection, &caller, list.data).await?;
     Ok(Applied { seq, body: List { data, next_cursor: list.next_cursor } })

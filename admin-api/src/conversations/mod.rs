@@ -9,6 +9,7 @@ mod get;
 mod list;
 mod read;
 mod routing;
+mod said;
 mod scope;
 mod search;
 mod send;
@@ -17,6 +18,7 @@ mod then;
 mod threads;
 mod transcript;
 mod view;
+mod words;
 
 pub use act::{Acted, Assign, CloseThread, Transfer, assign, close, reopen, resolve, transfer};
 pub use bulk::{Bulk, BulkResults, bulk};

@@ -8,13 +8,17 @@ use diesel::{
     prelude::*,
     sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as UuidSql},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use persister::db::{At, Id};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Scope, get::visible};
+use super::{
+    Scope,
+    get::visible,
+    words::{Words, wanted},
+};
 use crate::{
     access::Caller,
     app::App,
@@ -23,7 +27,6 @@ use crate::{
     read_model::{Applied, applied},
 };
 
-const QUERY_CHARS_MAX: usize = 200;
 /// Around each match in what Postgres makes of a text; taken out of the text itself before.
 const START: char = '\u{2}';
 const STOP: char = '\u{3}';
@@ -38,41 +41,6 @@ pub struct SearchQuery {
     limit: Option<usize>,
     cursor: Option<String>,
     min_seq: Option<u64>,
-}
-
-/// Words that are wanted: as a person types them into a search box, the last one perhaps not finished.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words {
-    all: String,
-    /// Without the last word, where that may go on.
-    head: String,
-    /// The last word as a prefix; empty where it is none.
-    prefix: String,
-}
-
-impl Words {
-    pub fn parse(text: &str) -> Result<Self, Problem> {
-        let count = text.chars().count();
-        if !(1..=QUERY_CHARS_MAX).contains(&count) || text.contains(char::is_control) {
-            return Err(Problem::malformed(
-                "/query/q",
-                "must be 1 to 200 characters, none of them a control character",
-            ));
-        }
-        let (head, last) = text.rsplit_once(char::is_whitespace).unwrap_or(("", text));
-        let word = !last.is_empty()
-            && last.chars().all(char::is_alphanumeric)
-            && text.matches('"').count().is_multiple_of(2);
-        let (head, prefix) = if word { (head, format!("{last}:*")) } else { (text, String::new()) };
-        Ok(Self { all: text.to_owned(), head: head.to_owned(), prefix })
-    }
-}
-
-/// The query that the words of `$1`, `$2` and `$3` mean.
-macro_rules! wanted {
-    () => {
-        "(websearch_to_tsquery('simple', $1) || (websearch_to_tsquery('simple', $2) && to_tsquery('simple', $3)))"
-    };
 }
 
 /// `chat.found` walls the tenant in by itself.
@@ -96,8 +64,7 @@ const IN_ONE: &str = concat!(
     wanted!(),
     ", E'StartSel=\\x02,StopSel=\\x03,' || CASE WHEN length(m.text) <= 300 THEN 'HighlightAll=true' ELSE 'MaxFragments=2,FragmentDelimiter=\" … \"' END) AS headline
      FROM chat.messages m
-     WHERE m.tenant_id = $4 AND m.conversation_id = $5 AND m.seq < $6 AND m.text IS NOT NULL
-        AND to_tsvector('simple', m.text) @@ ",
+     WHERE m.tenant_id = $4 AND m.conversation_id = $5 AND m.seq < $6 AND m.words @@ ",
     wanted!(),
     "
      ORDER BY m.seq DESC LIMIT $7"
@@ -182,7 +149,7 @@ fn marked(headline: &str) -> String {
 }
 
 /// Whose conversations `chat.found` looks through: everybody's, or an agent's own and groups'.
-pub(super) fn bounds(scope: &Scope) -> (Option<Uuid>, Vec<Uuid>) {
+fn bounds(scope: &Scope) -> (Option<Uuid>, Vec<Uuid>) {
     match scope {
         Scope::Tenant => (None, Vec::new()),
         Scope::Agent { me, groups } => (Some(me.uuid()), groups.iter().map(|group| group.uuid()).collect()),
@@ -242,48 +209,9 @@ fn answer(page: &Page, rows: Vec<Row>, seq: i64) -> Result<Applied<List<Hit>>, P
     Ok(Applied { seq, body: List { data, next_cursor: list.next_cursor } })
 }
 
-/// The conversations in which the words were said, the latest of them, for filters of lists.
-pub(super) async fn conversations_with(
-    connection: &mut AsyncPgConnection,
-    words: &Words,
-    scope: &Scope,
-) -> Result<Vec<Id<ConversationId>>, Problem> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = UuidSql)]
-        conversation_id: Id<ConversationId>,
-    }
-    /// Matches that a filter looks at.
-    const MATCHES_MAX: i32 = 5_000;
-    let (me, groups): (Option<Uuid>, Vec<Uuid>) = bounds(scope);
-    let query = concat!("SELECT DISTINCT conversation_id FROM chat.found(", wanted!(), ", $4, $5, $6, $7)");
-    let rows: Vec<Found> = diesel::sql_query(query)
-        .bind::<Text, _>(&words.all)
-        .bind::<Text, _>(&words.head)
-        .bind::<Text, _>(&words.prefix)
-        .bind::<BigInt, _>(i64::MAX)
-        .bind::<Integer, _>(MATCHES_MAX)
-        .bind::<Nullable<UuidSql>, _>(me)
-        .bind::<Array<UuidSql>, _>(groups)
-        .load(connection)
-        .await?;
-    Ok(rows.into_iter().map(|row| row.conversation_id).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_last_word_may_go_on() {
-        let words = |text: &str| Words::parse(text).map(|words| (words.head, words.prefix)).ok();
-        assert_eq!(words("refund"), Some((String::new(), "refund:*".into())));
-        assert_eq!(words("my refu"), Some(("my".into(), "refu:*".into())));
-        assert_eq!(words("a@b.example"), Some(("a@b.example".into(), String::new())));
-        assert_eq!(words("\"two words"), Some(("\"two words".into(), String::new())), "an open quote");
-        assert_eq!(words("-not "), Some(("-not ".into(), String::new())));
-        assert!(words("").is_none() && words("a\u{0}").is_none() && words(&"x".repeat(201)).is_none());
-    }
 
     #[test]
     fn only_what_was_found_is_markup() {

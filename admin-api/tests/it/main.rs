@@ -23,6 +23,7 @@ mod passwords;
 mod postman;
 mod routing;
 mod search;
+mod search_at_size;
 mod second_factor;
 mod tenancy;
 mod tokens;

@@ -1,0 +1,231 @@
+//! Search over more than it reads at once finds what reading every message finds, however common the words are and
+//! however little of the tenant somebody sees.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use reqwest::Method;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::world::{Person, World};
+
+/// More than `chat.found` reads before it takes to the index.
+const MESSAGES: usize = 24_000;
+const CONVERSATIONS: usize = 900;
+/// Of another tenant, between them in the log.
+const FOREIGN: usize = 3_000;
+const PAGES_MAX: usize = 5;
+/// How often each of these is said.
+const WORDS: [(&str, f64); 7] = [
+    ("hello", 0.5),
+    ("parcel", 0.1),
+    ("refund", 0.02),
+    ("refunded", 0.004),
+    ("zebra", 0.002),
+    ("referee", 0.0004),
+    ("filler", 1.0),
+];
+/// Without what begins a phrase they are words that must all be there, the last as a prefix; `-` is without.
+const QUERIES: [&str; 16] = [
+    "hello",
+    "parcel",
+    "hello parcel",
+    "parcel refund",
+    "refund",
+    "ref",
+    "zebra",
+    "zebra refund",
+    "referee",
+    "once",
+    "former",
+    "latest",
+    "foreign",
+    "nothing",
+    "hello parcel -refund ",
+    "\"hello refund\"",
+];
+
+struct Said {
+    tenant: Uuid,
+    conversation: Uuid,
+    seq: i64,
+    text: String,
+}
+
+struct Conversation {
+    id: Uuid,
+    group: Option<Uuid>,
+    participants: Vec<Uuid>,
+    last_at: i64,
+}
+
+fn text(dice: &mut StdRng, number: usize) -> String {
+    let mut words: Vec<&str> =
+        WORDS.iter().filter(|(_, share)| dice.random_bool(*share)).map(|(word, _)| *word).collect();
+    if number == MESSAGES / 3 {
+        words.push("once");
+    }
+    if number < MESSAGES / 10 && dice.random_bool(0.3) {
+        words.push("former");
+    }
+    if number > MESSAGES - 300 && dice.random_bool(0.1) {
+        words.push("latest");
+    }
+    words.join(" ")
+}
+
+fn finds(query: &str, text: &str) -> bool {
+    let words: Vec<&str> = text.split(' ').collect();
+    if let Some(phrase) = query.strip_prefix('"') {
+        let phrase: Vec<&str> = phrase.trim_end_matches('"').split(' ').collect();
+        return words.windows(phrase.len()).any(|some| some == phrase);
+    }
+    let mut wanted = query.trim_end().split(' ').rev();
+    let ends = (!query.ends_with(' ')).then(|| wanted.next()).flatten();
+    ends.is_none_or(|start| words.iter().any(|word| word.starts_with(start)))
+        && wanted.all(|word| match word.strip_prefix('-') {
+            Some(unwanted) => !words.contains(&unwanted),
+            None => words.contains(&word),
+        })
+}
+
+struct Scene {
+    world: World,
+    /// Those who ask, and what they see.
+    people: Vec<(Person, BTreeSet<Uuid>)>,
+    said: Vec<Said>,
+    conversations: Vec<Conversation>,
+}
+
+/// Ann sees all, Bob a tenth of it, Eve two conversations, Dan none; Mallory is of another tenant.
+async fn scene(dice: &mut StdRng) -> Scene {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let [bob, eve, dan] = [
+        world.agent(&ann, "bob", "agent").await,
+        world.agent(&ann, "eve", "agent").await,
+        world.agent(&ann, "dan", "agent").await,
+    ];
+    let mallory = world.register("mallory").await;
+    let group = world.post(&ann, "/v1/groups", json!({ "name": "Support" })).await.is(201).id();
+    let member = format!("/v1/groups/{group}/members/{}", bob.id);
+    world.call(Method::PUT, &ann, &member, json!({})).await.is(200);
+
+    let uuid = |text: &str| text.parse::<Uuid>().unwrap();
+    let mut conversations: Vec<Conversation> = (0..CONVERSATIONS)
+        .map(|number| Conversation {
+            id: Uuid::from_u128(dice.random()),
+            group: number.is_multiple_of(10).then(|| uuid(&group)),
+            participants: if number % 400 == 7 { vec![uuid(&eve.id)] } else { Vec::new() },
+            last_at: 0,
+        })
+        .collect();
+    let theirs = Uuid::from_u128(dice.random());
+    let mut said = Vec::new();
+    for number in 0..MESSAGES {
+        let (seq, chosen) = (i64::try_from(said.len()).unwrap() + 1, dice.random_range(0..CONVERSATIONS));
+        conversations[chosen].last_at = seq / 8;
+        let conversation = conversations[chosen].id;
+        said.push(Said { tenant: uuid(&ann.tenant), conversation, seq, text: text(dice, number) });
+        if number.is_multiple_of(MESSAGES / FOREIGN) {
+            let text = format!("foreign {}", text(dice, number));
+            said.push(Said { tenant: uuid(&mallory.tenant), conversation: theirs, seq: seq + 1, text });
+        }
+    }
+    let seen = |sees: &dyn Fn(&Conversation) -> bool| {
+        conversations.iter().filter(|one| sees(one)).map(|one| one.id).collect::<BTreeSet<_>>()
+    };
+    let people = vec![
+        (seen(&|_| true), ann),
+        (seen(&|one| one.group.is_some()), bob),
+        (seen(&|one| !one.participants.is_empty()), eve),
+        (BTreeSet::new(), dan),
+        (BTreeSet::from([theirs]), mallory),
+    ];
+    let people = people.into_iter().map(|(seen, person)| (person, seen)).collect();
+    let last_at = i64::try_from(said.len()).unwrap() / 8;
+    conversations.push(Conversation { id: theirs, group: None, participants: Vec::new(), last_at });
+    Scene { world, people, said, conversations }
+}
+
+impl Scene {
+    async fn write(&self) {
+        let sql = self.world.postgres().await;
+        let said = |of: fn(&Said) -> Uuid| self.said.iter().map(of).collect::<Vec<_>>();
+        let (tenants, conversations) = (said(|one| one.tenant), said(|one| one.conversation));
+        let seqs: Vec<i64> = self.said.iter().map(|one| one.seq).collect();
+        let texts: Vec<&str> = self.said.iter().map(|one| one.text.as_str()).collect();
+        let messages = "INSERT INTO chat.messages
+                (tenant_id, conversation_id, seq, id, thread_id, at, kind, author_type, author_id, visibility, text)
+            SELECT t, c, s, gen_random_uuid(), c, to_timestamp(s), 'message', 'visitor', c, 'all', x
+            FROM unnest($1::uuid[], $2::uuid[], $3::int8[], $4::text[]) AS u(t, c, s, x)";
+        sql.execute(messages, &[&tenants, &conversations, &seqs, &texts]).await.unwrap();
+        let tenant_of: BTreeMap<Uuid, Uuid> =
+            self.said.iter().map(|one| (one.conversation, one.tenant)).collect();
+        for one in &self.conversations {
+            let Some(tenant) = tenant_of.get(&one.id) else { continue };
+            let conversation = "INSERT INTO chat.conversations
+                    (tenant_id, id, visitor_id, created_at, thread_id, status, group_id, participants, life_seq,
+                     last_at, last_seq)
+                VALUES ($1, $2, $2, now(), $2, 'closed', $3, $4, 1, to_timestamp($5::int8), 1)";
+            sql.execute(conversation, &[tenant, &one.id, &one.group, &one.participants, &one.last_at])
+                .await
+                .unwrap();
+        }
+        sql.batch_execute("VACUUM ANALYZE chat.messages, chat.conversations").await.unwrap();
+    }
+
+    /// A column of the first pages of a list, and whether that is all of it.
+    async fn pages(&self, who: &Person, path: &str, column: &str) -> (Vec<String>, bool) {
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        for _ in 0..PAGES_MAX {
+            let got = self.world.get(who, &format!("{path}{cursor}")).await.is(200).body;
+            let rows = got["data"].as_array().unwrap();
+            found.extend(rows.iter().map(|row| row[column].to_string().trim_matches('"').to_owned()));
+            match got["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return (found, true),
+            }
+        }
+        (found, false)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn search_finds_what_reading_every_message_finds() {
+    let given = std::env::var("CHATBUS_SEED").ok().and_then(|text| text.parse().ok());
+    let seed: u64 = given.unwrap_or_else(rand::random);
+    println!("CHATBUS_SEED={seed}");
+    let scene = scene(&mut StdRng::seed_from_u64(seed)).await;
+    scene.write().await;
+    let (mut whole, mut cut) = (0, 0);
+    for ((who, seen), query) in scene.people.iter().flat_map(|one| iter::repeat(one).zip(QUERIES)) {
+        let hits: Vec<&Said> = scene
+            .said
+            .iter()
+            .rev()
+            .filter(|one| seen.contains(&one.conversation) && finds(query, &one.text))
+            .collect();
+        let said_in: BTreeSet<Uuid> = hits.iter().map(|hit| hit.conversation).collect();
+        let mut listed: Vec<&Conversation> =
+            scene.conversations.iter().filter(|one| said_in.contains(&one.id)).collect();
+        listed.sort_by_key(|one| std::cmp::Reverse((one.last_at, one.id)));
+        let messages: Vec<String> = hits.iter().map(|hit| hit.seq.to_string()).collect();
+        let conversations: Vec<String> = listed.iter().map(|one| one.id.to_string()).collect();
+        let q = query.replace(' ', "%20").replace('"', "%22");
+        for (path, column, expected) in [
+            (format!("/v1/search?limit=50&q={q}"), "seq", &messages),
+            (format!("/v1/conversations?limit=10&q={q}"), "id", &conversations),
+        ] {
+            let (found, all) = scene.pages(who, &path, column).await;
+            let expected = if all { expected } else { &expected[..found.len()] };
+            assert_eq!(&found, expected, "CHATBUS_SEED={seed}: {path} by {}", who.email);
+            *(if all { &mut whole } else { &mut cut }) += 1;
+        }
+    }
+    assert!(whole > 20 && cut > 10, "{whole} lists were read to their ends, {cut} were not");
+}
