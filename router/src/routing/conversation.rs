@@ -12,6 +12,7 @@ use bus_schema::{
 };
 
 use super::{
+    config::Config,
     input::Stored,
     queue::{ListKey, WaitKey},
     sight::Sight,
@@ -34,6 +35,8 @@ pub struct Pending {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Indexed {
     pub waits: Option<Waits>,
+    /// The place that a write under way gives up: it is kept until that is stored.
+    pub leaves: Option<(QueueId, WaitKey)>,
     pub open: Option<(Option<GroupId>, ListKey)>,
 }
 
@@ -298,10 +301,36 @@ impl Conversation {
         QueueEntry { group_id: life.group_id, since: life.started_at, since_seq: seq, reason }
     }
 
-    /// Where the open thread waits: by its desk entry, or by its start until it has one.
-    pub fn wait_key(&self, id: ConversationId) -> Option<(WaitKey, bool)> {
-        let life = self.life().filter(|life| life.status == ThreadStatus::Queued)?;
-        let desk = self.desk();
+    /// Where it is to stand in the tenant's indexes.
+    pub fn to_index(&self, id: ConversationId, config: &Config) -> Indexed {
+        if self.is_frozen() {
+            return Indexed::default();
+        }
+        let waits = |life: &LifeState, desk: Option<&DeskState>| {
+            let (key, announced) = self.place(id, life, desk)?;
+            Some(Waits { queue: config.queue_of(life.group_id), key, announced })
+        };
+        let life = self.life();
+        let next = life.filter(|_| !self.lock.is_set_aside()).and_then(|life| waits(life, self.desk()));
+        let stored = self.pending.as_ref().and_then(|_| waits(self.stored_life()?, self.stored_desk()));
+        let at = |waits: Waits| (waits.queue, waits.key);
+        Indexed {
+            waits: next,
+            leaves: stored.map(at).filter(|stored| next.map(at) != Some(*stored)),
+            open: life.map(|life| (life.group_id, ListKey { started_at: life.started_at, conversation: id })),
+        }
+    }
+
+    /// Where a thread waits: by its desk entry, or by its start until it has one; and whether it was told.
+    fn place(
+        &self,
+        id: ConversationId,
+        life: &LifeState,
+        desk: Option<&DeskState>,
+    ) -> Option<(WaitKey, bool)> {
+        if life.status != ThreadStatus::Queued {
+            return None;
+        }
         let entry = desk.and_then(|desk| desk.queue.as_ref());
         let (since, since_seq) = match entry {
             Some(entry) => (entry.since, entry.since_seq),

@@ -9,7 +9,7 @@ use super::{
     input::{Stored, WriteFailure, WriteId},
     plan::{After, Job, Plan},
     rules::with_seq,
-    settings::{PAUSE, STALE_MISMATCHES_MAX},
+    settings::{PAUSE, PAUSE_DOUBLINGS_MAX, REFUSALS_KEEPING_PLACE, STALE_MISMATCHES_MAX},
     shared::{Flight, Shared},
     slot::{Key, Lock, QueueId, State, Target},
     tenant::Tenant,
@@ -54,9 +54,6 @@ impl Tenant {
                 lock.moved = false;
             });
             self.index(key, shared);
-        }
-        if let Some(queue) = plan.serves {
-            self.queues.entry(queue).or_default().served = true;
         }
         let Plan { after, serves, .. } = plan;
         shared.flights.insert(id, Flight { tenant: self.id, targets, job, after, serves });
@@ -151,10 +148,8 @@ impl Tenant {
     /// The head of a queue may be served again, by smaller batches while others are faster.
     fn served(&mut self, queue: Option<QueueId>, stored: bool) {
         let Some(id) = queue else { return };
-        let queue = self.queues.entry(id).or_default();
-        queue.served = false;
+        let Some(queue) = self.queues.get_mut(&id) else { return };
         queue.failures = if stored { 0 } else { queue.failures.saturating_add(1) };
-        self.chores.add(super::chores::Chore::Drain(id));
     }
 
     /// Has the closed thread's last state read again for a command; everything else waits for it.
@@ -294,8 +289,17 @@ impl Tenant {
     }
 
     fn pause(&mut self, key: Key, shared: &mut Shared) {
-        let until: Timestamp = shared.now.plus(PAUSE);
-        self.lock(key, |lock| lock.state = State::Paused);
+        let mut pause = PAUSE;
+        self.lock(key, |lock| {
+            lock.state = State::Paused;
+            lock.refusals = lock.refusals.saturating_add(1);
+            // Whoever was to serve it is back before it is, and serves the next.
+            if lock.is_set_aside() && matches!(key, Key::Conversation(_)) {
+                let doublings = (lock.refusals - REFUSALS_KEEPING_PLACE).min(PAUSE_DOUBLINGS_MAX);
+                pause = PAUSE * (1 << doublings);
+            }
+        });
+        let until: Timestamp = shared.now.plus(pause);
         self.paused.insert((until, key));
         self.index(key, shared);
     }

@@ -85,7 +85,7 @@ fn somebody_free(tenant: &Tenant, queue: QueueId, fits: impl Fn(AgentId) -> bool
 fn indexes(tenant: &Tenant, found: &mut Vec<String>) {
     let waiting: usize = tenant.queues.values().map(|queue| queue.waiting.len()).sum();
     let queued = tenant.conversations.values().filter(|c| {
-        !c.is_frozen() && !c.lock.is_paused() && c.life().is_some_and(|l| l.status == ThreadStatus::Queued)
+        !c.is_frozen() && !c.lock.is_set_aside() && c.life().is_some_and(|l| l.status == ThreadStatus::Queued)
     });
     let queued = queued.count();
     if waiting != queued {

@@ -52,7 +52,7 @@ pub enum After {
 pub struct Plan {
     pub changes: Vec<Change>,
     pub after: After,
-    /// It serves the head of this queue: nothing else does until its result is known.
+    /// It serves this queue: by how it goes the next batch is sized.
     pub serves: Option<QueueId>,
 }
 

@@ -46,7 +46,7 @@ impl AgentKey {
 
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// All that wait, except those whose assignment is being written.
+    /// All that wait, except those for whom something else is being written.
     pub waiting: BTreeSet<WaitKey>,
     /// Of those, the ones nobody was told yet that they wait.
     pub unannounced: BTreeSet<WaitKey>,
@@ -54,15 +54,20 @@ pub struct Queue {
     pub eligible: BTreeSet<AgentKey>,
     /// The waiting in the order of lists.
     pub by_start: BTreeSet<ListKey>,
-    /// An assignment of its head is being written: whatever becomes of it, nobody overtakes.
-    pub served: bool,
-    /// Of those writes in a row that others were faster than.
+    /// Places that writes under way give up, an assignment or a close: whatever becomes of them, nobody overtakes.
+    pub leaving: BTreeSet<WaitKey>,
+    /// Assignments in a row that others were faster than.
     pub failures: u32,
 }
 
 impl Queue {
     pub fn is_unused(&self) -> bool {
-        self.waiting.is_empty() && self.eligible.is_empty() && !self.served
+        self.waiting.is_empty() && self.eligible.is_empty() && self.leaving.is_empty()
+    }
+
+    /// Somebody whose place is before this one may yet keep it.
+    pub fn is_behind(&self, key: &WaitKey) -> bool {
+        self.leaving.first().is_some_and(|leaves| leaves < key)
     }
 
     /// How many conversations to move at once.

@@ -37,6 +37,10 @@ pub const REPORTS_MAX: usize = 1024;
 pub const CONNECTIONS_WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 /// After a refusal that reading again cannot mend, the subject is left alone for this long.
 pub const PAUSE: Duration = Duration::from_millis(250);
+/// After more refusals in a row than these a thread that waits lets others go before it while it is left alone.
+pub const REFUSALS_KEEPING_PLACE: u8 = 4;
+/// From then on its pauses double, so many times.
+pub const PAUSE_DOUBLINGS_MAX: u8 = 8;
 /// Mismatches in a row without any news on the subject before it is paused.
 pub const STALE_MISMATCHES_MAX: u8 = 3;
 /// How often all states are compared with each other.

@@ -2,7 +2,7 @@
 
 use bus_schema::{AgentId, ConversationId, GroupId, Lane, Shard, Subject, TenantId};
 
-use super::input::WriteId;
+use super::{input::WriteId, settings::REFUSALS_KEEPING_PLACE};
 
 /// A queue: a group's, or the one of threads that no group has, which everyone of the tenant serves.
 pub type QueueId = Option<GroupId>;
@@ -65,7 +65,7 @@ pub enum State {
     Recalling,
     /// It is being read again from the leader, so that it is known up to this sequence.
     Checking(u64),
-    /// Left alone for a while; nothing that needs it is decided, nothing waits for it.
+    /// Left alone for a while: nothing that needs it is decided.
     Paused,
 }
 
@@ -77,6 +77,8 @@ pub struct Lock {
     pub moved: bool,
     /// Mismatches in a row without anything newer.
     pub stale: u8,
+    /// Pauses since the last write that was stored.
+    pub refusals: u8,
 }
 
 impl Lock {
@@ -86,5 +88,10 @@ impl Lock {
 
     pub fn is_paused(&self) -> bool {
         self.state == State::Paused
+    }
+
+    /// Paused so often in a row that others need not wait for it any more.
+    pub fn is_set_aside(&self) -> bool {
+        self.is_paused() && self.refusals > REFUSALS_KEEPING_PLACE
     }
 }

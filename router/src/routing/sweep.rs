@@ -55,7 +55,7 @@ fn look(tenant: &Tenant, now: Timestamp) -> BTreeSet<Chore> {
             Some((head, fit.next()?))
         });
         let Some((head, best)) = pairs.take(1).next() else { continue };
-        let busy = queue.served
+        let busy = queue.is_behind(head)
             || tenant.is_locked(Key::Conversation(head.conversation))
             || tenant.is_locked(Key::Agent(best.agent))
             || tenant.chores.contains(Chore::Drain(*id));

@@ -8,14 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bus_schema::{
     AgentId, ConversationId, GroupId, IncarnationId, TenantId, ThreadId, Timestamp,
     config::{MemberPriority, Record},
-    state::ThreadStatus,
 };
 
 use super::{
     agent::Agent,
     chores::{Chore, Chores},
     config::{Changed, Config},
-    conversation::{Conversation, Indexed, Waits},
+    conversation::{Conversation, Waits},
     effect::Effect,
     pace::Pace,
     plan::Job,
@@ -212,7 +211,7 @@ impl Tenant {
     pub fn index_conversation(&mut self, id: ConversationId) {
         self.index_timer(id);
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
-        let new = indexed(id, conversation, &self.config);
+        let new = conversation.to_index(id, &self.config);
         let old = std::mem::replace(&mut conversation.indexed, new.clone());
         if let Some(Waits { queue, .. }) = new.waits {
             self.chores.add(Chore::Drain(queue));
@@ -220,8 +219,10 @@ impl Tenant {
         if old == new {
             return;
         }
-        let queues = [old.waits, new.waits].into_iter().flatten().map(|waits| waits.queue);
-        self.telling.queues.extend(queues);
+        let waits = [old.waits, new.waits].into_iter().flatten().map(|waits| waits.queue);
+        self.telling.queues.extend(waits.clone());
+        let leaves = [old.leaves, new.leaves].into_iter().flatten().map(|(queue, _)| queue);
+        let queues: Vec<QueueId> = waits.chain(leaves).collect();
         if let Some((group, key)) = old.open
             && let Some(open) = self.open.get_mut(&group)
         {
@@ -238,9 +239,13 @@ impl Tenant {
             if let Some((_, list)) = old.open {
                 entry.by_start.remove(&list);
             }
-            if entry.is_unused() {
-                self.queues.remove(&queue);
-            }
+        }
+        if let Some((queue, key)) = old.leaves
+            && let Some(entry) = self.queues.get_mut(&queue)
+        {
+            entry.leaving.remove(&key);
+            // Those behind it may go on.
+            self.chores.add(Chore::Drain(queue));
         }
         if let Some((group, key)) = new.open {
             self.open.entry(group).or_default().insert(key);
@@ -251,6 +256,14 @@ impl Tenant {
             entry.by_start.insert(list);
             if !announced {
                 entry.unannounced.insert(key);
+            }
+        }
+        if let Some((queue, key)) = new.leaves {
+            self.queues.entry(queue).or_default().leaving.insert(key);
+        }
+        for queue in queues {
+            if self.queues.get(&queue).is_some_and(Queue::is_unused) {
+                self.queues.remove(&queue);
             }
         }
     }
@@ -332,16 +345,4 @@ impl Tenant {
             self.commands = jobs;
         }
     }
-}
-
-fn indexed(id: ConversationId, conversation: &Conversation, config: &Config) -> Indexed {
-    let Some(life) = conversation.life().filter(|_| !conversation.is_frozen()) else {
-        return Indexed::default();
-    };
-    let open = ListKey { started_at: life.started_at, conversation: id };
-    let waits = (life.status == ThreadStatus::Queued && !conversation.lock.is_paused())
-        .then(|| conversation.wait_key(id))
-        .flatten()
-        .map(|(key, announced)| Waits { queue: config.queue_of(life.group_id), key, announced });
-    Indexed { waits, open: Some((life.group_id, open)) }
 }

@@ -28,7 +28,7 @@ impl Backoff {
     /// While another write with an expectation of ours is in flight.
     pub const CONTENTION: Self = Self::new(Duration::from_millis(2), Duration::from_millis(100));
     /// Until the leader can be reached; it is tried until the process ends, for nothing else is certain.
-    pub const LEADER: Self = Self::new(Duration::from_millis(20), Duration::from_secs(2));
+    pub const LEADER: Self = Self::new(Duration::from_millis(20), Duration::from_millis(500));
 
     const fn new(first: Duration, last: Duration) -> Self {
         Self { first, last, tries: 0 }

@@ -35,10 +35,6 @@ pub fn drain(tenant: &mut Tenant, queue: QueueId, shared: &Shared) -> Step {
         tenant.avoided.extend(again.map(|at| (at, queue)));
         return step;
     }
-    // Nobody overtakes while a write of the head is under way.
-    if entry.served {
-        return Step::Nothing;
-    }
     let given = give(tenant, queue, entry, automatic, shared);
     if let Some(until) = given.look_again {
         tenant.avoided.insert((until, queue));
@@ -69,7 +65,7 @@ fn give(tenant: &Tenant, id: QueueId, queue: &Queue, automatic: Automatic, share
     let sticky = tenant.config.sticky(id);
     let mut left = queue.batch();
     for waiting in queue.waiting.iter().take(LOOKED_AT_MAX) {
-        if left == 0 {
+        if left == 0 || queue.is_behind(waiting) {
             break;
         }
         let key = waiting.conversation;

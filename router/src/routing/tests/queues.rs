@@ -10,7 +10,10 @@ use bus_schema::{
     state::{CloseReason, DecisionRule, QueueReason, Refusal, RoutingStatus, Strategy, ThreadStatus},
 };
 
-use super::super::{Input, WriteFailure};
+use super::super::{
+    Input, WriteFailure,
+    settings::{PAUSE, REFUSALS_KEEPING_PLACE},
+};
 use super::world::*;
 
 #[test]
@@ -310,4 +313,80 @@ fn why_it_still_waits_is_answered_as_it_is_now() {
     assert_eq!(code(&world.command(stranger, explain(3))), Some(ErrorCode::NotFound));
     let visitors = Actor::visitor(visitor(3));
     assert_eq!(code(&world.command(visitors, explain(3))), Some(ErrorCode::Forbidden));
+}
+
+/// One agent with a thread, and two that wait; the visitor of the first of them closes it, and the bus keeps that.
+fn a_close_under_way() -> (World, super::super::Write) {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
+    for n in 1..=3 {
+        world.start(n);
+    }
+    let close = |n| Command::Close {
+        conversation_id: conversation(n),
+        thread_id: None,
+        reason: CloseReason::ClosedByVisitor,
+    };
+    world.hold_writes = true;
+    world.send(Actor::visitor(visitor(2)), close(2));
+    let close_of_2 = world.held.pop().expect("the close is written");
+    world.hold_writes = false;
+    world.close(1, Actor::agent(agent(1), Role::Agent));
+    assert_eq!((world.load(agent(1)), world.assignee(3)), (0, None), "the second may keep its place");
+    (world, close_of_2)
+}
+
+#[test]
+fn fifo_holds_while_it_is_not_known_whether_the_first_was_closed() {
+    for why in [WriteFailure::InDoubt, WriteFailure::Refused] {
+        let (mut world, close_of_2) = a_close_under_way();
+        world.input(Input::WriteFailed { id: close_of_2.id, why });
+        world.wait(Duration::from_secs(1));
+        assert_eq!((world.assignee(2), world.assignee(3)), (Some(agent(1)), None), "{why:?}");
+        world.check();
+    }
+}
+
+#[test]
+fn the_next_is_served_once_the_first_is_known_to_be_closed() {
+    let (mut world, close_of_2) = a_close_under_way();
+    world.held.push(close_of_2);
+    world.release_writes();
+    assert_eq!(world.life(2).status, ThreadStatus::Closed);
+    assert_eq!(world.assignee(3), Some(agent(1)));
+    world.check();
+}
+
+#[test]
+fn one_whose_writes_are_refused_keeps_its_place_for_a_while_and_not_for_ever() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1, 1]);
+    world.bus.strict_fifo = false;
+    (1..=2).for_each(|n| world.stop_accepting(agent(n)));
+    for n in 1..=3 {
+        world.start(n);
+    }
+    world.hold_writes = true;
+    for n in 1..=2 {
+        let accept = Command::SetStatus { agent_id: agent(n), status: RoutingStatus::Accepting };
+        world.send(Actor::agent(agent(n), Role::Agent), accept);
+    }
+    let mut refused = 0;
+    while world.life(2).assignee_id.is_none() || world.life(3).assignee_id.is_none() {
+        for write in std::mem::take(&mut world.held) {
+            let of = |n| {
+                write.messages.iter().any(|message| message.event.conversation_id == Some(conversation(n)))
+            };
+            if of(1) {
+                refused += 1;
+                world.input(Input::WriteFailed { id: write.id, why: WriteFailure::Refused });
+                continue;
+            }
+            let overtakes = of(2) || of(3);
+            assert!(!overtakes || refused > u32::from(REFUSALS_KEEPING_PLACE), "overtaken after {refused}");
+            let seqs = world.bus.publish(&write.messages, world.now).unwrap();
+            world.input(Input::Written { id: write.id, seqs });
+        }
+        assert!(refused < 50, "others wait for it for ever");
+        world.wait(PAUSE);
+    }
+    world.check();
 }

@@ -109,8 +109,7 @@ impl World {
             };
             let choosy = !desk.state.avoid.is_empty() || !desk.state.skills.is_empty();
             let served = write.messages.iter().any(|message| message.event.conversation_id == Some(*other));
-            let minded = self.router(n).minds(key::Key::Conversation(*other));
-            if desk.state.queue.is_some() && !choosy && !served && !minded {
+            if desk.state.queue.is_some() && !choosy && !served {
                 return Err(("fifo", format!("router {n} serves {id} before {other}, which waits longer")));
             }
         }
