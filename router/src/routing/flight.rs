@@ -9,7 +9,9 @@ use super::{
     input::{Stored, WriteFailure, WriteId},
     plan::{After, Job, Plan},
     rules::with_seq,
-    settings::{PAUSE, PAUSE_DOUBLINGS_MAX, REFUSALS_KEEPING_PLACE, STALE_MISMATCHES_MAX},
+    settings::{
+        DOUBTS_PER_COMMAND_MAX, PAUSE, PAUSE_DOUBLINGS_MAX, REFUSALS_KEEPING_PLACE, STALE_MISMATCHES_MAX,
+    },
     shared::{Flight, Shared},
     slot::{Key, Lock, QueueId, State, Target},
     tenant::Tenant,
@@ -97,27 +99,35 @@ impl Tenant {
         let keys = keys(&flight.targets);
         for key in &keys {
             self.drop_pending(*key);
+            // Edges are asked anew: their answer was of before, and what they said meanwhile may be lost.
+            if let Key::Conversation(id) = key {
+                self.conversations.entry(*id).or_default().sight.outdate();
+            }
         }
         self.served(flight.serves, false);
         match why {
             WriteFailure::Mismatch => {
                 shared.counters.mismatches += 1;
                 self.read_all_again(&flight.targets, &keys, shared);
-                match (flight.job, keys.first()) {
-                    (Some(job), Some(key)) if shared.active => {
-                        self.waiters.entry(*key).or_default().push_front(job);
-                    }
-                    (Some(job), _) => shared.refuse(job.token, ErrorCode::Unavailable.into()),
-                    (None, _) => {}
+                if let Some(job) = flight.job {
+                    self.decide_again(job, &keys, ErrorCode::Unavailable, shared);
                 }
             }
             // Whatever is decided next expects the same sequences, so the two cannot both be stored. Whoever asked for
-            // it is not told that it failed: a repeat finds out.
+            // it too often is not told that it failed: a repeat finds out.
             WriteFailure::InDoubt => {
                 shared.counters.doubts += 1;
                 self.read_all_again(&flight.targets, &keys, shared);
-                if let Some(job) = flight.job {
-                    shared.refuse(job.token, ErrorCode::Timeout.into());
+                // A subject that did not move is what a doubt expects, and no stale mismatch.
+                for key in &keys {
+                    self.lock(*key, |lock| lock.moved = true);
+                }
+                if let Some(mut job) = flight.job {
+                    job.doubts += 1;
+                    match job.doubts < DOUBTS_PER_COMMAND_MAX {
+                        true => self.decide_again(job, &keys, ErrorCode::Timeout, shared),
+                        false => shared.refuse(job.token, ErrorCode::Timeout.into()),
+                    }
                 }
             }
             WriteFailure::Refused => {
@@ -129,6 +139,14 @@ impl Tenant {
                     shared.refuse(job.token, ErrorCode::Unavailable.into());
                 }
             }
+        }
+    }
+
+    /// What became of an earlier write of this command shows in what is read again first.
+    fn decide_again(&mut self, job: Job, keys: &[Key], or: ErrorCode, shared: &mut Shared) {
+        match keys.first() {
+            Some(key) if shared.active => self.waiters.entry(*key).or_default().push_front(job),
+            _ => shared.refuse(job.token, or.into()),
         }
     }
 
@@ -217,6 +235,9 @@ impl Tenant {
         self.lock(target.key(), |lock| {
             lock.stale = if lock.moved { 0 } else { lock.stale.saturating_add(1) };
             stuck = lock.stale >= STALE_MISMATCHES_MAX;
+            if stuck {
+                lock.stale = 0;
+            }
             (lock.state, lock.moved) = (State::Free, false);
         });
         if stuck {

@@ -255,7 +255,7 @@ impl Routing {
             {
                 return shared.refuse(token, ErrorCode::RateLimited.into());
             }
-            tenant.commands.push_back(Job { token, request, arrived });
+            tenant.commands.push_back(Job { token, request, arrived, doubts: 0 });
         });
     }
 

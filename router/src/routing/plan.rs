@@ -22,6 +22,8 @@ pub struct Job {
     pub token: Token,
     pub request: CommandRequest,
     pub arrived: Timestamp,
+    /// Writes of it whose outcome is not known.
+    pub doubts: u8,
 }
 
 /// What comes of looking at a command or chore.

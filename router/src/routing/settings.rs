@@ -35,6 +35,8 @@ pub const AGENTS_PER_BATCH: usize = 16;
 pub const REPORTS_MAX: usize = 1024;
 /// A new number of connections alone is written at most this much later.
 pub const CONNECTIONS_WRITTEN_WITHIN: Duration = Duration::from_secs(30);
+/// A command is decided again after a write in doubt, until it had so many of them.
+pub const DOUBTS_PER_COMMAND_MAX: u8 = 3;
 /// After a refusal that reading again cannot mend, the subject is left alone for this long.
 pub const PAUSE: Duration = Duration::from_millis(250);
 /// After more refusals in a row than these a thread that waits lets others go before it while it is left alone.

@@ -64,6 +64,11 @@ impl Sight {
         })
     }
 
+    /// What the edges said is of before.
+    pub fn outdate(&mut self) {
+        self.there = None;
+    }
+
     fn ask(&self, at: Timestamp) -> Due {
         Due { at: self.again.unwrap_or(at), what: What::AskEdges }
     }

@@ -22,7 +22,7 @@ pub async fn write(log: Log, signals: Signals, write: routing::Write) -> Input {
         let next = match ask {
             Ask::Publish => {
                 let outcome = Box::pin(log.publish_batch(messages.clone())).await;
-                note(&outcome, &messages, &writing);
+                note(&outcome, &messages);
                 writing.tried(tried(outcome))
             }
             Ask::Find => writing.found(found(&log, &write, &messages).await),
@@ -51,13 +51,10 @@ fn tried(outcome: Result<Vec<u64>, WriteError>) -> Tried {
     }
 }
 
-fn note(outcome: &Result<Vec<u64>, WriteError>, messages: &[Write], writing: &Writing) {
+fn note(outcome: &Result<Vec<u64>, WriteError>, messages: &[Write]) {
     match outcome {
         Ok(_) | Err(WriteError::Unknown | WriteError::Mismatch) => {}
         Err(error) if error.is_contention() => {}
-        Err(error) if writing.is_in_doubt() => {
-            tracing::warn!(%error, "a write in doubt was refused, and is looked up");
-        }
         Err(error) => {
             tracing::error!(%error, subject = messages[0].subject, "the log refused a decision");
         }

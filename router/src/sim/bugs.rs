@@ -9,8 +9,6 @@ pub enum Bug {
     ExpectationDropped,
     /// 10071 counts as stored.
     MismatchTakenForSuccess,
-    /// 10164 counts as never stored, though an earlier try may be on its way.
-    ContentionTakenForFailure,
     /// A write without an answer counts as never stored.
     UnknownTakenForFailure,
     /// An agent may hold one more than the state says.
@@ -52,10 +50,9 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 22] = [
+    pub const ALL: [Bug; 21] = [
         Bug::ExpectationDropped,
         Bug::MismatchTakenForSuccess,
-        Bug::ContentionTakenForFailure,
         Bug::UnknownTakenForFailure,
         Bug::CapacityOffByOne,
         Bug::GraceSkipped,

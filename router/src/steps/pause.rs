@@ -10,6 +10,9 @@ const DOUBLINGS_MAX: u32 = 16;
 pub struct Pause(Duration);
 
 impl Pause {
+    /// Time for a write in flight to arrive.
+    pub const BEFORE_A_SECOND_LOOK: Self = Self(Duration::from_millis(100));
+
     /// Between half of it and all of it, for a `chance` from 0 to 1.
     pub fn shortened(self, chance: f64) -> Duration {
         self.0.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)

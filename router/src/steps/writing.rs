@@ -1,17 +1,17 @@
 //! How one write of the core is seen to its end.
 //!
 //! Invariant: it ends with what is certain, or says that it is not. A write whose outcome is unknown is looked up at the
-//! leader: the first message after the expected one is ours, or somebody else's, or not there and then written again.
-//! One that is never there although the leader answers is given up in doubt: what is decided on what is read then expects
-//! the same sequences, so that of the two at most one is ever stored.
+//! leader: the first message after the expected one is ours, or somebody else's, or not there. Then it is in doubt, and
+//! is never written again: what it was decided on may be long past. What is decided next expects the same sequences, so
+//! that of the two at most one is ever stored.
 
 use super::pause::{Backoff, Pause};
 use crate::routing::{Input, WriteFailure, WriteId};
 
-/// Tries beyond it are a refusal; where one of them may have been stored, that is looked up.
+/// Tries beyond it are a refusal.
 const CONTENTION_TRIES: u32 = 20;
-/// Looks for a write in doubt that found nothing where it would be; it is not tried again after them.
-const MISSING_TRIES: u32 = 8;
+/// Looks that found nothing where a write would be: then it is in doubt.
+const LOOKS: u32 = 2;
 /// After so many of them the conversation's writers are asked to hold on.
 const HOLD_AFTER: u32 = 2;
 
@@ -77,51 +77,29 @@ pub struct Writing {
     messages: u64,
     contention: Backoff,
     unread: Backoff,
-    /// An earlier try may be stored.
-    in_doubt: bool,
     /// How often it was looked for and not there.
     missing: u32,
-    /// What the last try came to, while that is looked up.
-    after: Option<Tried>,
 }
 
 impl Writing {
     /// It begins with [`Ask::Publish`].
     pub fn new(id: WriteId, messages: usize) -> Self {
         let messages = messages as u64;
-        Self {
-            id,
-            messages,
-            contention: Backoff::CONTENTION,
-            unread: Backoff::LEADER,
-            in_doubt: false,
-            missing: 0,
-            after: None,
-        }
-    }
-
-    pub fn is_in_doubt(&self) -> bool {
-        self.in_doubt
+        Self { id, messages, contention: Backoff::CONTENTION, unread: Backoff::LEADER, missing: 0 }
     }
 
     pub fn tried(&mut self, tried: Tried) -> Next {
         match tried {
             Tried::Stored(seqs) => self.written(seqs),
-            Tried::Unknown => {
-                self.in_doubt = true;
-                self.look_up(tried)
-            }
+            Tried::Unknown => Next::Ask(Ask::Find),
             Tried::Contention => {
                 let pause = self.contention.failed();
                 let tries = self.contention.tries();
                 match tries > CONTENTION_TRIES {
-                    true if self.in_doubt => self.look_up(tried),
                     true => self.failed(WriteFailure::Refused),
                     false => Next::Wait { pause, then: Ask::Publish, hold: tries == HOLD_AFTER },
                 }
             }
-            // An earlier try of ours may be what moved the subject.
-            Tried::Mismatch | Tried::Refused if self.in_doubt => self.look_up(tried),
             Tried::Mismatch => self.failed(WriteFailure::Mismatch),
             Tried::Refused => self.failed(WriteFailure::Refused),
         }
@@ -131,22 +109,15 @@ impl Writing {
         match found {
             Found::Ours(first) => self.written((first..first + self.messages).collect()),
             Found::Theirs => self.failed(WriteFailure::Mismatch),
-            // A subject of it moved on before the first was found unmoved: no try was stored, and none can be.
-            Found::Nothing if self.after == Some(Tried::Mismatch) => self.failed(WriteFailure::Mismatch),
             Found::Nothing => {
                 self.missing += 1;
-                if self.missing >= MISSING_TRIES {
+                if self.missing >= LOOKS {
                     return self.failed(WriteFailure::InDoubt);
                 }
-                Next::Wait { pause: self.unread.failed(), then: Ask::Publish, hold: false }
+                Next::Wait { pause: Pause::BEFORE_A_SECOND_LOOK, then: Ask::Find, hold: false }
             }
             Found::Unread => Next::Wait { pause: self.unread.failed(), then: Ask::Find, hold: false },
         }
-    }
-
-    fn look_up(&mut self, tried: Tried) -> Next {
-        self.after = Some(tried);
-        Next::Ask(Ask::Find)
     }
 
     fn written(&self, seqs: Vec<u64>) -> Next {
@@ -187,71 +158,39 @@ mod tests {
     }
 
     #[test]
-    fn a_mismatch_is_a_failure_only_where_no_earlier_try_may_be_stored() {
-        let mut sure = writing();
-        assert_eq!(failure(sure.tried(Tried::Mismatch)), Some(WriteFailure::Mismatch));
-        let mut doubtful = writing();
-        assert!(matches!(doubtful.tried(Tried::Unknown), Next::Ask(Ask::Find)));
-        assert!(matches!(doubtful.found(Found::Nothing), Next::Wait { then: Ask::Publish, .. }));
-        for tried in [Tried::Mismatch, Tried::Refused] {
-            assert!(matches!(doubtful.tried(tried), Next::Ask(Ask::Find)));
-        }
-        assert_eq!(stored(doubtful.found(Found::Ours(4))), Some(vec![4, 5]));
-    }
-
-    #[test]
-    fn contention_is_waited_out_and_gives_up_only_what_is_certainly_not_stored() {
-        let mut sure = writing();
+    fn contention_is_waited_out_and_then_certainly_not_stored() {
+        let mut writing = writing();
         let holds: Vec<bool> = (0..CONTENTION_TRIES)
-            .map(|_| match sure.tried(Tried::Contention) {
+            .map(|_| match writing.tried(Tried::Contention) {
                 Next::Wait { then: Ask::Publish, hold, .. } => hold,
                 other => panic!("{other:?}"),
             })
             .collect();
         assert_eq!(holds.iter().position(|hold| *hold), Some(1));
         assert_eq!(holds.iter().filter(|hold| **hold).count(), 1);
-        assert_eq!(failure(sure.tried(Tried::Contention)), Some(WriteFailure::Refused));
-        let mut doubtful = writing();
-        doubtful.tried(Tried::Unknown);
-        for _ in 0..CONTENTION_TRIES {
-            assert!(matches!(doubtful.tried(Tried::Contention), Next::Wait { then: Ask::Publish, .. }));
-        }
-        assert!(matches!(doubtful.tried(Tried::Contention), Next::Ask(Ask::Find)));
-        assert_eq!(stored(doubtful.found(Found::Ours(4))), Some(vec![4, 5]));
+        assert_eq!(failure(writing.tried(Tried::Contention)), Some(WriteFailure::Refused));
     }
 
     #[test]
-    fn a_write_in_doubt_that_is_tried_in_vain_ends_in_doubt() {
-        for again in [Tried::Refused, Tried::Unknown] {
-            let mut writing = writing();
-            assert!(matches!(writing.tried(Tried::Unknown), Next::Ask(Ask::Find)));
-            // What cannot be read says nothing, however often.
-            for _ in 0..100 {
-                assert!(matches!(writing.found(Found::Unread), Next::Wait { then: Ask::Find, .. }));
-            }
-            for _ in 1..MISSING_TRIES {
-                assert!(matches!(writing.found(Found::Nothing), Next::Wait { then: Ask::Publish, .. }));
-                assert!(matches!(writing.tried(again.clone()), Next::Ask(Ask::Find)));
-            }
-            assert_eq!(failure(writing.found(Found::Nothing)), Some(WriteFailure::InDoubt));
+    fn what_was_decided_before_an_outage_is_not_written_after_it() {
+        let mut writing = writing();
+        assert!(matches!(writing.tried(Tried::Unknown), Next::Ask(Ask::Find)));
+        // What cannot be read says nothing, however often.
+        for _ in 0..100 {
+            assert!(matches!(writing.found(Found::Unread), Next::Wait { then: Ask::Find, .. }));
         }
-        let mut crowded = writing();
-        crowded.tried(Tried::Unknown);
-        crowded.found(Found::Nothing);
-        let tries = (0..1000).find_map(|_| match crowded.tried(Tried::Contention) {
-            Next::Ask(Ask::Find) => failure(crowded.found(Found::Nothing)),
-            _ => None,
-        });
-        assert_eq!(tries, Some(WriteFailure::InDoubt));
+        for _ in 1..LOOKS {
+            assert!(matches!(writing.found(Found::Nothing), Next::Wait { then: Ask::Find, .. }));
+        }
+        assert_eq!(failure(writing.found(Found::Nothing)), Some(WriteFailure::InDoubt));
     }
 
     #[test]
-    fn a_batch_in_doubt_of_which_another_subject_moved_on_ends() {
+    fn a_write_that_is_found_is_stored_as_a_whole() {
         let mut writing = writing();
         writing.tried(Tried::Unknown);
-        assert!(matches!(writing.found(Found::Nothing), Next::Wait { then: Ask::Publish, .. }));
-        assert!(matches!(writing.tried(Tried::Mismatch), Next::Ask(Ask::Find)));
-        assert_eq!(failure(writing.found(Found::Nothing)), Some(WriteFailure::Mismatch));
+        writing.found(Found::Nothing);
+        assert_eq!(stored(writing.found(Found::Ours(4))), Some(vec![4, 5]));
     }
 
     #[test]

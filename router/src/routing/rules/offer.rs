@@ -31,7 +31,9 @@ pub fn offer(tenant: &Tenant, id: QueueId, queue: &Queue, shared: &Shared) -> (S
     for waiting in queue.waiting.iter().take(LOOKED_AT_MAX) {
         let key = waiting.conversation;
         let conversation = tenant.conversations.get(&key).filter(|c| c.lock.is_free());
-        let Some(desk) = conversation.and_then(|conversation| conversation.desk()) else { continue };
+        // Nobody is offered before one that a write under way may leave where it is.
+        let Some(conversation) = conversation.filter(|_| !queue.is_behind(waiting)) else { break };
+        let Some(desk) = conversation.desk() else { continue };
         if let Some(ends) = standing(tenant, id, desk, shared.now) {
             again = again.into_iter().chain([ends]).min();
             continue;

@@ -7,7 +7,7 @@ use bus_schema::{
 };
 use uuid::Uuid;
 
-use super::super::{Input, Write, WriteFailure};
+use super::super::{Input, Write, WriteFailure, settings::DOUBTS_PER_COMMAND_MAX};
 use super::world::*;
 
 fn give_up(world: &mut World, write: &Write) {
@@ -58,6 +58,29 @@ fn one_is_never_taken_for_the_other_in_the_log() {
 }
 
 #[test]
+fn a_command_in_doubt_is_decided_again_and_done_once() {
+    for first_is_stored in [false, true] {
+        let mut world = World::with_group(Strategy::Manual, &[1]);
+        let thread = Some(world.start(1));
+        let id = CommandId::from_uuid(Uuid::from_u128(0xD1));
+        let assign =
+            Command::Assign { conversation_id: conversation(1), thread_id: thread, agent_id: agent(1) };
+        world.hold_writes = true;
+        let token = world.send_as(id, supervisor(), assign);
+        let lost = world.held.pop().unwrap();
+        give_up(&mut world, &lost);
+        if first_is_stored {
+            assert!(world.bus.publish(&lost.messages, world.now).is_some());
+        }
+        world.release_writes();
+        assert!(matches!(world.replies[&token], Outcome::Accepted { .. }));
+        let assigned = world.life_kinds(1).iter().filter(|kind| **kind == "assigned").count();
+        assert_eq!((assigned, world.load(agent(1))), (1, 1));
+        world.check();
+    }
+}
+
+#[test]
 fn whoever_asked_for_it_is_not_told_that_it_failed_and_a_repeat_does_it_once() {
     let mut world = World::with_group(Strategy::Manual, &[1]);
     let thread = Some(world.start(1));
@@ -66,7 +89,12 @@ fn whoever_asked_for_it_is_not_told_that_it_failed_and_a_repeat_does_it_once() {
         || Command::Assign { conversation_id: conversation(1), thread_id: thread, agent_id: agent(1) };
     world.hold_writes = true;
     let token = world.send_as(id, supervisor(), assign());
-    let lost = world.held.pop().unwrap();
+    let mut lost = world.held.pop().unwrap();
+    for _ in 1..DOUBTS_PER_COMMAND_MAX {
+        give_up(&mut world, &lost);
+        assert!(!world.replies.contains_key(&token), "it is decided again");
+        lost = world.held.pop().unwrap();
+    }
     give_up(&mut world, &lost);
     assert_eq!(code(&world.replies[&token]), Some(ErrorCode::Timeout));
     assert!(world.bus.publish(&lost.messages, world.now).is_some());

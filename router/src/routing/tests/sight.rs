@@ -56,6 +56,25 @@ fn a_thread_whose_visitor_is_gone_ends_and_one_whose_visitor_came_back_does_not(
 }
 
 #[test]
+fn who_came_back_unheard_while_the_close_was_in_doubt_is_not_gone() {
+    for why in [WriteFailure::InDoubt, WriteFailure::Mismatch, WriteFailure::Refused] {
+        let mut world = world(&[2], 60);
+        world.start(1);
+        world.visitor(1, false);
+        world.wait(seconds(10));
+        world.hold_writes = true;
+        world.wait(seconds(60));
+        let close = world.held.pop().expect("the thread is to be closed");
+        world.hold_writes = false;
+        world.away.clear();
+        world.input(Input::WriteFailed { id: close.id, why });
+        world.wait(seconds(30));
+        assert_eq!((world.closed(1), world.decision(1).rule), (None, DecisionRule::VisitorBack), "{why:?}");
+        world.check();
+    }
+}
+
+#[test]
 fn who_loads_a_page_anew_was_never_gone() {
     let mut world = world(&[2], 60);
     world.start(1);

@@ -143,7 +143,6 @@ impl World {
                 let seqs = (last + 1..=last + flight.write.messages.len() as u64).collect();
                 Next::Done(Box::new(Input::Written { id, seqs }))
             }
-            (Some(Bug::ContentionTakenForFailure), Tried::Contention) => failed(WriteFailure::Refused),
             (Some(Bug::UnknownTakenForFailure), Tried::Unknown) => failed(WriteFailure::Mismatch),
             (_, tried) => flight.writing.tried(tried),
         };
