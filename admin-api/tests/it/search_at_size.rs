@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::world::{Person, World};
 
 /// More than `chat.found` reads before it takes to the index.
-const MESSAGES: usize = 24_000;
+const MESSAGES: usize = 66_000;
 const CONVERSATIONS: usize = 900;
 /// Of another tenant, between them in the log.
 const FOREIGN: usize = 3_000;

@@ -52,7 +52,7 @@ CREATE OR REPLACE FUNCTION found(query tsquery, below bigint, most integer, me u
 DECLARE
     -- So many messages are read before it is asked whether that many would fill the page.
     first_read CONSTANT integer := 2000;
-    most_read CONSTANT integer := 20000;
+    most_read CONSTANT integer := 60000;
     own CONSTANT uuid := nullif(current_setting('chatbus.tenant', true), '')::uuid;
     mine CONSTANT text := '(c.assignee_id = $4 OR $4 = ANY (c.participants) OR c.group_id = ANY ($5))';
     -- Asked for each message by itself: OFFSET keeps Postgres from gathering all conversations for it.

@@ -59,6 +59,11 @@ fn rare(draw: &mut Draw) -> String {
     made::word(0.8 + draw.unit() * 0.2)
 }
 
+/// Neither: too rare for the latest messages to fill a page, and in thousands of all.
+fn middling(draw: &mut Draw) -> String {
+    made::word(0.45 + draw.unit() * 0.2)
+}
+
 fn common(draw: &mut Draw) -> String {
     made::word(draw.unit() * 0.2)
 }
@@ -79,6 +84,7 @@ pub const ASKS: &[Ask] = &[
         format!("/v1/conversations?from={from}&to={to}")
     }),
     search("GET /v1/conversations?q= a rare word", |_, _, draw| format!("/v1/conversations?q={}", rare(draw))),
+    search("GET /v1/conversations?q= a middling word", |_, _, draw| format!("/v1/conversations?q={}", middling(draw))),
     search("GET /v1/conversations?q= a common word", |_, _, draw| format!("/v1/conversations?q={}", common(draw))),
     read("GET /v1/conversations/{id}", |_, talk, _| format!("/v1/conversations/{}", talk.id)),
     read("GET /v1/conversations/{id}?at_seq=", |made, talk, _| {
@@ -97,9 +103,11 @@ pub const ASKS: &[Ask] = &[
     read("GET /v1/threads/{id}", |_, talk, _| format!("/v1/threads/{}", talk.thread)),
     read("GET /v1/threads/{id}/events", |_, talk, _| format!("/v1/threads/{}/events", talk.thread)),
     search("GET /v1/search?q= a rare word", |_, _, draw| format!("/v1/search?q={}", rare(draw))),
+    search("GET /v1/search?q= a middling word", |_, _, draw| format!("/v1/search?q={}", middling(draw))),
     search("GET /v1/search?q= a common word", |_, _, draw| format!("/v1/search?q={}", common(draw))),
     search("GET /v1/search?q= two words", |_, _, draw| format!("/v1/search?q={}%20{}", common(draw), rare(draw))),
     search("GET /v1/search?q= a rare word, an agent's", |_, _, draw| format!("/v1/search?q={}", rare(draw))).by_agent(),
+    search("GET /v1/search?q= a middling word, an agent's", |_, _, draw| format!("/v1/search?q={}", middling(draw))).by_agent(),
     search("GET /v1/search?q= a common word, an agent's", |_, _, draw| format!("/v1/search?q={}", common(draw))).by_agent(),
     search("GET /v1/search?q= no such word", |_, _, _| "/v1/search?q=xyzzyx".to_owned()),
     read("GET /v1/unread-count", |_, _, _| "/v1/unread-count".to_owned()).by_agent(),
