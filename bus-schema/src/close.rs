@@ -39,7 +39,7 @@ codes! {
     Timeout 3003 "timeout" "nothing was heard of the client";
     Overloaded 3004 "overloaded" "the edge takes no more now";
     TokenExpired 3005 "token_expired" "refresh the token first";
-    LoginRequired 3500 "login_required" "no login in time";
+    LoginRequired 3500 "login_required" "something was said, but no login in time";
     TokenInvalid 3501 "token_invalid" "the token is not valid";
     Revoked 3502 "revoked" "the session was ended";
     Banned 3503 "banned" "the visitor is banned";

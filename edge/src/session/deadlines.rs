@@ -2,7 +2,7 @@
 //!
 //! Invariant: one timer is enough: it wakes at the earliest of them, and looking again is harmless. What comes of a
 //! frame is no sign of life before the frame is whole, and a message that has begun gets no more time by what else is
-//! said.
+//! said. Nobody is judged by a timer alone: a process that stood still learns of its timers before its sockets.
 
 use std::time::Duration;
 
@@ -22,11 +22,17 @@ use crate::{
 
 /// How long a message may take, where silence may not take less.
 const MESSAGE_WITHIN: Duration = Duration::from_secs(60);
+/// After the time for the login, in which what lies in the socket is read.
+const LAST_LOOK: Duration = Duration::from_millis(250);
 const FAR: Duration = Duration::from_secs(24 * 3_600);
 
 #[derive(Debug)]
 pub struct Deadlines {
     login_by: Instant,
+    /// The time for the login is over, and this is the last look.
+    is_last_look: bool,
+    /// Something whole was said.
+    has_spoken: bool,
     /// How long silence may last; none: for ever.
     dead_after: Option<Duration>,
     heard_at: Instant,
@@ -44,6 +50,8 @@ impl Deadlines {
         let dead_after = Some(limits.dead_after_ms).filter(|millis| *millis > 0).map(Duration::from_millis);
         Self {
             login_by,
+            is_last_look: false,
+            has_spoken: false,
             dead_after,
             heard_at: Instant::now(),
             message_by: None,
@@ -57,8 +65,18 @@ impl Deadlines {
         self.login_by
     }
 
-    pub fn is_login_over(&self) -> bool {
-        Instant::now() >= self.login_by
+    /// For who is not logged in: an error ends the connection. Whose silence may be the network's is told to come
+    /// again; who speaks without logging in is not.
+    pub fn check_login(&mut self) -> Result<(), CloseCode> {
+        let now = Instant::now();
+        if now < self.login_by {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut self.is_last_look, true) {
+            self.login_by = now + LAST_LOOK;
+            return Ok(());
+        }
+        Err(if self.has_spoken { CloseCode::LoginRequired } else { CloseCode::Timeout })
     }
 
     /// The client said something, or a part of it.
@@ -66,6 +84,7 @@ impl Deadlines {
         let now = Instant::now();
         if !heard.said.is_empty() {
             self.heard_at = now;
+            self.has_spoken = true;
         }
         match heard.part {
             Part::Nothing => self.message_by = None,

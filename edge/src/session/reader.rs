@@ -185,11 +185,10 @@ impl Reader {
     }
 
     fn on_due(&mut self, conn: &Conn) -> Result<(), CloseCode> {
-        if self.session.is_none() && self.deadlines.is_login_over() {
-            self.app.core.measures.refused(Refused::Timeout);
-            return Err(CloseCode::LoginRequired);
+        if self.session.is_some() {
+            return self.deadlines.check(conn);
         }
-        self.deadlines.check(conn)
+        self.deadlines.check_login().inspect_err(|_| self.app.core.measures.refused(Refused::Timeout))
     }
 
     async fn on_heard(&mut self, heard: Heard) -> Ended {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use bus_schema::limits::LOGIN_WITHIN_MS;
 use ops::testing::wait_for;
 use serde_json::json;
 
 use crate::{
-    client::{Client, Got, frame},
+    client::{Client, Got, frame, login},
     world::World,
 };
 
@@ -85,11 +86,27 @@ async fn three_frames_that_are_no_requests_close_the_connection() {
 async fn silence_is_closed() {
     let world = World::new().await;
     let edge = world.edge_with(&[("LIMIT_DEAD_AFTER_MS", "300")]).await;
+    let mut silent = Client::connect(edge.at, None).await.unwrap();
     let mut stranger = Client::connect(edge.at, None).await.unwrap();
+    assert_eq!(stranger.request("ping", json!({})).await["success"], true);
     let session = world.session(&edge, [1; 32], json!({})).await;
     let (mut visitor, _) = Client::login(edge.at, session["token"].as_str().unwrap()).await;
     assert_eq!(visitor.closed().await, Got::Closed(3003));
     assert_eq!(stranger.closed().await, Got::Closed(3500), "no login within 5 s");
+    assert_eq!(silent.closed().await, Got::Closed(3003), "the network may have swallowed the login");
+}
+
+#[tokio::test]
+async fn a_login_that_came_while_the_edge_stood_still_counts() {
+    let world = World::new().await;
+    let edge = world.edge().await;
+    let session = world.session(&edge, [1; 32], json!({})).await;
+    let mut client = Client::connect(edge.at, None).await.unwrap();
+    client.push("hello").await;
+    let id = client.send("login", login(session["token"].as_str().unwrap(), json!({}))).await;
+    // This thread is all that the edge runs on: as if its machine had given it no time.
+    std::thread::sleep(Duration::from_millis(LOGIN_WITHIN_MS + 100));
+    assert_eq!(client.answer(&id).await["success"], true);
 }
 
 #[tokio::test]

@@ -194,6 +194,19 @@ test("a token that is about to end is changed on the open connection", async () 
   assert.equal(it.client.state.name, "live");
 });
 
+test("a login that comes too late is sent again on the next connection", async () => {
+  const it = setUp();
+  await settle();
+  await it.last().hello();
+  await it.last().end(3500, "login_required");
+  assert.equal(it.client.state.name, "waiting");
+  await it.pass(1000);
+  await logIn(it);
+  assert.equal(it.client.state.name, "live");
+  await it.last().end(3500, "login_required");
+  assert.equal(it.client.state.name, "stopped");
+});
+
 test("what may not reconnect does not", async () => {
   const it = setUp();
   await logIn(it);

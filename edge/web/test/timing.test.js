@@ -61,6 +61,7 @@ test("the range of a close code decides, also of one that is new", () => {
   for (const code of [1001, 1005, 1006, 1011, 3000, 3004, 3499]) assert.equal(ofClose(code).then, "again", String(code));
   for (const code of [1002, 1007, 1009, 3500, 3504, 3999]) assert.equal(ofClose(code).then, "stop", String(code));
   assert.equal(ofClose(3005).then, "fresh_token");
+  assert.equal(ofClose(3500, "", true).then, "again", "the login was on its way");
 });
 
 test("a refused login says what to do next", () => {

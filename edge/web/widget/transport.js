@@ -138,7 +138,7 @@ export class Transport {
       if (attempt === this.#attempt) handle(event);
     };
     socket.onmessage = current(({ data }) => this.#frame(String(data), token));
-    socket.onclose = current(({ code, reason }) => this.#end(ofClose(code, reason)));
+    socket.onclose = current(({ code, reason }) => this.#end(ofClose(code, reason, this.state.name === "login")));
     this.#arm();
   }
 
@@ -177,8 +177,9 @@ export class Transport {
       this.#become("live", { url: this.state.url });
       this.#on.login(answer, hello);
     } catch (error) {
-      if (attempt === this.#attempt && error instanceof RequestError) this.#end(ofRefusal(error));
-      else throw error;
+      if (!(error instanceof RequestError)) throw error;
+      // Else the connection ended, and its end has said what follows.
+      if (attempt === this.#attempt) this.#end(ofRefusal(error));
     }
   }
 

@@ -1,16 +1,19 @@
 // How a connection ended, and what is done about it: again, again with a fresh token, or never.
 //
-// The range of a close code alone decides, so that codes of a newer server are obeyed as well.
+// The range of a close code decides, so that codes of a newer server are obeyed as well. One is no verdict on who did
+// what it asks for: a login that went out while the server gave up waiting for it.
 
 const TOKEN_EXPIRED = 3005;
+const LOGIN_REQUIRED = 3500;
 /** The faults of this client that RFC 6455 names. */
 const OURS = new Set([1002, 1007, 1009]);
 
 /** @typedef {{then: "again", after: ?number} | {then: "fresh_token", reason: string} | {then: "stop", reason: string}} Verdict */
 
-/** @param {number} code @param {string} [reason] @returns {Verdict} */
-export function ofClose(code, reason = "") {
+/** @param {number} code @param {string} [reason] @param {boolean} [loginSent] and not answered @returns {Verdict} */
+export function ofClose(code, reason = "", loginSent = false) {
   if (code === TOKEN_EXPIRED) return { then: "fresh_token", reason };
+  if (code === LOGIN_REQUIRED && loginSent) return { then: "again", after: null };
   if (OURS.has(code) || (code >= 3500 && code <= 3999)) return { then: "stop", reason: reason || String(code) };
   return { then: "again", after: null };
 }

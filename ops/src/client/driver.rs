@@ -176,7 +176,7 @@ async fn converse(
         match message {
             Ok(Message::Text(text)) => core.on_bytes(&text, now),
             Ok(Message::Ping(payload)) => core.pong(&payload),
-            Ok(Message::Close { code, reason }) => return closed(&mut core, code, reason),
+            Ok(Message::Close { code, reason }) => return closed(&mut core, &step, code, reason),
             Ok(Message::Other) => {}
             Err(error) => {
                 tracing::debug!(%error, "the connection broke");
@@ -229,11 +229,14 @@ async fn refresh_token(shared: Arc<Shared>, tokens: Tokens) {
     }
 }
 
-fn closed(core: &mut Core, code: u16, reason: String) -> Verdict {
+fn closed(core: &mut Core, step: &Step, code: u16, reason: String) -> Verdict {
     let token_is_old = code == CloseCode::TokenExpired.number();
+    // The login and this crossed each other.
+    let login_was_late = code == CloseCode::LoginRequired.number() && matches!(step, Step::Login);
     match core.closing.take() {
         Some(verdict) => verdict,
         None if token_is_old => Verdict::FreshToken(reason),
+        None if login_was_late => Verdict::Reconnect(None),
         None if bus_schema::close::reconnect(code) => Verdict::Reconnect(None),
         None => Verdict::Stop(Stopped::Closed { code, reason }),
     }

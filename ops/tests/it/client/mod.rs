@@ -153,6 +153,16 @@ async fn the_range_of_a_close_code_decides() {
 }
 
 #[tokio::test]
+async fn a_login_that_came_too_late_is_sent_again_on_the_next_connection() {
+    let server = Server::start().await;
+    server.world().close_next_login = Some(3500);
+    let client = ready(&server).await;
+    server.close_all(3500);
+    let closed = |phase: &Phase| matches!(phase, Phase::Stopped(Stopped::Closed { code: 3500, .. }));
+    wait_for(SOON, "the end of who was logged in", async || closed(&client.state().borrow().phase)).await;
+}
+
+#[tokio::test]
 async fn a_token_that_became_old_is_renewed_as_often_as_it_takes() {
     let server = Server::start().await;
     let client = ready(&server).await;

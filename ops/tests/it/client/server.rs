@@ -46,6 +46,8 @@ pub struct World {
     pub resumed: u64,
     /// Answer the next resume with `reset`.
     pub reset_next: bool,
+    /// Close with this instead of answering the next login.
+    pub close_next_login: Option<u16>,
     pub tokens: Vec<String>,
     sockets: Vec<mpsc::Sender<Out>>,
 }
@@ -226,6 +228,9 @@ impl Server {
         let say = |out: Out| sender.try_send(out).unwrap();
         let mut world = self.world();
         world.tokens.push(login.token);
+        if let Some(code) = world.close_next_login.take() {
+            return say(Out::Close(code));
+        }
         world.sockets.push(sender.clone());
         let resume = login.resume.first().map(|resume| resume.cursor.parse::<u64>().unwrap());
         let reset = std::mem::take(&mut world.reset_next);
