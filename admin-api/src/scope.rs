@@ -1,6 +1,6 @@
 //! What an API token may do: scopes, and which route asks for which.
 //!
-//! Invariant: what no scope names, no token may do; accounts, tokens and erasure are people's own affair.
+//! Invariant: what no scope names, no token may do; accounts, tokens, erasure and who comes back are people's own affair.
 
 use http::Method;
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,8 @@ impl Scope {
         match area {
             // Nothing brings back what was erased: people do that.
             "visitors" if *method == Method::DELETE => None,
+            // Whoever comes back has the role and the password of before: it may be who made the token.
+            "agents" if path.ends_with("/restore") => None,
             "agents" => either(Self::AgentsRead, Self::AgentsWrite),
             "conversations" | "threads" | "events" | "search" | "unread-count" | "visitors" => {
                 either(Self::ConversationsRead, Self::ConversationsWrite)
@@ -94,7 +96,8 @@ mod tests {
             (Method::DELETE, "/v1/visitors/{id}", None),
             (Method::PATCH, "/v1/visitors/{id}", Some(Scope::ConversationsWrite)),
             (Method::GET, "/v1/conversations/{id}", Some(Scope::ConversationsRead)),
-            (Method::POST, "/v1/agents/{id}/restore", Some(Scope::AgentsWrite)),
+            (Method::POST, "/v1/agents/{id}/restore", None),
+            (Method::PATCH, "/v1/agents/{id}", Some(Scope::AgentsWrite)),
             (Method::DELETE, "/v1/tags/{id}", Some(Scope::ConfigurationWrite)),
         ] {
             assert_eq!(Scope::of_route(&method, path), wanted, "{method} {path}");

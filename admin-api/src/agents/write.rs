@@ -71,10 +71,11 @@ fn check_groups(checks: &mut Checks, ids: &[GroupId]) {
     }
 }
 
-/// An API token would otherwise be worth more than its scopes: it could log in as the admin that it made.
+/// An API token would otherwise be worth more than its scopes: whoever has it could log in as whom it made.
 fn by_a_person(caller: &Caller, role: Option<Role>, password: bool) -> Result<(), Problem> {
-    if caller.is_bot() && (role == Some(Role::Admin) || password) {
-        return Err(Problem::new(ErrorCode::Forbidden, "an API token makes no admins and sets no passwords"));
+    if caller.is_bot() && (role.is_some_and(|role| role > Role::Agent) || password) {
+        let text = "an API token makes nobody more than an `agent`, and sets no passwords";
+        return Err(Problem::new(ErrorCode::Forbidden, text));
     }
     Ok(())
 }

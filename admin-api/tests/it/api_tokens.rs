@@ -74,15 +74,24 @@ async fn a_token_is_worth_no_more_than_its_scopes() {
     let token = token.as_str().unwrap();
     let agents = async |body: Value| by(&world, token, Method::POST, "/v1/agents", body).await;
     let bob = json!({ "email": "bob@acme.example", "name": "Bob", "role": "agent" });
-    let (mut admin, mut known) = (bob.clone(), bob.clone());
-    admin["role"] = json!("admin");
-    known["password"] = json!("chosen by a program");
-    agents(admin).await.problem(403, "forbidden");
-    agents(known).await.problem(403, "forbidden");
-    let path = format!("/v1/agents/{}", agents(bob).await.is(201).id());
+    let with = |key: &str, value: &str| {
+        let mut body = bob.clone();
+        body[key] = json!(value);
+        body
+    };
+    for (key, value) in [("role", "admin"), ("role", "supervisor"), ("password", "chosen by a program")] {
+        agents(with(key, value)).await.problem(403, "forbidden");
+    }
+    let path = format!("/v1/agents/{}", agents(bob.clone()).await.is(201).id());
     let patch = async |role: &str| by(&world, token, Method::PATCH, &path, json!({ "role": role })).await;
     patch("admin").await.problem(403, "forbidden");
-    patch("supervisor").await.is(200);
+    patch("supervisor").await.problem(403, "forbidden");
+    patch("agent").await.is(200);
+    // Who was an admin and is gone does not bring themselves back with the token they left behind.
+    let eve = world.agent(&ann, "eve", "admin").await;
+    world.delete(&ann, &format!("/v1/agents/{}", eve.id)).await.is(204);
+    let restore = format!("/v1/agents/{}/restore", eve.id);
+    by(&world, token, Method::POST, &restore, Value::Null).await.problem(403, "forbidden");
     assert_eq!(world.get(&ann, "/v1/agents").await.body["data"].as_array().unwrap().len(), 2);
 }
 
