@@ -19,18 +19,10 @@ struct Count {
 }
 
 pub async fn checklist(settings: Settings) -> Vec<Finding> {
-    let mut findings = db::checklist(&settings, &[roles::TENANT, roles::SYSTEM]).await;
-    let reached = findings.iter().all(|finding| finding.level < Level::Unavailable);
-    if reached {
-        match open_widgets(&settings).await {
-            Ok(0) => {}
-            Ok(count) => {
-                let text = format!("{count} widgets allow every origin (`*`): name the sites that use them");
-                findings.push(Finding::new(Level::Note, text));
-            }
-            Err(error) => findings.push(Finding::of_error(&error.into())),
-        }
-    }
+    let mut findings = match database(&settings).await {
+        Ok(findings) => findings,
+        Err(finding) => vec![finding],
+    };
     if settings.text(names::REGISTRATION) == "open" {
         let text = "anybody may register a tenant: CHATBUS_REGISTRATION=closed, unless that is meant";
         findings.push(Finding::new(Level::Note, text));
@@ -40,6 +32,17 @@ pub async fn checklist(settings: Settings) -> Vec<Finding> {
         findings.push(Finding::new(Level::Note, text));
     }
     findings
+}
+
+/// Its schema, its roles, and what is kept in it.
+async fn database(settings: &Settings) -> Result<Vec<Finding>, Finding> {
+    let mut findings = db::checklist(settings, roles::SYSTEM, &[roles::TENANT]).await?;
+    let open = open_widgets(settings).await.map_err(|error| Finding::of_error(&error.into()))?;
+    if open > 0 {
+        let text = format!("{open} widgets allow every origin (`*`): name the sites that use them");
+        findings.push(Finding::new(Level::Note, text));
+    }
+    Ok(findings)
 }
 
 async fn open_widgets(settings: &Settings) -> Result<i64, DbError> {

@@ -21,6 +21,7 @@ mod openapi;
 mod outbox;
 mod passwords;
 mod postman;
+mod process;
 mod routing;
 mod search;
 mod search_at_size;

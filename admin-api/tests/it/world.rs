@@ -226,6 +226,11 @@ impl World {
         self.users.as_ref().unwrap().anybody.display().to_string()
     }
 
+    /// The file that says who this service is on the bus.
+    pub fn own_user(&self) -> String {
+        self.users.as_ref().unwrap().admin_api.clone()
+    }
+
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url))
     }
