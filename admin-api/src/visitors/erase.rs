@@ -174,13 +174,12 @@ async fn carry_out(
         // Whoever began it got this far. The visitor may be back by now, and what they say since then stays.
         Some(seq) => seq,
         None => {
-            close(app, log, home).await?;
-            let erased = forget(app, log, tenant, erasure).await?.seq;
-            // With a token from before it they may have begun another in between.
-            close(app, log, home).await?;
-            erased
+            close(app, log, home, u64::MAX).await?;
+            forget(app, log, tenant, erasure).await?.seq
         }
     };
+    // With a token from before it they may have begun another in between.
+    close(app, log, home, erased).await?;
     files.discard_all(log, home, erased).await?;
     let said = [Lane::Msg, Lane::Note, Lane::Mark].map(|lane| home.lane(lane).to_string());
     for subject in said.iter().chain([&known]) {
@@ -206,9 +205,12 @@ async fn erased_at(log: &Log, known: &str, erasure: &Erasure) -> Result<Option<u
     }
 }
 
-async fn close(app: &App, log: &Log, home: ConversationSubjects) -> Result<(), ErrorBody> {
+/// Closes the thread that is open, if it began before this place in the log.
+async fn close(app: &App, log: &Log, home: ConversationSubjects, before: u64) -> Result<(), ErrorBody> {
+    let life = chat::life(log, home).await?;
+    let Some(life) = life.filter(|life| life.is_open() && life.started_seq() < before) else { return Ok(()) };
     let (conversation_id, reason) = (home.conversation, CloseReason::Erased);
-    let close = Command::Close { conversation_id, thread_id: None, reason };
+    let close = Command::Close { conversation_id, thread_id: Some(life.state.thread_id), reason };
     match app.bus.command_of_system(log.shard(), home.tenant, close).await {
         Ok(_) | Err(ErrorBody { code: ErrorCode::NotFound | ErrorCode::ThreadClosed, .. }) => Ok(()),
         Err(error) => Err(error),

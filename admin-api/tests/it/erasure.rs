@@ -3,11 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use bus_schema::{
-    Audience, Author, Body, ClientId, Shard, Timestamp, Visibility, erasure::Erasure, event::File,
-    file::FileKey, state::CloseReason, stream,
+    Audience, Author, Body, ClientId, IncarnationId, Shard, Timestamp, Visibility,
+    erasure::Erasure,
+    event::{File, VisitorErased},
+    file::FileKey,
+    state::{CloseReason, VisitorRecord},
+    stream,
 };
 use ops::{
-    chat::{self, Draft},
+    chat::{self, Draft, Hand},
     files::{Files, NatsStore},
     kv::Kv,
     log::Log,
@@ -95,6 +99,21 @@ impl Scene {
         }
     }
 
+    /// As if somebody had asked for the erasure and then died: it is done when this comes back.
+    async fn ask(&self, chat: &Chat, receipt: &str) {
+        let bucket = Kv::open(self.log.bus(), stream::ERASURES).await.unwrap();
+        let erasure = Erasure {
+            shard: Shard(0),
+            visitor_id: chat.visitor,
+            receipt: receipt.to_owned(),
+            by: self.admin.id.parse().unwrap(),
+            asked_at: now(),
+        };
+        let key = format!("{}.{}", chat.home.tenant, chat.visitor);
+        bucket.create(&key, erasure.encode(), None).await.unwrap();
+        wait_for(SOON, "it to be done", async || bucket.get(&key).await.unwrap().is_none()).await;
+    }
+
     /// Everything that the log and, once it is there, Postgres hold, as text.
     async fn everything(&self, chat: &Chat) -> String {
         let end = self.log.end().await.unwrap().last;
@@ -179,21 +198,34 @@ async fn an_erasure_that_was_begun_is_ended_by_whoever_comes() {
     let server = BusServer::start().await;
     let scene = Scene::new(&server).await;
     let chat = scene.chat().await;
-    let bucket = Kv::open(scene.log.bus(), stream::ERASURES).await.unwrap();
-    let erasure = Erasure {
-        shard: Shard(0),
-        visitor_id: chat.visitor,
-        receipt: "r-1".into(),
-        by: scene.admin.id.parse().unwrap(),
-        asked_at: now(),
-    };
-    let key = format!("{}.{}", chat.home.tenant, chat.visitor);
-    bucket.create(&key, erasure.encode(), None).await.unwrap();
-    wait_for(SOON, "it to be done", async || bucket.get(&key).await.unwrap().is_none()).await;
+    scene.ask(&chat, "r-1").await;
     let record = chat::record(&scene.log, chat.home.tenant, chat.visitor).await.unwrap();
     assert_eq!(record.receipt.as_deref(), Some("r-1"));
     let rows = scene.everything(&chat).await;
     assert_eq!(SECRETS.iter().find(|secret| rows.contains(*secret)), None, "{rows}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_was_open_when_its_visitor_was_forgotten_is_closed_by_whoever_goes_on() {
+    let server = BusServer::start().await;
+    let scene = Scene::new(&server).await;
+    let log = &scene.log;
+    let chat = scene.chat().await;
+    // As if whoever did it had got this far, with a thread begun in between that could not be closed.
+    let hand = Hand {
+        tenant: chat.home.tenant,
+        visitor: chat.visitor,
+        author: Author::agent(scene.admin.id.parse().unwrap()),
+        cause: None,
+        epoch: log.epoch().await.unwrap(),
+        writer: IncarnationId::from_uuid(Uuid::now_v7()),
+    };
+    let record = VisitorRecord { erased_at: Some(now()), ..VisitorRecord::new(chat.visitor) };
+    let erased = VisitorErased { receipt: "r-1".into(), record };
+    chat::change_visitor(log, hand, |_| Ok(Some(Body::VisitorErased(erased.clone())))).await.unwrap();
+    scene.ask(&chat, "r-1").await;
+    let life = chat::life(log, chat.home).await.unwrap().unwrap();
+    assert_eq!((life.is_open(), life.state.thread_id), (false, chat.state.thread_id));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,12 +244,7 @@ async fn an_erasure_that_is_repeated_leaves_alone_whoever_came_back_after_it() {
     let back = chat.again(&scene.group, "sesame seeds, please").await;
 
     // As if whoever did it had died before it could say that it is done.
-    let bucket = Kv::open(log.bus(), stream::ERASURES).await.unwrap();
-    let by = admin.id.parse().unwrap();
-    let erasure = Erasure { shard: Shard(0), visitor_id: chat.visitor, receipt, by, asked_at: now() };
-    let key = format!("{}.{}", chat.home.tenant, chat.visitor);
-    bucket.create(&key, erasure.encode(), None).await.unwrap();
-    wait_for(SOON, "it to be done", async || bucket.get(&key).await.unwrap().is_none()).await;
+    scene.ask(&chat, &receipt).await;
 
     let life = chat::life(log, chat.home).await.unwrap().unwrap();
     assert_eq!((life.is_open(), life.state.thread_id), (true, back.state.thread_id));
