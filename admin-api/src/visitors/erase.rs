@@ -192,7 +192,11 @@ async fn carry_out(
 async fn erased_at(log: &Log, known: &str, erasure: &Erasure) -> Result<Option<u64>, ErrorBody> {
     let mut from = 1;
     loop {
-        let piece = log.read(known, from, PIECE).await.map_err(unread)?;
+        let mut piece = log.read(known, from, PIECE).await.map_err(unread)?;
+        if piece.is_empty() {
+            // Whether it was erased already is decided by the leader: a replica may not have heard of it yet.
+            piece = log.read_leader(known, from, PIECE).await.map_err(unread)?;
+        }
         let Some(last) = piece.last().map(|message| message.seq) else { return Ok(None) };
         let says_it = |payload: &[u8]| {
             let event = Event::decode(payload).ok();
