@@ -29,7 +29,7 @@ pub(super) const REFRESHES: &[ErrorCode] = &[Unauthenticated];
 /// What changes an account, by a password, a code or a link.
 pub(super) const CHANGES_ACCOUNT: &[ErrorCode] = &[Conflict, RateLimited];
 /// What turns the second factor on.
-pub(super) const SECOND_FACTOR: &[ErrorCode] = &[AlreadyExists, RateLimited];
+pub(super) const SECOND_FACTOR: &[ErrorCode] = &[AlreadyExists, Conflict, RateLimited];
 /// What turns it off.
 pub(super) const NO_FACTOR: &[ErrorCode] = &[NotFound, RateLimited];
 /// A mail to somebody.

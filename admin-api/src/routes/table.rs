@@ -119,7 +119,7 @@ pub fn table() -> Vec<Route> {
             .takes::<auth::AcceptInvitation>().empty().refuses(CHANGES_ACCOUNT),
         route(POST, "/v1/auth/password", Staff(Agent), "change_password", auth::change_password).about("Change one's own password; ends all other sessions.")
             .takes::<auth::ChangePassword>().empty().refuses(CHANGES_ACCOUNT),
-        route(POST, "/v1/auth/mfa/totp", Staff(Agent), "prepare_totp", auth::prepare_totp).about("A secret for an authenticator, as the second factor of one's account.")
+        route(POST, "/v1/auth/mfa/totp", Staff(Agent), "prepare_totp", auth::prepare_totp).about("A secret for an authenticator, as the second factor of one's account; refused where one logs in at a provider alone.")
             .takes::<auth::PrepareTotp>().gives::<auth::TotpSecret>().secret().refuses(SECOND_FACTOR),
         route(POST, "/v1/auth/mfa/totp/confirm", Staff(Agent), "confirm_totp", auth::confirm_totp).about("Turn the second factor on with its first code; gives the recovery codes.")
             .takes::<auth::Code>().gives::<auth::RecoveryCodes>().secret().refuses(SECOND_FACTOR),

@@ -59,7 +59,9 @@ fn login_token(got: &Got) -> String {
 async fn a_second_factor_is_asked_for_and_each_code_counts_once() {
     let world = World::alone().await;
     let ann = world.register("acme").await;
-    world.post(&ann, "/v1/auth/mfa/totp", json!({})).await.problem(422, "invalid_request");
+    world.post(&ann, "/v1/auth/mfa/totp", json!({})).await.problem(400, "invalid_request");
+    let wrong = json!({ "password": "not hers at all" });
+    world.post(&ann, "/v1/auth/mfa/totp", wrong).await.problem(422, "invalid_request");
     let (secret, recovery) = turn_on(&world, &ann).await;
     assert_eq!(recovery.len(), 10);
     world
@@ -137,6 +139,21 @@ async fn the_choice_of_a_tenant_comes_after_the_code_and_does_not_use_it_up() {
     // Asked for with the password already, it is not asked for again.
     let asked = json!({ "email": ann.email, "password": PASSWORD, "tenant_id": other });
     world.public("/v1/auth/login", asked).await.problem(401, "mfa_required");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_an_account_without_a_password_sets_up_no_second_factor() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let totp = async || world.post(&ann, "/v1/auth/mfa/totp", json!({ "password": PASSWORD })).await;
+    let secret = totp().await.is(200).body["secret"].as_str().unwrap().to_owned();
+    // As of somebody who logs in at a provider.
+    let none = "UPDATE config.accounts SET password_hash = NULL";
+    world.postgres().await.execute(none, &[]).await.unwrap();
+    totp().await.problem(409, "conflict");
+    let confirm = json!({ "code": codes(&secret)[0] });
+    world.post(&ann, "/v1/auth/mfa/totp/confirm", confirm).await.problem(409, "conflict");
+    assert_eq!(world.get(&ann, "/v1/auth/me").await.body["second_factor"], false);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,8 @@
 //! The second factor: `POST /v1/auth/mfa/totp`, `/mfa/totp/confirm` and `DELETE /v1/auth/mfa`.
 //!
 //! Invariant: it is turned on only by who knows the password and has the authenticator at hand, and off only by who
-//! has the authenticator or a recovery code: a stolen access token does neither.
+//! has the authenticator or a recovery code: a stolen access token does neither. Who has no password logs in at a
+//! provider, which asks for a second factor of its own, and has none here.
 
 mod factor;
 mod totp;
@@ -28,16 +29,13 @@ const CODE_CHARS_MAX: usize = 64;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrepareTotp {
-    /// One's own; left out by who has none because they log in at a provider.
-    #[serde(default)]
-    pub password: Option<String>,
+    /// One's own.
+    pub password: String,
 }
 
 impl Check for PrepareTotp {
     fn check(&self, checks: &mut Checks) {
-        if let Some(password) = &self.password {
-            checks.password_guess("/password", password);
-        }
+        checks.password_guess("/password", &self.password);
     }
 }
 
@@ -57,12 +55,10 @@ pub async fn prepare_totp(
     Body(body): Body<PrepareTotp>,
 ) -> Result<Json<TotpSecret>, Problem> {
     let account = account_of_caller(&app, &caller).await?;
-    if account.password_hash.is_some() {
-        app.budgets.take(peer, &account.email)?;
-        let given = body.password.unwrap_or_default();
-        if !app.passwords.verify(given, account.password_hash.clone()).await? {
-            return Err(Problem::value("/password", "is wrong"));
-        }
+    has_password(&account)?;
+    app.budgets.take(peer, &account.email)?;
+    if !app.passwords.verify(body.password, account.password_hash.clone()).await? {
+        return Err(Problem::value("/password", "is wrong"));
     }
     let made = factor::prepare(&mut *app.pool.get().await?, account.id, clock::now()).await?;
     let secret = made.ok_or_else(|| {
@@ -70,6 +66,15 @@ pub async fn prepare_totp(
     })?;
     let secret = totp::base32(&secret);
     Ok(Json(TotpSecret { otpauth_url: totp::uri(&secret, &account.email), secret }))
+}
+
+/// Whoever has a token of an account without one would have nothing else to prove.
+fn has_password(account: &AccountRow) -> Result<(), Problem> {
+    if account.password_hash.is_some() {
+        return Ok(());
+    }
+    let text = "the account has no password: its provider is who asks for a second factor";
+    Err(Problem::new(ErrorCode::Conflict, text))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -98,6 +103,7 @@ pub async fn confirm_totp(
     Body(body): Body<Code>,
 ) -> Result<Json<RecoveryCodes>, Problem> {
     let account = account_of_caller(&app, &caller).await?;
+    has_password(&account)?;
     app.budgets.take_code(peer, &account.email)?;
     let mut change = AccountChange::begin(&app, account.id.0, &caller.request_id).await?;
     let confirmed = confirm_in(&mut change, &account, &body.code).await;
