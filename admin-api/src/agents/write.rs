@@ -16,7 +16,7 @@ use super::{AgentView, check_profile, check_routing, default_capacity, groups_of
 use crate::{
     access::Caller,
     app::App,
-    auth::{Ended, Hashed, account_by_email, end_sessions_of},
+    auth::{Budgets, Ended, Hashed, account_by_email, end_sessions_of},
     db::{AccountRow, AgentRow, Change, meaning, named, taken, word},
     groups::must_exist,
     http::{Body, Check, Checks, IfMatch, PathId, Problem, Tagged, present},
@@ -94,7 +94,7 @@ pub async fn create(
     // Within a tenant only the accounts of those who are or were in it can be seen.
     let known = account_by_email(&mut *app.pool.get().await?, &new.email).await?;
     let mut change = app.change(caller.by()).await?;
-    let made = create_in(&mut change, new, known, hash).await;
+    let made = create_in(&mut change, &app.budgets, new, known, hash).await;
     let made = change.finish(made).await?;
     app.mail_wake.notify_one();
     Ok(made)
@@ -102,6 +102,7 @@ pub async fn create(
 
 async fn create_in(
     change: &mut Change,
+    budgets: &Budgets,
     new: NewAgent,
     known: Option<AccountRow>,
     hash: Option<Hashed>,
@@ -128,6 +129,7 @@ async fn create_in(
     things::make(change, &row).await?;
     set_groups(change, row.id.0, &new.group_ids).await?;
     if joins == Joins::Invited {
+        budgets.take_mail_to(&account.email)?;
         let (place, now) = ((row.tenant_id.0, row.id.0), change.now);
         mail::invite(change.connection(), place, &account.email, now).await?;
     }

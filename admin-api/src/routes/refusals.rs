@@ -32,6 +32,8 @@ pub(super) const CHANGES_ACCOUNT: &[ErrorCode] = &[Conflict, RateLimited];
 pub(super) const SECOND_FACTOR: &[ErrorCode] = &[AlreadyExists, Conflict, RateLimited];
 /// What turns it off.
 pub(super) const NO_FACTOR: &[ErrorCode] = &[NotFound, RateLimited];
+/// An agent who is made, and who may be invited by mail.
+pub(super) const MAKES_AGENT: &[ErrorCode] = &[AlreadyExists, RateLimited];
 /// A mail to somebody.
 pub(super) const INVITES: &[ErrorCode] = &[Conflict, RateLimited];
 /// What agents say of themselves through the router.

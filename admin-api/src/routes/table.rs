@@ -6,8 +6,8 @@ use http::Method;
 use super::{
     QueryKind, QueryParam, Route,
     refusals::{
-        ASKS, ASSIGNS, CHANGES_ACCOUNT, COMMANDS, ENTERS, FROM_OUTSIDE, INVITES, MARKS, NO_FACTOR, REFRESHES,
-        REGISTERS, SAYS, SECOND_FACTOR, SETS_STATUS, STATE, TAKEN, TRANSFERS, TRIES,
+        ASKS, ASSIGNS, CHANGES_ACCOUNT, COMMANDS, ENTERS, FROM_OUTSIDE, INVITES, MAKES_AGENT, MARKS,
+        NO_FACTOR, REFRESHES, REGISTERS, SAYS, SECOND_FACTOR, SETS_STATUS, STATE, TAKEN, TRANSFERS, TRIES,
     },
     route,
 };
@@ -144,7 +144,7 @@ pub fn table() -> Vec<Route> {
         route(GET, "/v1/agents", Staff(Agent), "agents", things::list::<AgentRow>).about("The tenant's agents.")
             .lists::<agents::AgentView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/agents", Staff(Admin), "create_agent", agents::create).about("Make an agent.")
-            .takes::<agents::NewAgent>().creates::<agents::AgentView>().refuses(TAKEN),
+            .takes::<agents::NewAgent>().creates::<agents::AgentView>().refuses(MAKES_AGENT),
         route(GET, "/v1/agents/online", Staff(Agent), "agents_online", agents::online).about("Agents with a live connection, from the router.")
             .lists::<agents::OnlineAgent>().refuses(ASKS),
         route(GET, "/v1/agents/{id}", Staff(Agent), "agent", things::get::<AgentRow>).about("One agent.").gives::<agents::AgentView>(),

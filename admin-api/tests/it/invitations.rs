@@ -67,6 +67,22 @@ async fn an_account_of_another_tenant_comes_by_its_own_will_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobodys_mailbox_is_filled_by_making_them_an_agent_again_and_again() {
+    let (world, mailbox) = with_mail().await;
+    let ann = world.register("acme").await;
+    let new = json!({ "email": "bob@acme.example", "name": "Bob", "role": "agent" });
+    for nth in 0..5 {
+        let id = world.post(&ann, "/v1/agents", new.clone()).await.is(201).id();
+        mailbox.nth("bob@acme.example", nth).await;
+        world.delete(&ann, &format!("/v1/agents/{id}")).await.is(204);
+    }
+    world.post(&ann, "/v1/agents", new).await.problem(429, "rate_limited");
+    // Nobody was made, either.
+    let agents = world.get(&ann, "/v1/agents").await.is(200);
+    assert_eq!(agents.body["data"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_last_admin_stays_until_another_has_accepted() {
     let (world, mailbox) = with_mail().await;
     let ann = world.register("acme").await;
