@@ -46,7 +46,7 @@ pub struct NewAgent {
     pub avatar_url: Option<String>,
     #[serde(default)]
     pub job_title: Option<String>,
-    /// Without one an invitation is sent, and the agent cannot log in until it is accepted.
+    /// For a new account alone. Without one an invitation is sent, and the agent cannot log in until it is accepted.
     #[serde(default)]
     pub password: Option<String>,
 }
@@ -170,18 +170,18 @@ async fn account(
         inserted.map_err(|error| taken(error, "/email", "got an account just now: try again"))?;
         return Ok((row, if given { Joins::AtOnce } else { Joins::Invited }));
     };
+    if given {
+        return Err(Problem::taken(
+            "/email",
+            "has an account already, which keeps its password: leave it out",
+        ));
+    }
     let was_here = agents::table
         .filter(agents::tenant_id.eq(Id(change.tenant())).and(agents::account_id.eq(known.id)))
         .filter(agents::invited_at.is_null())
         .count()
         .get_result::<i64>(change.connection());
-    match was_here.await? {
-        0 if given => {
-            Err(Problem::taken("/email", "has an account already: leave the password out, and it is invited"))
-        }
-        0 => Ok((known, Joins::Invited)),
-        _ => Ok((known, Joins::AtOnce)),
-    }
+    Ok((known, if was_here.await? == 0 { Joins::Invited } else { Joins::AtOnce }))
 }
 
 /// Makes these the groups an agent is in, and tells the bus of each that changed.

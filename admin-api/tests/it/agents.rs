@@ -62,6 +62,21 @@ async fn a_deleted_agents_place_is_free_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_password_for_who_comes_back_is_refused_and_not_dropped() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let bob = world.agent(&ann, "bob", "agent").await;
+    world.delete(&ann, &format!("/v1/agents/{}", bob.id)).await.is(204);
+    let mut again =
+        json!({ "email": bob.email, "name": "Bob", "role": "agent", "password": "another than his" });
+    let refused = world.post(&ann, "/v1/agents", again.clone()).await.problem(409, "already_exists");
+    assert_eq!(refused.body["errors"][0]["pointer"], "/email");
+    again.as_object_mut().unwrap().remove("password");
+    world.post(&ann, "/v1/agents", again).await.is(201);
+    world.login(&bob.email).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_last_admin_stays() {
     let world = World::alone().await;
     let ann = world.register("acme").await;
