@@ -164,9 +164,9 @@ async fn reset_in(
         .select(accounts::email_verified_at)
         .first(change.connection())
         .await?;
-    if proved.is_none() {
-        // Whoever set it up need not be who has the address.
-        mfa::turn_off(change.connection(), mailed.account_id).await?;
+    // Whoever set it up need not be who has the address.
+    if proved.is_none() && mfa::turn_off(change.connection(), mailed.account_id).await? {
+        change.audit("second_factor_removed").await?;
     }
     change.verify_email().await?;
     change.end_sessions(None, Ended::PasswordChanged).await?;

@@ -113,7 +113,7 @@ pub fn table() -> Vec<Route> {
             .takes::<auth::Refresh>().gives::<auth::FreshTokens>().refuses(REFRESHES),
         route(POST, "/v1/auth/password/forgot", Public, "forgot_password", auth::forgot).about("Ask for a mail with a link to a new password; answers alike whether or not there is such an account.")
             .takes::<auth::Forgot>().empty().refuses(TRIES),
-        route(POST, "/v1/auth/password/reset", Public, "reset_password", auth::reset).about("Choose a new password with a link out of a mail; ends all sessions.")
+        route(POST, "/v1/auth/password/reset", Public, "reset_password", auth::reset).about("Choose a new password with a link out of a mail; ends all sessions. A second factor that was set up before the address was ever proved is removed.")
             .takes::<auth::Reset>().empty().refuses(CHANGES_ACCOUNT),
         route(POST, "/v1/auth/invitation", Public, "accept_invitation", auth::accept_invitation).about("Accept an invitation with a link out of a mail.")
             .takes::<auth::AcceptInvitation>().empty().refuses(CHANGES_ACCOUNT),

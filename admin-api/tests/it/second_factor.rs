@@ -170,10 +170,16 @@ async fn whoever_took_an_address_keeps_no_factor_on_it_once_its_owner_comes() {
         world.public("/v1/auth/password/reset", new).await.is(204);
     };
     login(&world, &ann.email).await.problem(401, "mfa_required");
+    let removed = async || {
+        let count = "SELECT count(*) FROM config.audit_log WHERE action = 'second_factor_removed'";
+        world.postgres().await.query_one(count, &[]).await.unwrap().get::<_, i64>(0)
+    };
     reset(0).await;
+    assert_eq!(removed().await, 1, "it is written down");
     let own = world.login(&ann.email).await;
     // Now it is proved: what is set up from here on a mail alone does not turn off.
     turn_on(&world, &own).await;
     reset(2).await;
     login(&world, &ann.email).await.problem(401, "mfa_required");
+    assert_eq!(removed().await, 1);
 }

@@ -132,12 +132,17 @@ pub async fn turn_on(
     Ok(codes)
 }
 
-pub async fn turn_off(connection: &mut AsyncPgConnection, account: Id<AccountId>) -> Result<(), Problem> {
+/// Whether there was one that counted.
+pub async fn turn_off(connection: &mut AsyncPgConnection, account: Id<AccountId>) -> Result<bool, Problem> {
     diesel::delete(recovery_codes::table.filter(recovery_codes::account_id.eq(account)))
         .execute(connection)
         .await?;
-    diesel::delete(second_factors::table.find(account)).execute(connection).await?;
-    Ok(())
+    let removed: Option<Option<At>> = diesel::delete(second_factors::table.find(account))
+        .returning(second_factors::confirmed_at)
+        .get_result(connection)
+        .await
+        .optional()?;
+    Ok(removed.flatten().is_some())
 }
 
 /// In groups of four, as people read them.
