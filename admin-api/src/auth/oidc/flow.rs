@@ -178,7 +178,7 @@ fn over() -> Problem {
 fn refused(error: &ProviderError) -> Problem {
     tracing::warn!(%error, "a login at a provider failed");
     match error {
-        ProviderError::Away(_) | ProviderError::Odd(_) => {
+        ProviderError::Away(_) | ProviderError::Odd(_) | ProviderError::CutShort => {
             Problem::unavailable("the provider cannot be reached now", PROVIDER_AGAIN_AFTER)
         }
         ProviderError::Refused | ProviderError::IdToken(_) => {

@@ -1,7 +1,7 @@
 //! Talking to a provider: where its endpoints are, its keys, and the exchange of a code.
 //!
 //! Invariant: every answer is bounded in time and bytes, no redirect is followed, what a provider publishes about itself
-//! is fetched once for all who wait for it, and no lock is held meanwhile.
+//! is fetched once for all who wait for it, also when they go away, and no lock is held meanwhile.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,6 +16,7 @@ use jsonwebtoken::jwk::JwkSet;
 use ops::settings::{Settings, names};
 use reqwest::{Client, RequestBuilder, redirect::Policy};
 use serde::{Deserialize, de::DeserializeOwned};
+use tokio::task::JoinError;
 
 use super::{
     book::{Book, Next},
@@ -32,6 +33,9 @@ pub enum ProviderError {
     Away(String),
     #[error("the provider's answer is not understood: {0}")]
     Odd(&'static str),
+    /// The service is shutting down.
+    #[error("asking the provider was cut short")]
+    CutShort,
     #[error("the provider refused the code")]
     Refused,
     #[error("the ID token does not count: {0}")]
@@ -58,7 +62,7 @@ impl Providers {
 pub struct Provider {
     pub config: ProviderConfig,
     client: Client,
-    asked: Mutex<Asked>,
+    asked: Arc<Mutex<Asked>>,
 }
 
 /// What a provider was asked about itself.
@@ -95,7 +99,7 @@ impl Provider {
     fn new(config: ProviderConfig) -> Result<Self, BadProviders> {
         let client = Client::builder().timeout(ANSWER_WITHIN).redirect(Policy::none()).build();
         let client = client.map_err(|error| BadProviders(error.to_string()))?;
-        Ok(Self { config, client, asked: Mutex::default() })
+        Ok(Self { config, client, asked: Arc::default() })
     }
 
     pub async fn endpoints(&self) -> Result<Arc<Endpoints>, ProviderError> {
@@ -133,28 +137,33 @@ impl Provider {
     /// `anew`: something is not in what is known.
     async fn known(&self, anew: bool) -> Result<Known, ProviderError> {
         let asking = {
-            let mut asked = self.asked();
+            let mut asked = lock(&self.asked);
             match asked.book.next(anew, Instant::now()) {
                 Next::Use(known) => return Ok(known),
                 Next::Fail(error) => return Err(error),
-                Next::Ask => {
-                    let ask = || ask(self.client.clone(), self.config.issuer.clone()).boxed().shared();
-                    asked.under_way.get_or_insert_with(ask).clone()
-                }
+                Next::Ask => asked.under_way.get_or_insert_with(|| self.begin()).clone(),
             }
         };
-        let outcome = asking.clone().await;
-        let mut asked = self.asked();
-        // The first of those who waited writes it down.
-        if asked.under_way.take_if(|under_way| under_way.ptr_eq(&asking)).is_some() {
-            asked.book.write(outcome.clone(), Instant::now());
-        }
-        outcome
+        asking.await
     }
 
-    fn asked(&self) -> MutexGuard<'_, Asked> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Asks in a task of its own, which writes down what comes of it: whoever waits may go away at any time.
+    fn begin(&self) -> Asking {
+        let (client, issuer, asked) = (self.client.clone(), self.config.issuer.clone(), self.asked.clone());
+        let task = tokio::spawn(async move {
+            let outcome = ask(client, issuer).await;
+            let mut asked = lock(&asked);
+            asked.under_way = None;
+            asked.book.write(outcome.clone(), Instant::now());
+            outcome
+        });
+        let ended = |outcome: Result<_, JoinError>| outcome.unwrap_or(Err(ProviderError::CutShort));
+        task.map(ended).boxed().shared()
     }
+}
+
+fn lock(asked: &Mutex<Asked>) -> MutexGuard<'_, Asked> {
+    asked.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn ask(client: Client, issuer: String) -> Result<Known, ProviderError> {
