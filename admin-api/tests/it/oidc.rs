@@ -228,6 +228,9 @@ async fn a_login_ends_in_the_browser_that_began_it_and_once() {
     }
     let stolen = Browser::new().get(&to).await;
     assert_eq!(error(&stolen), "unauthenticated");
+    // A link with a login of somebody else does not end one's own.
+    let planted = format!("{}/v1/auth/oidc/corp/callback?state=cbo_x&code=y", world.url);
+    assert_eq!(error(&browser.get(&planted).await), "unauthenticated");
     let page = browser.get(&to).await;
     let token = login_token(&page);
     let again = browser.get(&to).await;

@@ -95,7 +95,7 @@ pub async fn oidc_start(
         .append_pair("nonce", &nonce)
         .append_pair("code_challenge", &URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes())))
         .append_pair("code_challenge_method", "S256");
-    redirect(url.as_str(), &cookie(provider, &state, AT_PROVIDER_FOR))
+    redirect(url.as_str(), Some(&cookie(provider, &state, AT_PROVIDER_FOR)))
 }
 
 #[derive(Debug, Deserialize)]
@@ -125,7 +125,8 @@ pub async fn oidc_callback(
     Query(query): Query<OidcCallback>,
 ) -> Result<Response, Problem> {
     let provider = provider(&app, &params)?;
-    let answer = come_back(&app, peer, &request_id, provider, &headers, query).await;
+    let began_here = cookies(&headers).any(|value| !value.is_empty() && value == query.state);
+    let answer = come_back(&app, peer, &request_id, provider, began_here, query).await;
     let (outcome, says) = match answer {
         Ok(token) => ("ok", format!("login_token={token}")),
         // A person looks at this: the console can say more than a bare problem.
@@ -133,7 +134,9 @@ pub async fn oidc_callback(
     };
     metrics::login("oidc", outcome);
     let to = format!("{}/login#{says}", app.console.trim_end_matches('/'));
-    redirect(&to, &cookie(provider, "", Duration::ZERO))
+    // What somebody else began says nothing about the login that this browser is in.
+    let over = began_here.then(|| cookie(provider, "", Duration::ZERO));
+    redirect(&to, over.as_deref())
 }
 
 async fn come_back(
@@ -141,11 +144,10 @@ async fn come_back(
     peer: Peer,
     request_id: &RequestId,
     provider: &Provider,
-    headers: &HeaderMap,
+    began_here: bool,
     query: OidcCallback,
 ) -> Result<String, Problem> {
     app.budgets.take_guess(peer)?;
-    let began_here = cookies(headers).any(|value| !value.is_empty() && value == query.state);
     if !began_here || query.state.len() > secret::LENGTH_MAX {
         return Err(over());
     }
@@ -199,10 +201,13 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value)
 }
 
-fn redirect(to: &str, cookie: &str) -> Result<Response, Problem> {
+fn redirect(to: &str, cookie: Option<&str>) -> Result<Response, Problem> {
     let value = |text: &str| {
         HeaderValue::from_str(text).map_err(|error| Problem::fault("write a redirect's header", &error))
     };
-    let headers = [(header::LOCATION, value(to)?), (header::SET_COOKIE, value(cookie)?)];
+    let mut headers = HeaderMap::from_iter([(header::LOCATION, value(to)?)]);
+    if let Some(cookie) = cookie {
+        headers.insert(header::SET_COOKIE, value(cookie)?);
+    }
     Ok((StatusCode::SEE_OTHER, headers).into_response())
 }
