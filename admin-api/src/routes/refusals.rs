@@ -22,8 +22,6 @@ pub(super) const ENTERS: &[ErrorCode] =
     &[Unauthenticated, ErrorCode::MfaRequired, ErrorCode::TenantRequired, RateLimited];
 /// A new tenant, by whom has an account or by somebody new.
 pub(super) const REGISTERS: &[ErrorCode] = &[Forbidden, AlreadyExists, RateLimited];
-/// A provider's page leads here.
-pub(super) const FROM_OUTSIDE: &[ErrorCode] = &[Unauthenticated, Forbidden, RateLimited];
 /// Who comes with a refresh token.
 pub(super) const REFRESHES: &[ErrorCode] = &[Unauthenticated];
 /// What changes an account, by a password, a code or a link.
@@ -73,7 +71,7 @@ pub type Problems = BTreeMap<u16, BTreeSet<ErrorCode>>;
 pub const ALWAYS: [ErrorCode; 3] = [ErrorCode::Internal, Unavailable, Timeout];
 
 impl Route {
-    /// What it may answer besides success, by status; [`ALWAYS`] left out.
+    /// What it may answer besides success, by status; of [`ALWAYS`] only what its line expects.
     pub fn problems(&self) -> Problems {
         let mut problems = Problems::new();
         let mut add = |status: u16, code| {

@@ -6,8 +6,8 @@ use http::Method;
 use super::{
     QueryKind, QueryParam, Route,
     refusals::{
-        ASKS, ASSIGNS, CHANGES_ACCOUNT, COMMANDS, ENTERS, FROM_OUTSIDE, INVITES, MAKES_AGENT, MARKS,
-        NO_FACTOR, REFRESHES, REGISTERS, SAYS, SECOND_FACTOR, SETS_STATUS, STATE, TAKEN, TRANSFERS, TRIES,
+        ASKS, ASSIGNS, CHANGES_ACCOUNT, COMMANDS, ENTERS, INVITES, MAKES_AGENT, MARKS, NO_FACTOR, REFRESHES,
+        REGISTERS, SAYS, SECOND_FACTOR, SETS_STATUS, STATE, TAKEN, TRANSFERS, TRIES,
     },
     route,
 };
@@ -105,10 +105,10 @@ pub fn table() -> Vec<Route> {
             .takes::<auth::Login>().gives::<auth::LoggedIn>().refuses(ENTERS),
         route(POST, "/v1/auth/login/mfa", Public, "complete_login", auth::complete_login).about("Go on with a login that asked for a code or for a tenant.")
             .takes::<auth::CompleteLogin>().gives::<auth::LoggedIn>().refuses(ENTERS),
-        route(GET, "/v1/auth/oidc/{provider}/start", Public, "oidc_start", auth::oidc_start).about("Send the browser to an OpenID provider.")
-            .query(OIDC_START).redirects().refuses(FROM_OUTSIDE),
+        route(GET, "/v1/auth/oidc/{provider}/start", Public, "oidc_start", auth::oidc_start).about("Send the browser to an OpenID provider; if that fails, to the console with an `error` behind `#`.")
+            .query(OIDC_START).redirects(),
         route(GET, "/v1/auth/oidc/{provider}/callback", Public, "oidc_callback", auth::oidc_callback).about("Take the browser back, to the console with a `login_token`, or an `error`, behind `#`.")
-            .query(OIDC_CALLBACK).redirects().refuses(FROM_OUTSIDE),
+            .query(OIDC_CALLBACK).redirects(),
         route(POST, "/v1/auth/refresh", Public, "refresh", auth::refresh).about("Exchange a refresh token; using one twice ends the session.")
             .takes::<auth::Refresh>().gives::<auth::FreshTokens>().refuses(REFRESHES),
         route(POST, "/v1/auth/password/forgot", Public, "forgot_password", auth::forgot).about("Ask for a mail with a link to a new password; answers alike whether or not there is such an account.")

@@ -12,14 +12,12 @@ use axum::{
     extract::{RawPathParams, State},
     response::{IntoResponse, Response},
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bus_schema::{ErrorCode, TenantId};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use persister::db::{At, Id, schema::config::oidc_logins};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 use super::{
     bind::bind,
@@ -67,6 +65,22 @@ pub async fn oidc_start(
     if query.challenge.as_deref().is_some_and(|challenge| !challenge::is_one(challenge)) {
         return Err(Problem::malformed("/query/challenge", "must be a SHA-256 in base64url, unpadded"));
     }
+    match begin(&app, peer, provider, query).await {
+        Ok((to, state)) => redirect(&to, Some(&cookie(provider, &state, AT_PROVIDER_FOR))),
+        Err(problem) => {
+            metrics::login("oidc", problem.body.code.name());
+            redirect(&console(&app, &failed(&problem)), None)
+        }
+    }
+}
+
+/// Where the browser goes, and the state that it comes back with.
+async fn begin(
+    app: &App,
+    peer: Peer,
+    provider: &Provider,
+    query: OidcStart,
+) -> Result<(String, String), Problem> {
     app.budgets.take_guess(peer)?;
     let endpoints = provider.endpoints().await.map_err(|error| refused(&error))?;
     let (state, nonce, verifier) =
@@ -93,9 +107,9 @@ pub async fn oidc_start(
         .append_pair("scope", &config.scopes.join(" "))
         .append_pair("state", &state)
         .append_pair("nonce", &nonce)
-        .append_pair("code_challenge", &URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes())))
+        .append_pair("code_challenge", &challenge::of(&verifier))
         .append_pair("code_challenge_method", "S256");
-    redirect(url.as_str(), Some(&cookie(provider, &state, AT_PROVIDER_FOR)))
+    Ok((url.into(), state))
 }
 
 #[derive(Debug, Deserialize)]
@@ -129,14 +143,22 @@ pub async fn oidc_callback(
     let answer = come_back(&app, peer, &request_id, provider, began_here, query).await;
     let (outcome, says) = match answer {
         Ok(token) => ("ok", format!("login_token={token}")),
-        // A person looks at this: the console can say more than a bare problem.
-        Err(problem) => (problem.body.code.name(), format!("error={}", problem.body.code)),
+        Err(problem) => (problem.body.code.name(), failed(&problem)),
     };
     metrics::login("oidc", outcome);
-    let to = format!("{}/login#{says}", app.console.trim_end_matches('/'));
+    let to = console(&app, &says);
     // What somebody else began says nothing about the login that this browser is in.
     let over = began_here.then(|| cookie(provider, "", Duration::ZERO));
     redirect(&to, over.as_deref())
+}
+
+/// A person looks at this: the console can say more than a bare problem.
+fn failed(problem: &Problem) -> String {
+    format!("error={}", problem.body.code)
+}
+
+fn console(app: &App, says: &str) -> String {
+    format!("{}/login#{says}", app.console.trim_end_matches('/'))
 }
 
 async fn come_back(
