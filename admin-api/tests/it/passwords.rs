@@ -60,11 +60,7 @@ async fn a_password_that_is_changed_while_it_is_verified_lets_nobody_in() {
     // The old one still counts for who reads now.
     let late = login(&world, &ann.email, PASSWORD);
     let change = async {
-        wait_for(SOON, "the login to wait for the change", async || {
-            let waits = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-            !world.postgres().await.query(waits, &[]).await.unwrap().is_empty()
-        })
-        .await;
+        world.somebody_waits_for_a_lock().await;
         change.commit().await.unwrap();
     };
     tokio::join!(late, change).0.problem(401, "unauthenticated");

@@ -265,6 +265,17 @@ impl World {
         client
     }
 
+    /// Until a statement waits for what another transaction holds.
+    pub async fn somebody_waits_for_a_lock(&self) {
+        let waits =
+            "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        let postgres = self.postgres().await;
+        wait_for(UP_WITHIN, "a statement to wait for a lock", async || {
+            !postgres.query(waits, &[]).await.unwrap().is_empty()
+        })
+        .await;
+    }
+
     /// Whether a request with this idempotency key was begun.
     pub async fn begun(&self, key: &str) -> bool {
         let found = "SELECT FROM config.idempotency_keys WHERE key = $1";
@@ -327,7 +338,7 @@ impl Drop for World {
 
 /// Every problem that a test meets is one that the documentation of its route names.
 #[track_caller]
-fn documented(method: &Method, path: &str, status: StatusCode, body: &Value) {
+pub fn documented(method: &Method, path: &str, status: StatusCode, body: &Value) {
     let Some(code) = body["code"].as_str().filter(|_| status.as_u16() >= 400) else { return };
     let code = ErrorCode::parse(code).unwrap();
     let parts = |path: &str| path.split('/').map(str::to_owned).collect::<Vec<_>>();

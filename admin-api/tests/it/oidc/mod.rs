@@ -1,11 +1,10 @@
-//! Logging in at a real OpenID provider: npm's `oidc-provider`.
-//!
-//! Where it is not installed (`CHATBUS_OIDC_DIR`, see `ops/prepare.sh`) these tests say so and try nothing.
+//! Logging in at a real OpenID provider: npm's `oidc-provider` (`CHATBUS_OIDC_DIR`, see `ops/prepare.sh`), or one of our
+//! own where that is not installed.
+
+mod browser;
+mod provider;
 
 use std::{
-    collections::BTreeMap,
-    path::Path,
-    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,124 +14,82 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ops::{settings::names, testing::wait_for};
-use reqwest::{Method, header, redirect::Policy};
-use serde_json::{Value, json};
+use reqwest::Method;
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
 };
 
+use self::{
+    browser::{Browser, error, login_token},
+    provider::{CLIENT_ID, CLIENT_SECRET, Npm, Own},
+};
 use crate::{
     mailbox::Mailbox,
     world::{Got, PASSWORD, World},
 };
 
+const SOON: Duration = Duration::from_secs(20);
 const CONSOLE: &str = "https://console.example";
+const BOB: &str = "bob@acme.example";
 
 struct Scene {
     world: World,
     mailbox: Mailbox,
     issuer: String,
-    _provider: Child,
-    /// It dies when it may not say what it wants.
-    _says: Lines<BufReader<ChildStdout>>,
+    _npm: Option<Npm>,
 }
 
-/// A browser: cookies, and no redirect followed unseen.
-struct Browser {
-    http: reqwest::Client,
-    cookies: BTreeMap<(String, String), String>,
+/// Where providers send browsers back to: they must know it before there is a service.
+struct Callback {
+    listen: String,
+    redirect: String,
 }
 
-#[derive(Debug)]
-struct Page {
-    status: u16,
-    location: Option<String>,
-    body: Value,
-}
-
-impl Browser {
+impl Callback {
     fn new() -> Self {
-        Self {
-            http: reqwest::Client::builder().redirect(Policy::none()).build().unwrap(),
-            cookies: BTreeMap::new(),
-        }
-    }
-
-    async fn get(&mut self, url: &str) -> Page {
-        let url = reqwest::Url::parse(url).unwrap();
-        let site = url.authority().to_owned();
-        let mine: Vec<String> = self
-            .cookies
-            .iter()
-            .filter(|((of, _), _)| *of == site)
-            .map(|((_, name), value)| format!("{name}={value}"))
-            .collect();
-        let request = self.http.get(url.clone()).header(header::COOKIE, mine.join("; "));
-        let response = request.send().await.unwrap();
-        for set in response.headers().get_all(header::SET_COOKIE) {
-            let (name, rest) = set.to_str().unwrap().split_once('=').unwrap();
-            let value = rest.split(';').next().unwrap();
-            self.cookies.insert((site.clone(), name.to_owned()), value.to_owned());
-        }
-        let location = response.headers().get(header::LOCATION).map(|to| to.to_str().unwrap().to_owned());
-        Page {
-            status: response.status().as_u16(),
-            location: location.map(|to| url.join(&to).unwrap().to_string()),
-            body: response.json().await.unwrap_or_default(),
-        }
-    }
-
-    /// To the last page that is ours or the provider's, and where it leads.
-    async fn follow(&mut self, start: &str) -> Page {
-        let mut page = self.get(start).await;
-        for _ in 0..10 {
-            match page.location.clone().filter(|to| !to.starts_with(CONSOLE)) {
-                Some(to) => page = self.get(&to).await,
-                None => return page,
-            }
-        }
-        panic!("round and round: {page:?}");
+        let listen = format!("127.0.0.1:{}", ops::dev::ports::free().unwrap());
+        Self { redirect: format!("http://{listen}/v1/auth/oidc/corp/callback"), listen }
     }
 }
 
 impl Scene {
-    async fn open() -> Option<Self> {
+    /// With npm's provider where it is installed, otherwise with our own.
+    async fn open() -> Self {
         let Some(directory) = std::env::var_os("CHATBUS_OIDC_DIR") else {
-            eprintln!("npm's oidc-provider is not there (CHATBUS_OIDC_DIR): nothing was tried");
-            return None;
+            return Self::at(&Own::open().await.issuer, Callback::new()).await;
         };
-        // The provider must know the address of the callback, and admin-api that of the provider.
-        let port = ops::dev::ports::free().unwrap();
-        let redirect = format!("http://127.0.0.1:{port}/v1/auth/oidc/corp/callback");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc/server.mjs");
-        let mut provider = Command::new("node")
-            .arg(script)
-            .arg(directory)
-            .arg(&redirect)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(provider.stdout.take().unwrap()).lines();
-        let issuer = lines.next_line().await.unwrap().expect("the provider's issuer");
+        let callback = Callback::new();
+        let npm = Npm::start(directory, &callback.redirect).await;
+        let scene = Self::at(&npm.issuer, callback).await;
+        Self { _npm: Some(npm), ..scene }
+    }
+
+    async fn at(issuer: &str, callback: Callback) -> Self {
         let providers = json!([{
-            "name": "corp", "issuer": issuer, "client_id": "chatbus", "client_secret": "a secret: +/&=%",
-            "redirect_uri": redirect,
+            "name": "corp", "issuer": issuer, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET,
+            "redirect_uri": callback.redirect,
         }]);
         let mailbox = Mailbox::open().await;
         let nats = ops::dev::ports::free().unwrap();
-        let listen = format!("127.0.0.1:{port}");
         let settings = [
-            (names::LISTEN, listen.as_str()),
+            (names::LISTEN, callback.listen.as_str()),
             (names::OIDC_PROVIDERS, &providers.to_string()),
             (names::CONSOLE_URL, CONSOLE),
             (names::SMTP_URL, mailbox.url.as_str()),
         ];
         let world = World::with(format!("nats://127.0.0.1:{nats}"), &settings).await;
-        Some(Self { world, mailbox, issuer, _provider: provider, _says: lines })
+        Self { world, mailbox, issuer: issuer.to_owned(), _npm: None }
+    }
+
+    /// Bob is invited by the admin of a new tenant, and who is at the provider now.
+    async fn invited(&self) {
+        let ann = self.world.register("acme").await;
+        let bob = json!({ "email": BOB, "name": "Bob", "role": "agent" });
+        self.world.post(&ann, "/v1/agents", bob).await.is(201);
+        self.become_("b-1", BOB, true).await;
     }
 
     async fn become_(&self, sub: &str, email: &str, verified: bool) {
@@ -149,30 +106,11 @@ impl Scene {
     }
 }
 
-fn login_token(page: &Page) -> String {
-    let to = page.location.as_deref().unwrap_or_else(|| panic!("no way on: {page:?}"));
-    let (console, token) = to.split_once("/login#login_token=").unwrap();
-    assert_eq!(console, CONSOLE);
-    token.to_owned()
-}
-
-/// What went wrong, as the console is told.
-fn error(page: &Page) -> &str {
-    assert_eq!(page.status, 303, "{page:?}");
-    let to = page.location.as_deref().unwrap_or_default();
-    to.strip_prefix(CONSOLE)
-        .and_then(|to| to.strip_prefix("/login#error="))
-        .unwrap_or_else(|| panic!("{page:?}"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_invited_logs_in_at_the_provider() {
-    let Some(scene) = Scene::open().await else { return };
-    let world = &scene.world;
-    let ann = world.register("acme").await;
-    let bob = json!({ "email": "bob@acme.example", "name": "Bob", "role": "agent" });
-    world.post(&ann, "/v1/agents", bob).await.is(201);
-    scene.become_("b-1", "BOB@acme.example", true).await;
+    let scene = Scene::open().await;
+    scene.invited().await;
+    scene.become_("b-1", &BOB.to_uppercase(), true).await;
     let mut browser = Browser::new();
     let page = browser.follow(&scene.start()).await;
     assert_eq!(page.status, 303);
@@ -188,7 +126,7 @@ async fn who_was_invited_logs_in_at_the_provider() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_gets_somebody_elses_account() {
-    let Some(scene) = Scene::open().await else { return };
+    let scene = Scene::open().await;
     let world = &scene.world;
     let ann = world.register("acme").await;
     for (sub, email, verified) in [
@@ -210,12 +148,9 @@ async fn nobody_gets_somebody_elses_account() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_ends_in_the_browser_that_began_it_and_once() {
-    let Some(scene) = Scene::open().await else { return };
+    let scene = Scene::open().await;
     let world = &scene.world;
-    let ann = world.register("acme").await;
-    let bob = json!({ "email": "bob@acme.example", "name": "Bob", "role": "agent" });
-    world.post(&ann, "/v1/agents", bob).await.is(201);
-    scene.become_("b-1", "bob@acme.example", true).await;
+    scene.invited().await;
 
     // As far as the provider sends it back, and then in another browser.
     let mut browser = Browser::new();
@@ -255,12 +190,9 @@ async fn a_login_ends_in_the_browser_that_began_it_and_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_goes_on_in_the_page_that_began_it_and_no_planted_one() {
-    let Some(scene) = Scene::open().await else { return };
+    let scene = Scene::open().await;
     let world = &scene.world;
-    let ann = world.register("acme").await;
-    let bob = json!({ "email": "bob@acme.example", "name": "Bob", "role": "agent" });
-    world.post(&ann, "/v1/agents", bob).await.is(201);
-    scene.become_("b-1", "bob@acme.example", true).await;
+    scene.invited().await;
     let secret = "what the console keeps to itself";
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(secret));
     let bound = format!("{}?challenge={challenge}", scene.start());
@@ -282,23 +214,15 @@ async fn a_login_goes_on_in_the_page_that_began_it_and_no_planted_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invitation_that_is_accepted_in_another_tab_meanwhile_is_no_reason_to_refuse() {
-    let Some(scene) = Scene::open().await else { return };
+    let scene = Scene::open().await;
     let world = &scene.world;
-    let ann = world.register("acme").await;
-    let bob = json!({ "email": "bob@acme.example", "name": "Bob", "role": "agent" });
-    world.post(&ann, "/v1/agents", bob).await.is(201);
-    scene.become_("b-1", "bob@acme.example", true).await;
+    scene.invited().await;
     let mut other_tab = world.postgres().await;
     let accepting = other_tab.transaction().await.unwrap();
     accepting.execute("SELECT FROM config.tenants FOR NO KEY UPDATE", &[]).await.unwrap();
     let start = scene.start();
     let this_tab = tokio::spawn(async move { Browser::new().follow(&start).await });
-    let waiting = "SELECT FROM pg_locks WHERE NOT granted";
-    let watch = world.postgres().await;
-    wait_for(Duration::from_secs(20), "the login to wait for the tenant", async || {
-        !watch.query(waiting, &[]).await.unwrap().is_empty()
-    })
-    .await;
+    world.somebody_waits_for_a_lock().await;
     accepting.execute("UPDATE config.agents SET invited_at = NULL", &[]).await.unwrap();
     accepting.commit().await.unwrap();
     let token = login_token(&this_tab.await.unwrap());
@@ -318,19 +242,34 @@ async fn a_provider_that_is_away_is_not_asked_by_everybody() {
             drop(socket);
         }
     });
-    let providers = json!([{
-        "name": "corp", "issuer": issuer, "client_id": "chatbus", "client_secret": "s",
-        "redirect_uri": "http://127.0.0.1:1/v1/auth/oidc/corp/callback",
-    }]);
-    let nats = ops::dev::ports::free().unwrap();
-    let providers = providers.to_string();
-    let world = World::with(format!("nats://127.0.0.1:{nats}"), &[(names::OIDC_PROVIDERS, &providers)]).await;
-    let start = async || world.send(world.request(Method::GET, "/v1/auth/oidc/corp/start")).await;
-    start().await.problem(503, "unavailable");
+    let scene = Scene::at(&issuer, Callback::new()).await;
+    let start = async || assert_eq!(error(&Browser::new().get(&scene.start()).await), "unavailable");
+    start().await;
     let asked = calls.load(Ordering::SeqCst);
     assert!(asked > 0);
-    futures::future::join_all((0..10).map(|_| start())).await.into_iter().for_each(|got| {
-        got.problem(503, "unavailable");
-    });
+    futures::future::join_all((0..10).map(|_| start())).await;
     assert_eq!(calls.load(Ordering::SeqCst), asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_is_asked_to_the_end_also_when_whoever_wanted_to_log_in_hangs_up() {
+    let provider = Own::open().await;
+    let scene = Scene::at(&provider.issuer, Callback::new()).await;
+    let held = provider.hold().await;
+    let host = scene.world.url.strip_prefix("http://").unwrap();
+    let mut socket = TcpStream::connect(host).await.unwrap();
+    let request = format!("GET /v1/auth/oidc/corp/start HTTP/1.1\r\nhost: {host}\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    wait_for(SOON, "the provider to be asked", async || provider.asked() == 1).await;
+    socket.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    // The service ends the connection, and the request with it.
+    let _ = socket.read_to_end(&mut answer).await;
+    assert!(answer.is_empty());
+    drop(held);
+    wait_for(SOON, "it to be asked for its keys", async || provider.asked_for_keys() == 1).await;
+    scene.invited().await;
+    let page = Browser::new().follow(&scene.start()).await;
+    scene.complete(&login_token(&page)).await.is(200);
+    assert_eq!((provider.asked(), provider.asked_for_keys()), (1, 1));
 }
