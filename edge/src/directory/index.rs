@@ -55,6 +55,8 @@ pub struct Index {
     agents: HashMap<(TenantId, AgentId), AgentRecord>,
     tags: HashMap<(TenantId, TagId), TagRecord>,
     deleted_agents: HashSet<(TenantId, AgentId)>,
+    deleted_tenants: HashSet<TenantId>,
+    deleted_widgets: HashSet<WidgetId>,
     /// Every origin that some widget or console lists.
     origins: HashSet<String>,
 }
@@ -85,7 +87,13 @@ impl Index {
                 Record::Agent(agent) => {
                     index.deleted_agents.insert((agent.tenant_id, agent.agent_id));
                 }
-                Record::Tenant(_) | Record::Widget(_) | Record::Group(_) | Record::Tag(_) => {}
+                Record::Tenant(tenant) => {
+                    index.deleted_tenants.insert(tenant.tenant_id);
+                }
+                Record::Widget(widget) => {
+                    index.deleted_widgets.insert(widget.widget_id);
+                }
+                Record::Group(_) | Record::Tag(_) => {}
             }
         }
         index
@@ -138,6 +146,16 @@ impl Index {
 
     pub fn agent(&self, tenant: TenantId, id: AgentId) -> Option<&AgentRecord> {
         self.agents.get(&(tenant, id))
+    }
+
+    /// Known to be removed; one that is not known yet is not.
+    pub fn is_deleted_tenant(&self, id: TenantId) -> bool {
+        self.deleted_tenants.contains(&id)
+    }
+
+    /// Known to be removed, or with its tenant; one that is not known yet is not.
+    pub fn is_deleted_widget(&self, tenant: TenantId, id: WidgetId) -> bool {
+        self.is_deleted_tenant(tenant) || self.deleted_widgets.contains(&id)
     }
 
     /// Known to be removed; one that is not known yet is not.

@@ -42,6 +42,15 @@ impl Denied {
             CloseCode::TokenInvalid,
         )
     }
+
+    /// A good token's tenant or widget is not here: removed, or so new that this edge has yet to hear of it.
+    fn unknown(what: &str, is_deleted: bool) -> Self {
+        if is_deleted {
+            return Self::token(&format!("no such {what}"));
+        }
+        let message = format!("this edge does not know the token's {what} yet");
+        Self::new(ErrorCode::Unavailable, message, CloseCode::Unverified)
+    }
 }
 
 impl Who {
@@ -119,15 +128,16 @@ pub fn authenticate(app: &App, token: &str, origin: &Origin) -> Result<Known, De
     let staff = verify_staff(&app.keys, token, now);
     let (who, issued, ends, listed) = match staff {
         Ok(claims) => {
-            let tenant = index.tenant(claims.tid).ok_or_else(|| Denied::token("no such tenant"))?;
+            let unknown = || Denied::unknown("tenant", index.is_deleted_tenant(claims.tid));
+            let tenant = index.tenant(claims.tid).ok_or_else(unknown)?;
             let who =
                 Who::Staff { tenant: claims.tid, agent: claims.sub, role: claims.role, session: claims.sid };
             (who, seconds(claims.iat), seconds(claims.exp), origin.is_in(&tenant.console_origins))
         }
         Err(not_staff) => {
             let claims = verify_visitor(&app.keys, token, now).map_err(|error| denied(not_staff, error))?;
-            let widget =
-                index.widget(claims.tid, claims.wid).ok_or_else(|| Denied::token("no such widget"))?;
+            let unknown = || Denied::unknown("widget", index.is_deleted_widget(claims.tid, claims.wid));
+            let widget = index.widget(claims.tid, claims.wid).ok_or_else(unknown)?;
             let who = Who::Visitor { tenant: claims.tid, visitor: claims.sub, widget: claims.wid };
             (who, seconds(claims.iat), seconds(claims.exp), origin.is_in(&widget.allowed_origins))
         }

@@ -1,14 +1,23 @@
 //! Wrong requests get the documented error, and change nothing.
 
-use bus_schema::{AgentId, ConversationId, VisitorId, claims::Role};
-use ops::auth::{self, SigningKey, VisitorGrant};
+use std::time::Duration;
+
+use bus_schema::{
+    AgentId, ConversationId, TenantId, VisitorId, WidgetId,
+    claims::Role,
+    config::{Record, WidgetRecord},
+};
+use ops::{
+    auth::{self, SigningKey, VisitorGrant},
+    testing::wait_for,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
     client::{Client, Got, login, message},
     http,
-    world::{World, now},
+    world::{self, World, now},
 };
 
 async fn stored(world: &World) -> u64 {
@@ -67,12 +76,10 @@ async fn tokens_that_do_not_count_are_refused_and_closed() {
     let visitor = VisitorId::from_key(world.tenant, &[1; 32]);
     let stranger = SigningKey::generate().unwrap();
     let grant = VisitorGrant { visitor, tenant: world.tenant, widget: world.widget };
-    let foreign_tenant = VisitorGrant { tenant: bus_schema::TenantId::from_uuid(Uuid::now_v7()), ..grant };
     let long_ago = bus_schema::Timestamp::from_millis(now().millis() - 2 * 3_600_000);
     let cases = [
         ("nonsense".to_owned(), 3501),
         (auth::mint_visitor(&stranger, grant, now()).token, 3501),
-        (auth::mint_visitor(&world.visitor_key, foreign_tenant, now()).token, 3501),
         (auth::mint_visitor(&world.visitor_key, grant, long_ago).token, 3005),
         // A visitor's key makes no staff.
         (
@@ -99,6 +106,33 @@ async fn tokens_that_do_not_count_are_refused_and_closed() {
         let answer = http::get_as(edge.at, &path, &token).await;
         assert_eq!((answer.status, answer.body["code"].as_str()), (401, Some("unauthenticated")));
     }
+}
+
+#[tokio::test]
+async fn a_token_of_whom_an_edge_has_not_heard_yet_is_not_refused_for_good() {
+    let world = World::new().await;
+    let edge = world.edge().await;
+    let visitor = VisitorId::from_key(world.tenant, &[1; 32]);
+    let known = VisitorGrant { visitor, tenant: world.tenant, widget: world.widget };
+    let widget = WidgetId::from_uuid(Uuid::now_v7());
+    let tenant = TenantId::from_uuid(Uuid::now_v7());
+    let refused = async |grant: VisitorGrant| {
+        let token = auth::mint_visitor(&world.visitor_key, grant, now()).token;
+        let mut client = Client::connect(edge.at, None).await.unwrap();
+        let answer = client.request("login", login(&token, json!({}))).await;
+        let error = &answer["payload"]["error"];
+        (error["code"].clone(), error["retryable"].clone(), client.closed().await)
+    };
+    for grant in [VisitorGrant { widget, ..known }, VisitorGrant { tenant, ..known }] {
+        assert_eq!(refused(grant).await, (json!("unavailable"), json!(true), Got::Closed(3002)));
+    }
+    let gone = WidgetRecord { revision: 2, deleted: true, ..world::widget(world.tenant, widget, "pk_gone") };
+    world.put(&Record::Widget(gone)).await;
+    wait_for(Duration::from_secs(10), "the edge to hear of the removal", async || {
+        let grant = VisitorGrant { widget, ..known };
+        refused(grant).await == (json!("unauthenticated"), json!(false), Got::Closed(3501))
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -181,6 +181,7 @@ test("an expired token is refreshed first; one that is refused again ends it", a
   await it.last().end(3005);
   await settle();
   assert.deepEqual(it.asked, [false, true]);
+  assert.equal(it.last().url, "ws://two/v1/ws");
   await it.last().hello();
   await it.last().refuse("login", "unauthenticated");
   assert.equal(it.client.state.name, "stopped");

@@ -244,6 +244,8 @@ export class Transport {
     }
     if (final.then === "fresh_token") {
       this.#refused = true;
+      // What refused it may be this edge alone.
+      this.#turn += 1;
       this.#open(true);
       return;
     }

@@ -74,6 +74,8 @@ async fn keep_connected(shared: &Arc<Shared>, options: &Options) -> Stopped {
             Verdict::FreshToken(why) if token_refused => return Stopped::Refused(why),
             Verdict::FreshToken(_) => {
                 (fresh, token_refused) = (true, true);
+                // What refused it may be this edge alone.
+                edge = edge.wrapping_add(1);
                 continue;
             }
             Verdict::Reconnect(after) => after,
