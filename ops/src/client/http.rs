@@ -42,8 +42,13 @@ impl ApiError {
 
     /// Another edge, or the same one later, may answer.
     pub fn is_transient(&self) -> bool {
-        self.status().is_none_or(|status| status >= 500 || status == 429)
+        self.status().is_none_or(may_pass)
     }
+}
+
+/// Whether what a server refused with this status may succeed at another, or later.
+pub(super) const fn may_pass(status: u16) -> bool {
+    status >= 500 || status == 408 || status == 429
 }
 
 impl From<reqwest::Error> for ApiError {

@@ -44,9 +44,7 @@ impl ConnectError {
     pub const fn is_final(&self) -> bool {
         match self {
             Self::Address(_) => true,
-            Self::Refused { status, .. } => {
-                *status >= 400 && *status < 500 && *status != 408 && *status != 429
-            }
+            Self::Refused { status, .. } => *status >= 400 && !super::http::may_pass(*status),
             Self::Io { .. } | Self::Timeout | Self::Handshake(_) => false,
         }
     }

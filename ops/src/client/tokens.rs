@@ -10,6 +10,7 @@ use std::{
 };
 
 use bus_schema::{Timestamp, protocol::WidgetSession};
+use reqwest::StatusCode;
 use tokio::sync::Mutex;
 
 use super::http::{ApiError, Http};
@@ -99,12 +100,16 @@ impl Source {
             }
             Source::Staff { http, admin, email, password } => {
                 let refreshed = match refresh {
-                    Some(token) => http.staff_refresh(admin, token).await,
-                    None => Err(ApiError::Transport("no refresh token".into())),
+                    Some(token) => match http.staff_refresh(admin, token).await {
+                        // The session has ended. Whatever else went wrong says nothing of it.
+                        Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED.as_u16()) => None,
+                        answer => Some(answer?),
+                    },
+                    None => None,
                 };
                 let session = match refreshed {
-                    Ok(session) => session,
-                    Err(_) => http.staff_login(admin, email, password).await?,
+                    Some(session) => session,
+                    None => http.staff_login(admin, email, password).await?,
                 };
                 let good_until = Instant::now() + Duration::from_secs(session.expires_in);
                 Ok(Held { token: session.access_token, refresh: Some(session.refresh_token), good_until })

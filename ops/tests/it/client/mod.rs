@@ -1,6 +1,7 @@
 //! The client against a server that speaks the protocol over real sockets and fails on demand.
 
 mod server;
+mod tokens;
 
 use std::time::Duration;
 
