@@ -4,7 +4,7 @@
 //! where a thread is long. What was refused here was not begun, so that under overload the repeats of what is too much
 //! cost the log nothing.
 //!
-//! Invariant: holds at most two generations of ids, each for a bounded time. An id leaves as its send begins.
+//! Invariant: holds at most two generations of ids; none counts for longer than three. An id leaves as its send begins.
 
 use std::{
     collections::HashSet,
@@ -50,7 +50,8 @@ impl TurnedAway {
     /// It begins: of a repeat of what was only ever refused, nothing can be in the log.
     pub fn begin(&self, draft: &mut Draft) {
         if draft.retry {
-            let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).take(draft.event_id());
+            let known =
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).take(draft.event_id(), Instant::now());
             draft.retry = !known;
         }
     }
@@ -58,16 +59,26 @@ impl TurnedAway {
 
 impl Generations {
     fn add(&mut self, id: EventId, now: Instant) {
-        if self.young.len() >= IDS_MAX || now.duration_since(self.turned) >= GENERATION {
-            self.old = mem::take(&mut self.young);
-            self.turned = now;
-        }
+        self.turn(now);
         self.young.insert(id);
     }
 
-    fn take(&mut self, id: EventId) -> bool {
+    fn take(&mut self, id: EventId, now: Instant) -> bool {
+        self.turn(now);
         // Of both, so that it is in neither.
         self.young.remove(&id) | self.old.remove(&id)
+    }
+
+    fn turn(&mut self, now: Instant) {
+        let age = now.duration_since(self.turned);
+        if age >= 2 * GENERATION {
+            // Nothing turned them meanwhile: both are too old.
+            self.young = HashSet::new();
+        }
+        if age >= GENERATION || self.young.len() >= IDS_MAX {
+            self.old = mem::take(&mut self.young);
+            self.turned = now;
+        }
     }
 }
 
@@ -85,16 +96,18 @@ mod tests {
         let now = Instant::now();
         let mut all = Generations { young: HashSet::new(), old: HashSet::new(), turned: now };
         all.add(id(1), now);
-        assert!(all.take(id(1)) && !all.take(id(1)));
+        assert!(all.take(id(1), now) && !all.take(id(1), now));
         all.add(id(2), now);
         all.add(id(3), now + GENERATION);
-        assert!(all.take(id(2)), "for a generation at least");
+        assert!(all.take(id(2), now + GENERATION), "for a generation at least");
         all.add(id(4), now + GENERATION);
         all.add(id(5), now + 2 * GENERATION);
         all.add(id(6), now + 3 * GENERATION);
-        assert!(!all.take(id(4)) && all.take(id(5)), "and for two at most");
+        let later = now + 3 * GENERATION;
+        assert!(!all.take(id(4), later) && all.take(id(5), later), "and for two, where others come");
+        assert!(!all.take(id(6), later + 2 * GENERATION), "for two, where nobody comes");
         for n in 0..3 * IDS_MAX {
-            all.add(id(n), now + 3 * GENERATION);
+            all.add(id(n), later + 2 * GENERATION);
         }
         assert!(all.young.len() + all.old.len() <= 2 * IDS_MAX);
     }
