@@ -257,6 +257,16 @@ pub fn commands_of_shard(shard: Shard) -> String {
     format!("command.v1.{shard}.*")
 }
 
+/// Whose a request to a router is.
+pub fn tenant_of_command(subject: &str) -> Option<TenantId> {
+    tenant_after(subject, "command.v1.")
+}
+
+/// `<prefix><shard>.<tenant>…`: the tenant.
+fn tenant_after(subject: &str, prefix: &str) -> Option<TenantId> {
+    subject.strip_prefix(prefix)?.split('.').nth(1)?.parse().ok()
+}
+
 /// The queue group in which routers of one shard share its requests.
 pub const ROUTER_QUEUE_GROUP: &str = "router";
 
@@ -296,6 +306,11 @@ impl TenantTopic {
 /// Where a [`crate::signal::TenantSignal`] travels.
 pub fn tenant_signals(shard: Shard, tenant: TenantId, topic: TenantTopic) -> String {
     format!("signal.v1.{shard}.{tenant}.{}", topic.token())
+}
+
+/// Whose such a signal is.
+pub fn tenant_of_signal(subject: &str) -> Option<TenantId> {
+    tenant_after(subject, "signal.v1.")
 }
 
 /// What edges say of the visitors of all tenants of a shard.
@@ -358,6 +373,17 @@ mod tests {
                 prop_assert!(subject.to_string() == text || subject.live() == text);
             }
         }
+    }
+
+    #[test]
+    fn what_is_told_within_a_tenant_names_it() {
+        let (shard, tenant) = (Shard(3), TenantId::from_uuid(Uuid::from_u128(7)));
+        assert_eq!(tenant_of_command(&commands(shard, tenant)), Some(tenant));
+        for topic in [TenantTopic::Threads, TenantTopic::Visitors, TenantTopic::Who] {
+            assert_eq!(tenant_of_signal(&tenant_signals(shard, tenant, topic)), Some(tenant));
+        }
+        assert_eq!(tenant_of_signal(&commands(shard, tenant)), None);
+        assert_eq!(tenant_of_command(&commands_of_shard(shard)), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use bus_schema::{TenantId, protocol::VisitorPresence, signal::TenantSignal, subject};
+use bus_schema::{protocol::VisitorPresence, signal::TenantSignal, subject};
 use futures::{StreamExt as _, future::join_all};
 use ops::service::Context;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ pub async fn start(ctx: &Context, app: &Arc<App>, stop: &CancellationToken) -> a
 
 async fn answer(app: &App, mut questions: async_nats::Subscriber) {
     while let Some(question) = questions.next().await {
-        let tenant = question.subject.rsplit('.').nth(1).and_then(|token| token.parse::<TenantId>().ok());
+        let tenant = subject::tenant_of_signal(&question.subject);
         let (Some(tenant), Some(reply)) = (tenant, question.reply) else { continue };
         // Without a payload, and in words not known yet, it is about everyone.
         let about: bus_schema::signal::Who = serde_json::from_slice(&question.payload).unwrap_or_default();

@@ -4,7 +4,7 @@ use async_nats::{Client, Message, Subject};
 use bus_schema::{
     ErrorBody, ErrorCode, Shard, TenantId,
     command::{CommandRequest, Outcome},
-    subject::{ROUTER_QUEUE_GROUP, commands_of_shard},
+    subject::{ROUTER_QUEUE_GROUP, commands_of_shard, tenant_of_command},
 };
 use futures::StreamExt as _;
 use tokio::time::Instant;
@@ -53,9 +53,8 @@ pub async fn serve(client: Client, shard: Shard, feed: Feed, stop: CancellationT
 }
 
 fn read(message: &Message) -> Result<(TenantId, CommandRequest), ErrorBody> {
-    let tenant = message.subject.rsplit('.').next().and_then(|token| token.parse().ok());
-    let tenant =
-        tenant.ok_or_else(|| ErrorBody::new(ErrorCode::InvalidRequest, "the subject names no tenant"))?;
+    let tenant = tenant_of_command(&message.subject)
+        .ok_or_else(|| ErrorBody::new(ErrorCode::InvalidRequest, "the subject names no tenant"))?;
     let request = serde_json::from_slice(&message.payload)
         .map_err(|error| ErrorBody::new(ErrorCode::InvalidRequest, format!("not a command: {error}")))?;
     Ok((tenant, request))

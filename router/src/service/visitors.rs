@@ -8,7 +8,7 @@ use async_nats::Client;
 use bus_schema::{
     ConversationId, IncarnationId, Shard, TenantId,
     signal::{TenantSignal, Who},
-    subject::visitors_of_shard,
+    subject::{tenant_of_signal, visitors_of_shard},
 };
 use futures::StreamExt as _;
 use ops::chat;
@@ -23,7 +23,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 pub async fn follow(client: Client, shard: Shard, feed: Feed) -> anyhow::Result<()> {
     let mut signals = client.subscribe(visitors_of_shard(shard)).await?;
     while let Some(message) = signals.next().await {
-        let tenant = message.subject.rsplit('.').nth(1).and_then(|token| token.parse().ok());
+        let tenant = tenant_of_signal(&message.subject);
         let signal = serde_json::from_slice(&message.payload);
         let (Some(tenant), Ok(TenantSignal::Visitors { visitors, .. })) = (tenant, signal) else { continue };
         for visitor in visitors {
