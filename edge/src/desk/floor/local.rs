@@ -23,8 +23,9 @@ const ANSWER_BYTES_MAX: usize = 512 * 1024;
 /// Visitors in one signal; the rest follows a second later.
 const SIGNAL_MAX: usize = 200;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Local {
+    tenant: TenantId,
     visitors: HashMap<VisitorId, Visitor>,
     by_conn: HashMap<u64, VisitorId>,
     changed: HashSet<VisitorId>,
@@ -33,6 +34,7 @@ pub struct Local {
 
 #[derive(Debug)]
 struct Visitor {
+    conversation_id: ConversationId,
     conns: Vec<Arc<Conn>>,
     page: Option<Page>,
     /// Of the open thread.
@@ -52,14 +54,21 @@ pub struct Arrival {
 }
 
 impl Local {
+    pub fn new(tenant: TenantId) -> Self {
+        let (visitors, by_conn, changed) = Default::default();
+        Self { tenant, visitors, by_conn, changed, told: None }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.by_conn.is_empty()
     }
 
     pub fn enter(&mut self, arrival: Arrival) {
         let Arrival { conn, visitor, group_id, default_group } = arrival;
+        let tenant = self.tenant;
         self.by_conn.insert(conn.id, visitor);
         let entry = self.visitors.entry(visitor).or_insert_with(|| Visitor {
+            conversation_id: ConversationId::of(tenant, visitor),
             conns: Vec::new(),
             page: None,
             group_id,
@@ -121,7 +130,7 @@ impl Local {
     }
 
     /// What other edges are to be told now.
-    pub fn take(&mut self, tenant: TenantId, now: Instant) -> Vec<VisitorPresence> {
+    pub fn take(&mut self, now: Instant) -> Vec<VisitorPresence> {
         if self.due(now).is_none_or(|due| due > now) {
             return Vec::new();
         }
@@ -131,7 +140,7 @@ impl Local {
         for id in some {
             self.changed.remove(&id);
             let Some(visitor) = self.visitors.get_mut(&id) else { continue };
-            let is = visitor.presence(tenant, id);
+            let is = visitor.presence(id, visitor.page.clone());
             if visitor.told.as_ref() != Some(&is) && (is.online || visitor.told.is_some()) {
                 visitor.told = Some(is.clone());
                 news.push(is);
@@ -144,16 +153,17 @@ impl Local {
     }
 
     /// Who is here: the answer to another edge's question, or to a router's about some conversations.
-    pub fn answer(&self, tenant: TenantId, about: &Who) -> Vec<VisitorPresence> {
+    pub fn answer(&self, about: &Who) -> Vec<VisitorPresence> {
         let about: HashSet<ConversationId> = about.conversations.iter().copied().collect();
         let mut bytes = 0;
         self.visitors
             .iter()
             .filter(|(_, visitor)| !visitor.conns.is_empty())
-            .map(|(id, visitor)| visitor.presence(tenant, *id))
-            .filter(|presence| about.is_empty() || about.contains(&presence.conversation_id))
+            .filter(|(_, visitor)| about.is_empty() || about.contains(&visitor.conversation_id))
             // Who asks about conversations asks nothing of pages, and must hear of all of them.
-            .map(|presence| VisitorPresence { page: presence.page.filter(|_| about.is_empty()), ..presence })
+            .map(|(id, visitor)| {
+                visitor.presence(*id, visitor.page.as_ref().filter(|_| about.is_empty()).cloned())
+            })
             .take(ANSWER_MAX)
             .take_while(|presence| {
                 let page = presence.page.as_ref();
@@ -171,12 +181,12 @@ impl Visitor {
         self.group_id.or(self.default_group)
     }
 
-    fn presence(&self, tenant: TenantId, id: VisitorId) -> VisitorPresence {
+    fn presence(&self, id: VisitorId, page: Option<Page>) -> VisitorPresence {
         VisitorPresence {
             id,
-            conversation_id: ConversationId::of(tenant, id),
+            conversation_id: self.conversation_id,
             online: !self.conns.is_empty(),
-            page: self.page.clone(),
+            page,
             group_id: self.group_id,
         }
     }
@@ -198,27 +208,27 @@ mod tests {
     #[test]
     fn a_reload_within_a_second_is_no_news() {
         let now = Instant::now();
-        let mut local = Local::default();
+        let mut local = Local::new(TENANT);
         local.enter(arrival(1));
-        assert!(local.take(TENANT, now)[0].online);
+        assert!(local.take(now)[0].online);
         local.leave(1);
         local.enter(arrival(2));
-        assert_eq!((local.take(TENANT, now), local.take(TENANT, now + PACE)), (vec![], vec![]));
+        assert_eq!((local.take(now), local.take(now + PACE)), (vec![], vec![]));
         local.turn_page(VISITOR, Page { url: "/a".into(), title: None });
         local.leave(2);
-        let gone = local.take(TENANT, now + 2 * PACE);
+        let gone = local.take(now + 2 * PACE);
         assert_eq!((gone.len(), gone[0].online), (1, false));
-        assert!(local.is_empty() && local.answer(TENANT, &Who::default()).is_empty());
+        assert!(local.is_empty() && local.answer(&Who::default()).is_empty());
         // Who came and went before anybody was told was never here.
         local.enter(arrival(3));
         local.leave(3);
-        assert_eq!(local.take(TENANT, now + 3 * PACE), []);
+        assert_eq!(local.take(now + 3 * PACE), []);
     }
 
     #[test]
     fn a_visitor_hears_of_the_group_of_the_thread_or_of_where_one_would_begin() {
         let [home, other] = [1, 2].map(|n| GroupId::from_uuid(uuid::Uuid::from_u128(n)));
-        let mut local = Local::default();
+        let mut local = Local::new(TENANT);
         local.enter(Arrival { default_group: Some(home), ..arrival(1) });
         assert_eq!(local.interest(VISITOR), Some(home));
         assert_eq!(local.thread(VISITOR, Some(home)), None);

@@ -116,7 +116,7 @@ impl Floor {
             shard,
             tenant,
             staff: BTreeMap::new(),
-            local: Local::default(),
+            local: Local::new(tenant),
             online: Online::default(),
             presence: Presence::default(),
             touched: BTreeSet::new(),
@@ -234,7 +234,7 @@ impl Floor {
     /// Says what changed of the visitors here.
     async fn tell_edges(&mut self) {
         let now = Instant::now();
-        let visitors = self.local.take(self.tenant, now);
+        let visitors = self.local.take(now);
         if visitors.is_empty() {
             return;
         }
@@ -412,7 +412,7 @@ impl Floor {
                 for (edge, visitors) in words {
                     self.hear(edge, &visitors, now);
                 }
-                let here = self.local.answer(self.tenant, &Who::default());
+                let here = self.local.answer(&Who::default());
                 self.hear(self.app.core.incarnation, &here, now);
                 self.gathered = true;
                 for (conn, done) in std::mem::take(&mut self.waiting) {
@@ -430,7 +430,7 @@ impl Floor {
     }
 
     async fn answer_who(&mut self, about: &Who, reply: async_nats::Subject) {
-        let visitors = self.local.answer(self.tenant, about);
+        let visitors = self.local.answer(about);
         if !visitors.is_empty() || !about.conversations.is_empty() {
             let core = self.app.core.clone();
             who::say(&core, reply, visitors).await;
