@@ -1,6 +1,6 @@
 //! What the events of a thread came to, up to one of them: tags, marks, what was unread.
 //!
-//! Invariant: however long a thread is, all of its events count, and no more than a page of them is in memory.
+//! Invariant: however long a thread is, all of its events count; of its marks the last of each person alone is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +15,6 @@ use persister::db::{At, Id, schema::chat::events};
 
 use super::events::lanes;
 use crate::{db::word, http::Problem};
-
-/// Events that are read at once.
-const PAGE: i64 = 1_000;
 
 /// Events of a thread, and of the conversation while it was the open one.
 #[derive(Debug, Clone, Copy)]
@@ -45,29 +42,30 @@ impl Span {
 
     /// Tags and marks.
     pub async fn fold(&self, connection: &mut AsyncPgConnection) -> Result<Folded, Problem> {
+        let tagging = [Kind::Tagged.name(), Kind::Untagged.name()];
+        let tagged: Vec<Option<String>> = events::table
+            .filter(events::tenant_id.eq(self.tenant).and(events::conversation_id.eq(self.conversation)))
+            .filter(events::seq.between(self.from, self.to).and(events::kind.eq_any(tagging)))
+            .order(events::seq.asc())
+            .select(events::payload)
+            .load(connection)
+            .await?;
+        // They only grow: the last says it all.
+        let whose = (events::author_type, events::author_id, events::kind);
+        let marked: Vec<Option<String>> = events::table
+            .filter(events::tenant_id.eq(self.tenant).and(events::conversation_id.eq(self.conversation)))
+            .filter(events::seq.between(self.from, self.to).and(events::lane.eq(lanes::MARK)))
+            .filter(events::payload.is_not_null())
+            .distinct_on(whose)
+            .order((events::author_type, events::author_id, events::kind, events::seq.desc()))
+            .select(events::payload)
+            .load(connection)
+            .await?;
         let mut folded = Folded::default();
-        let mut from = self.from;
-        loop {
-            let counts = events::lane
-                .eq(lanes::MARK)
-                .or(events::kind.eq_any([Kind::Tagged.name(), Kind::Untagged.name()]));
-            let rows: Vec<(i64, Option<String>)> = events::table
-                .filter(events::tenant_id.eq(self.tenant).and(events::conversation_id.eq(self.conversation)))
-                .filter(events::seq.between(from, self.to).and(counts))
-                .order(events::seq.asc())
-                .limit(PAGE)
-                .select((events::seq, events::payload))
-                .load(connection)
-                .await?;
-            let last = rows.last().map(|(seq, _)| *seq).filter(|_| rows.len() as i64 == PAGE);
-            for payload in rows.into_iter().filter_map(|(_, payload)| payload) {
-                folded.add(self.thread, &payload);
-            }
-            match last {
-                Some(last) => from = last + 1,
-                None => return Ok(folded),
-            }
+        for payload in tagged.into_iter().chain(marked).flatten() {
+            folded.add(self.thread, &payload);
         }
+        Ok(folded)
     }
 
     /// The last thing that participants see, and when it was stored.
