@@ -92,13 +92,14 @@ impl Span {
         me: Author,
         read: u64,
     ) -> Result<u64, Problem> {
-        const COUNTS: [Kind; 4] = [Kind::Message, Kind::RichMessage, Kind::File, Kind::Form];
+        let counts: Vec<&str> =
+            Kind::ALL.iter().filter(|kind| kind.counts_as_unread()).map(|kind| kind.name()).collect();
         let above = i64::try_from(read).unwrap_or(i64::MAX).saturating_add(1).max(self.from);
         let mine = events::author_type.eq(word(me.kind)).and(events::author_id.eq(me.id));
         let unread: i64 = events::table
             .filter(events::tenant_id.eq(self.tenant).and(events::conversation_id.eq(self.conversation)))
             .filter(events::seq.between(above, self.to).and(diesel::dsl::not(mine)))
-            .filter(events::kind.eq_any(COUNTS.map(Kind::name)).and(events::payload.is_not_null()))
+            .filter(events::kind.eq_any(counts).and(events::payload.is_not_null()))
             .count()
             .get_result(connection)
             .await?;
