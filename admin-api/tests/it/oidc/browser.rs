@@ -46,14 +46,10 @@ impl Browser {
             self.cookies.insert((site.clone(), name.to_owned()), value.to_owned());
         }
         let location = response.headers().get(header::LOCATION).map(|to| to.to_str().unwrap().to_owned());
-        let status = response.status();
+        let status = response.status().as_u16();
         let body = response.json().await.unwrap_or_default();
         documented(&Method::GET, url.path(), status, &body);
-        Page {
-            status: status.as_u16(),
-            location: location.map(|to| url.join(&to).unwrap().to_string()),
-            body,
-        }
+        Page { status, location: location.map(|to| url.join(&to).unwrap().to_string()), body }
     }
 
     /// To the last page that is ours or the provider's, and where it leads.

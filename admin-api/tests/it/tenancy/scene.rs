@@ -13,7 +13,7 @@ use super::{answer::Answer, targets::Side};
 use crate::{
     chat::persister,
     routing::router,
-    world::{BusServer, World},
+    world::{BusServer, World, documented},
 };
 
 const UP_WITHIN: Duration = Duration::from_secs(30);
@@ -83,7 +83,13 @@ impl Scene {
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        Answer::of(request.send().await.unwrap()).await
+        let request = request.build().unwrap();
+        let (method, url) = (request.method().clone(), request.url().clone());
+        let answer = Answer::of(self.world.http.execute(request).await.unwrap()).await;
+        if url.as_str().starts_with(&self.world.url) {
+            documented(&method, url.path(), answer.status, &answer.json());
+        }
+        answer
     }
 
     /// A new visitor says something: the thread waits in the widget's group.
