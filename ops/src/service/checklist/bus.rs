@@ -60,6 +60,7 @@ async fn safety(settings: &Settings, bus: &Bus) -> Vec<Finding> {
     let mut findings = Vec::new();
     match check_durability(settings, &log).await {
         Ok(Durability::Synced | Durability::Replicated) => {}
+        // In production an error: no service starts on it.
         Ok(Durability::Unsynced) => {
             let text = "a power cut loses what was acknowledged last: set jetstream { sync_interval: always }, \
                 or provision 3 replicas";
