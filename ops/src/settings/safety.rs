@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{
     Problem, Settings, Source, names,
     table::{self, Setting},
-    value::{Kind, Value},
+    value::Value,
 };
 
 /// An ended session is closed within this time, also while the bus is away.
@@ -72,7 +72,7 @@ fn judge(settings: &Settings, setting: &Setting) -> Option<Problem> {
         (names::DATABASE_URL, Value::Secret(url)) if guessable_password(url) => {
             problem("its password is missing or one that everybody tries first")
         }
-        (name, Value::Int(0)) if name.starts_with("LIMIT_") && matches!(setting.kind, Kind::Int(..)) => {
+        (name, Value::Int(0) | Value::Millis(Duration::ZERO)) if name.starts_with("LIMIT_") => {
             problem("0 switches the limit off; set a number")
         }
         _ => None,
@@ -164,6 +164,7 @@ mod tests {
             (Service::Edge, names::CORS_ORIGINS, "*"),
             (Service::Edge, names::TRUSTED_PROXIES, "10.0.0.0/8,0.0.0.0/0"),
             (Service::Edge, names::LIMIT_MESSAGE_BYTES, "0"),
+            (Service::Edge, names::LIMIT_DEAD_AFTER_MS, "0"),
             (Service::Edge, names::FILES_S3_ENDPOINT, "http://s3.example"),
             (Service::Edge, names::UNVERIFIED_MS, "60001"),
             (Service::AdminApi, names::DATABASE_URL, "postgres://postgres:postgres@db/x"),
