@@ -226,18 +226,8 @@ impl<'a> Dice<'a> {
             QueryKind::Boolean => self.one(&["true", "false", "1"]).to_owned(),
             QueryKind::Time => self.one(&["2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z", "x"]).to_owned(),
             QueryKind::Text | QueryKind::Words | QueryKind::MustWords => {
-                let words = [
-                    &attacked.canary,
-                    &attacked.staff_canary,
-                    &attacked.ids["conversation"],
-                    "answers",
-                    "asks%20or%20note",
-                    "mine",
-                    "open",
-                    "closed",
-                    "%22",
-                    "-x",
-                ];
+                // In texts of both tenants, and no secret of either.
+                let words = ["answers", "note", "asks%20or%20note", "mine", "open", "closed", "%22", "-x"];
                 self.one(&words).to_owned()
             }
         }
