@@ -179,7 +179,7 @@ async fn migrated() -> (ops::testing::Database<'static>, AsyncPgConnection) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_list_has_an_index_in_its_order() {
+async fn the_lists_named_here_and_all_things_have_an_index_in_their_order() {
     let (_database, mut connection) = migrated().await;
     // An index of part of the rows serves if it leaves out only those that no list shows.
     let indexes = lines(
