@@ -1,8 +1,9 @@
 //! The committed documentation is the one the table of routes makes.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use admin_api::{Access, openapi, routes};
+use ops::testing::held_to;
 use serde_json::Value;
 
 fn document() -> Value {
@@ -11,16 +12,8 @@ fn document() -> Value {
 
 #[test]
 fn the_committed_document_is_current() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
     let made = format!("{}\n", serde_json::to_string_pretty(&document()).unwrap());
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, &made).unwrap();
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == made,
-        "docs/openapi.json is old: run UPDATE=1 cargo test -p admin-api --test it openapi"
-    );
+    held_to("docs/openapi.json", &made, "cargo test -p admin-api --test it openapi");
 }
 
 fn references(value: &Value, found: &mut BTreeSet<String>) {

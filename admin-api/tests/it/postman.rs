@@ -3,12 +3,11 @@
 //! Made of the OpenAPI document and of the walk, so it can name no path or parameter that is not served.
 //! `ops/postman.mjs` runs it against a system; a test of `ops` does.
 
-use std::path::Path;
-
 use admin_api::{
     openapi::{self, Step, Walk},
     routes,
 };
+use ops::testing::held_to;
 use serde_json::{Map, Value, json};
 
 const SCHEMA: &str = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json";
@@ -18,16 +17,8 @@ const PAUSE_MS: u32 = 250;
 
 #[test]
 fn the_committed_collection_is_current() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/postman_collection.json");
     let made = format!("{}\n", serde_json::to_string_pretty(&collection()).unwrap());
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, &made).unwrap();
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == made,
-        "docs/postman_collection.json is old: run UPDATE=1 cargo test -p admin-api --test it postman"
-    );
+    held_to("docs/postman_collection.json", &made, "cargo test -p admin-api --test it postman");
 }
 
 #[test]

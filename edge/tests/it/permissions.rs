@@ -5,6 +5,7 @@
 
 use bus_schema::protocol::Action;
 use futures::future::join_all;
+use ops::testing::held_to;
 use serde_json::{Value, json};
 
 use crate::{
@@ -12,7 +13,6 @@ use crate::{
     people::{Caller, People, Target, secrets},
 };
 
-const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/permissions.txt");
 const HEAD: &str = "\
 # Every action of the socket, as everyone, about a conversation that an agent has: `ok`, or the error's code.
 # Made by `UPDATE=1 cargo test -p edge --test it permissions`; review what changes.
@@ -124,9 +124,5 @@ async fn permissions_are_as_the_table_says() {
     let people = People::meet().await;
     let columns = join_all(Caller::ALL.map(|caller| column(&people, caller))).await;
     let found = table(&columns);
-    if std::env::var_os("UPDATE").is_some() {
-        return std::fs::write(TABLE, found).unwrap();
-    }
-    let reviewed = std::fs::read_to_string(TABLE).unwrap();
-    assert!(found == reviewed, "the table is out of date; see its head.\n{found}");
+    held_to("edge/tests/it/permissions.txt", &found, "cargo test -p edge --test it permissions");
 }

@@ -120,30 +120,18 @@ fn ports(setting: &Setting, listener: Listener) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::names;
+    use crate::{settings::names, testing::held_to};
 
-    /// Compares a committed file with what the table says; `UPDATE=1` writes it.
-    fn held_to(path: &str, text: &str) {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../").to_owned() + path;
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::create_dir_all(std::path::Path::new(&path).parent().unwrap()).unwrap();
-            std::fs::write(&path, text).unwrap();
-        }
-        let committed = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            committed == text,
-            "{path} differs from the settings table: run UPDATE=1 cargo test -p ops settings"
-        );
-    }
+    const COMMAND: &str = "cargo test -p ops --lib settings";
 
     #[test]
     fn the_committed_env_example_is_what_the_table_says() {
-        held_to(".env.example", &env_example());
+        held_to(".env.example", &env_example(), COMMAND);
     }
 
     #[test]
     fn the_committed_documentation_is_what_the_table_says() {
-        held_to("docs/configuration.md", &configuration_md());
+        held_to("docs/configuration.md", &configuration_md(), COMMAND);
     }
 
     #[test]

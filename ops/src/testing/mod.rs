@@ -4,6 +4,7 @@
 //! server is a failure that says how to mend it, never a skip.
 
 mod cluster;
+mod committed;
 mod database;
 mod fuzz;
 mod nats;
@@ -16,6 +17,7 @@ mod shim;
 mod wait;
 
 pub use cluster::NatsCluster;
+pub use committed::held_to;
 pub use database::Database;
 pub use fuzz::{Corpus, Fuzzed, fuzz};
 pub use nats::{NatsOptions, NatsServer};

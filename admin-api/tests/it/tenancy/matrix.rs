@@ -4,7 +4,10 @@
 use std::{fmt::Write as _, path::Path};
 
 use bus_schema::{Timestamp, WidgetId, claims::Role};
-use ops::auth::{Audience, KeySet, SigningKey, StaffGrant, VisitorGrant, mint_staff, mint_visitor};
+use ops::{
+    auth::{Audience, KeySet, SigningKey, StaffGrant, VisitorGrant, mint_staff, mint_visitor},
+    testing::held_to,
+};
 
 use super::{
     answer::Answer,
@@ -322,10 +325,5 @@ async fn every_route_answers_every_caller_as_the_committed_table_says_and_foreig
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tenancy/matrix.txt");
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, &made).unwrap();
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == made, "run UPDATE=1 cargo test -p admin-api --test it matrix, and review:\n{made}");
+    held_to("admin-api/tests/it/tenancy/matrix.txt", &made, "cargo test -p admin-api --test it matrix");
 }

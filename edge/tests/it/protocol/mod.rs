@@ -10,7 +10,10 @@ mod tables;
 use std::path::PathBuf;
 
 use bus_schema::protocol::TypeVisitor;
-use ops::testing::shape::{Shape, shape_of};
+use ops::testing::{
+    held_to,
+    shape::{Shape, shape_of},
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Asks a type of a table for its shape.
@@ -31,10 +34,5 @@ fn docs(name: &str) -> PathBuf {
 
 /// Compares a committed file with what the code says; `UPDATE=1` writes it.
 fn hold(name: &str, made: &str) {
-    let path = docs(name);
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, made).unwrap();
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == made, "docs/{name} is old: run UPDATE=1 cargo test -p edge --test it protocol");
+    held_to(&format!("docs/{name}"), made, "cargo test -p edge --test it protocol");
 }
