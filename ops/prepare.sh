@@ -108,7 +108,7 @@ want_s3() {
     export CHATBUS_MOTO_PYTHON
 }
 
-# An OpenID provider, for the tests of logging in at one. Without it they say so and try nothing.
+# A real OpenID provider, for the tests of logging in at one. Without it they meet one of our own.
 want_oidc() {
     [ -z "${CHATBUS_OIDC_DIR:-}" ] || return 0
     have npm || return 0
@@ -117,7 +117,7 @@ want_oidc() {
         [ "${CHATBUS_NO_INSTALL:-0}" = 0 ] || return 0
         { mkdir -p "$oidc" && npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$oidc" \
             oidc-provider@9.13.3; } >&2 || {
-            say "oidc-provider could not be fetched from npm: logging in at a provider is not tested"
+            say "oidc-provider could not be fetched from npm: logging in is tested at a provider of our own alone"
             return 0
         }
     fi
