@@ -55,6 +55,26 @@ pub enum Missed {
     Reset(ResetReason),
 }
 
+/// Where a client is that is replayed what it missed.
+pub struct ReaderAt {
+    pub position: [u64; Lane::ALL.len()],
+    highest: u64,
+}
+
+impl ReaderAt {
+    pub fn new(position: [u64; Lane::ALL.len()]) -> Self {
+        Self { position, highest: position.into_iter().max().unwrap_or(0) }
+    }
+
+    /// It gets the next message; true if it has a later one, of another lane, already.
+    pub fn gets(&mut self, lane: Lane, seq: u64) -> bool {
+        self.position[lane.index()] = seq;
+        let late = seq < self.highest;
+        self.highest = self.highest.max(seq);
+        late
+    }
+}
+
 /// What to read.
 pub struct Wish {
     pub place: Place,
@@ -257,6 +277,16 @@ mod tests {
         assert!(short.take(Lane::Msg, message(1, 100)).is_continue());
         assert!(short.look_ahead((0, 0), MISSED_MAX as u64 - 1).is_continue());
         assert!(short.look_ahead((0, 0), MISSED_MAX as u64).is_break());
+    }
+
+    #[test]
+    fn one_order_says_late_of_what_a_lane_missed_while_another_went_on() {
+        let mut from = [5; Lane::ALL.len()];
+        from[Lane::Msg.index()] = 10;
+        let mut reader = ReaderAt::new(from);
+        let replayed = [(Lane::Life, 7), (Lane::Mark, 9), (Lane::Msg, 11), (Lane::Life, 12)];
+        assert_eq!(replayed.map(|(lane, seq)| reader.gets(lane, seq)), [true, true, false, false]);
+        assert_eq!((reader.position[Lane::Life.index()], reader.position[Lane::Msg.index()]), (12, 11));
     }
 
     #[test]

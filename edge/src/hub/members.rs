@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{
     Join, Joined, Then, encode,
     io::{Done, Place},
-    load::{self, Content, Loaded, Missed, Resume, Wish},
+    load::{self, Content, Loaded, Missed, ReaderAt, Resume, Wish},
     room::{Held, Member, Mode, Waiter},
     worker::Worker,
 };
@@ -249,14 +249,14 @@ impl Worker {
             Missed::Events { from, messages, room } => {
                 core.measures.resumed.increment(1);
                 core.measures.replayed.increment(messages.len() as u64);
-                let mut last = from;
+                let mut reader = ReaderAt::new(from);
                 let mut frames = Vec::with_capacity(messages.len() + 1);
                 for (lane, message) in messages {
-                    last[lane.index()] = message.seq;
+                    let late = reader.gets(lane, message.seq);
                     let author = ops::chat::Head::decode(&message.payload).ok().map(|head| head.author);
                     let people = core.people(&member.conn, home.tenant, author, name);
-                    let shared = encode::shared(home, message.seq, message.at, &message.payload, false);
-                    let cursor = core.cursor(home, audience, member.principal, last);
+                    let shared = encode::shared(home, message.seq, message.at, &message.payload, late);
+                    let cursor = core.cursor(home, audience, member.principal, reader.position);
                     frames.push(encode::event(shared, &cursor, &people));
                 }
                 let (conversation_id, cursor) = (home.conversation, conv.cursor.clone().unwrap_or_default());
