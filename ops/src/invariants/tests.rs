@@ -112,6 +112,14 @@ impl Script {
         self.lane(n, Lane::Desk, t, Body::Decided(Decided { decision, state }))
     }
 
+    /// The last decision leaves a thread that not everybody may have.
+    fn for_some_only(mut self) -> Self {
+        if let Some(Body::Decided(decided)) = self.0.last_mut().map(|logged| &mut logged.event.body) {
+            decided.state.skills.push("french".to_owned());
+        }
+        self
+    }
+
     fn agent(self, agent_id: AgentId, capacity: u32, holds: &[u128]) -> Self {
         let held = |n: &u128| Held {
             conversation_id: conversation(*n),
@@ -246,6 +254,20 @@ fn fifo_holds_where_the_longest_waiting_goes_first() {
         .assigned(1, 1, ADA)
         .decided(1, 1, Some(ADA), None);
     assert_eq!(log.found(), []);
+}
+
+#[test]
+fn fifo_lets_pass_what_is_not_for_everybody() {
+    let log = Script::default()
+        .started(1, 1)
+        .decided(1, 1, None, Some(1))
+        .for_some_only()
+        .started(2, 2)
+        .decided(2, 2, None, Some(3))
+        .agent(ADA, 1, &[2])
+        .assigned(2, 2, ADA)
+        .decided(2, 2, Some(ADA), None);
+    assert!(!log.found().iter().any(|(invariant, _)| *invariant == Invariant::Fifo));
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(super) struct Thread {
     started_at: Timestamp,
     started_seq: u64,
     waits: Option<(Priority, QueueEntry)>,
+    /// Not everybody who is free may have it.
+    choosy: bool,
     /// Sequences of assignments and queueings that no decision has explained yet.
     unexplained: Vec<u64>,
     /// Decisions that nothing has used yet.
@@ -127,6 +129,7 @@ impl Threads {
             started_at: logged.at,
             started_seq: logged.seq,
             waits: None,
+            choosy: false,
             unexplained: Vec::new(),
             decisions: 0,
         });
@@ -155,6 +158,7 @@ impl Threads {
             return;
         }
         thread.waits = state.queue.clone().map(|entry| (state.priority, entry));
+        thread.choosy = !state.skills.is_empty() || !state.avoid.is_empty();
         let Body::Decided(decided) = &logged.event.body else { return };
         let beside = matches!(
             decided.decision.rule,
@@ -169,7 +173,8 @@ impl Threads {
         }
     }
 
-    /// Nobody who waits longer in the same group, at the same priority or above, is passed over by a rule.
+    /// Nobody who waits longer in the same group, at the same priority or above, is passed over by a rule, unless not
+    /// everybody is right for them.
     fn fifo(
         &self,
         id: ConversationId,
@@ -190,6 +195,7 @@ impl Threads {
         let passed_over = self.open().find(|(other, thread)| {
             *other != id
                 && thread.waits.is_some()
+                && !thread.choosy
                 && thread.waiting_in() == Some(group)
                 && thread.rank() < rank
         });
