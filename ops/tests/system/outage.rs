@@ -2,12 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use bus_schema::{protocol::WidgetSession, state::ThreadStatus};
-use ops::{
-    client::{Http, Visitor, new_visitor_key},
-    dev::guard::Signal,
-    testing::wait_for,
-};
+use bus_schema::state::ThreadStatus;
+use ops::{client::Visitor, dev::guard::Signal, testing::wait_for};
 
 use crate::{
     long, procs,
@@ -26,7 +22,8 @@ async fn chats_go_on_without_postgres_router_and_admin_api() {
     let admin = Admin::login(&world).await;
     let agent = admin.agent(&world, "steady", 20).await;
     agent.ready(READY_WITHIN).await.unwrap();
-    let old = visitor(&world, 0).await;
+    let old = world.visitor(0).await;
+    old.client.ready(READY_WITHIN).await.unwrap();
     let conversation = old.conversation.unwrap();
     assigned(&old).await;
 
@@ -42,7 +39,8 @@ async fn chats_go_on_without_postgres_router_and_admin_api() {
     stopped.iter().for_each(|pid| _ = procs::try_signal(*pid, Signal::STOP));
 
     let (began, mut slowest, mut said) = (Instant::now(), Duration::ZERO, 0);
-    let new = visitor(&world, 1).await;
+    let new = world.visitor(1).await;
+    new.client.ready(READY_WITHIN).await.unwrap();
     while began.elapsed() < away {
         let asked = Instant::now();
         for (client, text) in [(&old.client, "still here?"), (&agent, "still here.")] {
@@ -79,19 +77,4 @@ async fn assigned(visitor: &Visitor) {
         visitor.client.thread(conversation).is_some_and(|thread| thread.status == ThreadStatus::Active)
     })
     .await;
-}
-
-async fn visitor(world: &World, first: usize) -> Visitor {
-    let session = WidgetSession {
-        widget_key: world.var("CHATBUS_WIDGET_KEY"),
-        visitor_key: new_visitor_key(),
-        initial_message: Some("Hello!".to_owned()),
-        ..WidgetSession::default()
-    };
-    let http = Http::new().unwrap();
-    let visitor = Visitor::open(&http, &world.edge_urls(), first, &session, |options| options.pushes = 0)
-        .await
-        .unwrap();
-    visitor.client.ready(READY_WITHIN).await.unwrap();
-    visitor
 }

@@ -8,7 +8,7 @@ use bus_schema::{
     state::ThreadStatus,
 };
 use ops::{
-    client::{Client, Http, RequestError, Visitor, message_json, new_visitor_key},
+    client::{Client, Http, RequestError, Visitor, message_json},
     testing::wait_for,
 };
 use tokio::task::JoinSet;
@@ -31,17 +31,11 @@ async fn one_thread_though_each_visitor_starts_twenty_times_at_once() {
     let world =
         Arc::new(World::up(Shape::default(), &[("CHATBUS_LIMIT_CONNECTIONS_PER_VISITOR", "0")]).await);
     let edges = world.edge_urls();
-    let widget_key = world.var("CHATBUS_WIDGET_KEY");
     let mut conversations = BTreeSet::new();
     let mut threads = BTreeSet::new();
     for _ in 0..visitors {
-        let session = WidgetSession {
-            widget_key: widget_key.clone(),
-            visitor_key: new_visitor_key(),
-            initial_message: Some("Hello!".to_owned()),
-            initial_client_id: Some(ClientId::new("first").unwrap()),
-            ..WidgetSession::default()
-        };
+        let session =
+            WidgetSession { initial_client_id: Some(ClientId::new("first").unwrap()), ..world.session() };
         let mut racing = JoinSet::new();
         for n in 0..SESSIONS {
             racing.spawn(start(edges.clone(), n, session.clone()));
@@ -108,10 +102,7 @@ async fn closes_race_sends(shape: Shape) {
     agent.ready(Duration::from_secs(30)).await.unwrap();
     let (mut refused, mut stored) = (0, 0);
     for batch in 0..closes / 20 {
-        let racing = (0..20).map(|n| {
-            let edges = world.edge_urls();
-            close_while_sending(edges, batch * 20 + n, world.var("CHATBUS_WIDGET_KEY"), agent.clone())
-        });
+        let racing = (0..20).map(|n| close_while_sending(&world, batch * 20 + n, agent.clone()));
         for (more_stored, more_refused) in futures::future::join_all(racing).await {
             stored += more_stored;
             refused += more_refused;
@@ -126,20 +117,8 @@ async fn closes_race_sends(shape: Shape) {
 }
 
 /// One visitor sends until told that the thread is closed, which the agent does meanwhile.
-async fn close_while_sending(
-    edges: Vec<String>,
-    n: usize,
-    widget_key: String,
-    agent: Arc<Client>,
-) -> (usize, usize) {
-    let session = WidgetSession {
-        widget_key,
-        visitor_key: new_visitor_key(),
-        initial_message: Some("Hello!".to_owned()),
-        ..WidgetSession::default()
-    };
-    let http = Http::new().unwrap();
-    let visitor = Visitor::open(&http, &edges, n, &session, |options| options.pushes = 0).await.unwrap();
+async fn close_while_sending(world: &World, n: usize, agent: Arc<Client>) -> (usize, usize) {
+    let visitor = world.visitor(n).await;
     let conversation = visitor.conversation.unwrap();
     visitor.client.ready(Duration::from_secs(30)).await.unwrap();
     wait_for(Duration::from_secs(30), "the agent to have it", async || {

@@ -9,7 +9,7 @@ use std::{
 use bus_schema::{Audience, protocol::WidgetSession};
 use futures::{StreamExt as _, stream};
 use ops::{
-    client::{Http, Visitor, new_visitor_key},
+    client::{Http, Visitor},
     testing::{Fault, FaultProxy, wait_for},
 };
 
@@ -102,12 +102,7 @@ async fn stalled_readers_are_bounded_and_resume_without_loss() {
 
 impl Reader {
     async fn open(world: &World, http: &Http, slow: &[String], n: usize) -> Self {
-        let session = WidgetSession {
-            widget_key: world.var("CHATBUS_WIDGET_KEY"),
-            visitor_key: new_visitor_key(),
-            initial_message: Some(format!("I am reader {n}.")),
-            ..WidgetSession::default()
-        };
+        let session = WidgetSession { initial_message: Some(format!("I am reader {n}.")), ..world.session() };
         let quiet = |options: &mut ops::client::Options| options.pushes = 0;
         let writing = Visitor::open(http, &world.edge_urls(), 0, &session, quiet).await.unwrap();
         let reading = Visitor::open(http, slow, 0, &session, quiet).await.unwrap();

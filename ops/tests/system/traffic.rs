@@ -13,7 +13,7 @@ use bus_schema::{
     protocol::{SendBody, StartThread, WidgetSession},
     state::ThreadStatus,
 };
-use ops::client::{Client, Http, Observer, Options, RequestError, Visitor, new_visitor_key};
+use ops::client::{Client, Http, Observer, Options, RequestError, Visitor};
 use ops::testing::wait_for;
 use rand::{RngExt as _, SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
@@ -169,11 +169,9 @@ impl Traffic {
 
 async fn visitor(world: &World, plan: &Plan, n: usize) -> Visitor {
     let session = WidgetSession {
-        widget_key: world.var("CHATBUS_WIDGET_KEY"),
-        visitor_key: new_visitor_key(),
         name: Some(format!("Visitor {n}")),
         initial_message: Some(format!("Hello, this is visitor {n}.")),
-        ..WidgetSession::default()
+        ..world.session()
     };
     let http = Http::new().unwrap();
     let visitor =

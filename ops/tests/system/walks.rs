@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use bus_schema::protocol::{WidgetSession, WidgetSessionAnswer};
 use ops::{
-    client::{Http, new_visitor_key},
+    client::Http,
     testing::{Scratch, wait_for},
 };
 use serde_json::{Value, json};
@@ -68,13 +68,10 @@ async fn seed_000_walk_ends_in_postgres_step_by_step() {
     let admin = Admin::login(&world).await;
     let http = Http::new().unwrap();
     let session = WidgetSession {
-        widget_key: world.var("CHATBUS_WIDGET_KEY"),
-        visitor_key: new_visitor_key(),
         name: Some("Test Visitor".to_owned()),
         email: Some("visitor@test.com".to_owned()),
-        initial_message: Some("Hello!".to_owned()),
         group_id: Some(admin.group),
-        ..WidgetSession::default()
+        ..world.session()
     };
     let opened: WidgetSessionAnswer = http.widget_session(&world.edge_urls(), 0, &session).await.unwrap();
     let conversation = opened.conversation.unwrap();

@@ -5,9 +5,11 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use bus_schema::{
     Event, GroupId, Shard, Subject,
     config::{GroupRecord, Record},
+    protocol::WidgetSession,
     stream,
 };
 use ops::{
+    client::{Http, Options as ClientOptions, Visitor, new_visitor_key},
     invariants::Logged,
     log::{DeliverFrom, Log},
     nats::{Bus, Options},
@@ -116,6 +118,23 @@ impl World {
 
     pub fn var(&self, name: &str) -> String {
         self.env().remove(name).unwrap_or_else(|| panic!("up.env has no {name}"))
+    }
+
+    /// What a new visitor's widget asks for.
+    pub fn session(&self) -> WidgetSession {
+        WidgetSession {
+            widget_key: self.var("CHATBUS_WIDGET_KEY"),
+            visitor_key: new_visitor_key(),
+            initial_message: Some("Hello!".to_owned()),
+            ..WidgetSession::default()
+        }
+    }
+
+    /// Somebody who says hello, and stays; their first edge is the one of this number.
+    pub async fn visitor(&self, first: usize) -> Visitor {
+        let http = Http::new().unwrap();
+        let quiet = |options: &mut ClientOptions| options.pushes = 0;
+        Visitor::open(&http, &self.edge_urls(), first, &self.session(), quiet).await.unwrap()
     }
 
     pub fn edge_urls(&self) -> Vec<String> {
