@@ -72,7 +72,10 @@ pub async fn replay(context: Context, args: Vec<String>) -> anyhow::Result<()> {
         // A closed pipe is the reader's choice.
         let _ = writeln!(std::io::stdout(), "{text}");
     }
-    ensure!(!empty, "no log holds a thread to replay");
+    match args.from {
+        Some(_) => ensure!(!empty, "no log holds a thread to replay from there on"),
+        None => ensure!(!empty, "no log holds a thread to replay"),
+    }
     Ok(())
 }
 
