@@ -22,7 +22,7 @@ pub async fn find(
     id: EventId,
 ) -> Result<Option<u64>, ErrorBody> {
     let subject = home.lane(lane).to_string();
-    let Some(_turn) = log.lookup_turn() else {
+    let Some(_turn) = log.lookup_turn().await else {
         let busy =
             ErrorBody::new(ErrorCode::Unavailable, "too many sends that may be stored are looked up now");
         return Err(busy.after(Duration::from_millis(rand::random_range(RETRY_AFTER_MS))));

@@ -49,9 +49,11 @@ pub const READ_BYTES_MAX: usize = 256 * 1024;
 /// Batched reads on their way at once; more wait their turn. With the bytes of each, what a question waits for on the
 /// connection stays well within `READ_WAIT`, however many ask: else everybody would give up, and ask for it all again.
 pub const READS_MAX: usize = 16;
-/// Sends at once that are looked up among all that was said in their thread; who finds no turn free is refused, for
-/// it holds up other sends where it waits. The server walks over everything stored since the thread began, and has writes to serve meanwhile.
+/// Sends at once that are looked up among all that was said in their thread; who has no turn within [`LOOKUP_WAIT`] is
+/// refused. The server walks over everything stored since the thread began, and has writes to serve meanwhile.
 pub const LOOKUPS_MAX: usize = 4;
+/// How long a look-up may wait for its turn.
+pub const LOOKUP_WAIT: Duration = Duration::from_secs(1);
 
 /// The log of one shard; cheap to clone.
 #[derive(Debug, Clone)]
@@ -115,9 +117,10 @@ impl Log {
         &self.shared.stream
     }
 
-    /// The right to look a send up, if one is free.
-    pub fn lookup_turn(&self) -> Option<SemaphorePermit<'_>> {
-        let turn = self.shared.lookups.try_acquire().ok();
+    /// The right to look a send up; none came in time.
+    pub async fn lookup_turn(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = tokio::time::timeout(LOOKUP_WAIT, self.shared.lookups.acquire()).await.ok();
+        let turn = turn.map(|turn| turn.expect("the semaphore is never closed"));
         self.shared.measures.looked(turn.is_some());
         turn
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bus_schema::{Lane, subject};
 use futures::{StreamExt as _, TryStreamExt as _};
 use ops::{
-    log::{DeliverFrom, Expect, LOOKUPS_MAX, Log, READ_BYTES_MAX, ReadError, Tail, Write, live},
+    log::{DeliverFrom, Expect, Log, READ_BYTES_MAX, ReadError, Tail, Write, live},
     testing::{NatsServer, wait_for},
 };
 use tokio::time::timeout;
@@ -17,15 +17,6 @@ async fn fill(log: &Log, conversations: u128, each: usize) {
     let writes = writes.map(|(n, c)| log.publish(Write::new(lane(c, Lane::Msg), format!("{c}-{n}"))));
     let stored: Vec<_> = futures::stream::iter(writes).buffered(256).collect().await;
     assert!(stored.into_iter().all(|outcome| outcome.is_ok()));
-}
-
-#[tokio::test]
-async fn so_many_look_sends_up_and_the_next_is_told_at_once() {
-    let (_server, log) = provisioned().await;
-    let turns: Vec<_> = (0..LOOKUPS_MAX).map(|_| log.lookup_turn().unwrap()).collect();
-    assert!(log.lookup_turn().is_none());
-    drop(turns);
-    assert!(log.lookup_turn().is_some());
 }
 
 #[tokio::test]
