@@ -349,13 +349,15 @@ pub fn documented(method: &Method, path: &str, status: u16, body: &Value) {
             && own.iter().zip(&given).all(|(own, given)| own.starts_with('{') || own == given)
     };
     let routes = routes::table();
-    // What is written out comes before what is a parameter, as in the router.
-    let route = routes
-        .iter()
-        .filter(|route| route.method == *method)
-        .filter(names)
-        .min_by_key(|route| route.path.matches('{').count());
-    let Some(route) = route.filter(|_| !routes::ALWAYS.contains(&code)) else { return };
+    // What is written out comes before what is a parameter, as in the router, whatever the method: of a path without
+    // this one no line of the table says anything.
+    let parameters = |route: &&Route| route.path.matches('{').count();
+    let fewest = routes.iter().filter(names).map(|route| parameters(&route)).min();
+    let mut here = routes.iter().filter(names).filter(|route| Some(parameters(route)) == fewest);
+    let Some(route) = here.find(|route| route.method == *method) else { return };
+    if routes::ALWAYS.contains(&code) {
+        return;
+    }
     let known = route.problems();
     assert!(
         known.get(&status).is_some_and(|codes| codes.contains(&code)),
