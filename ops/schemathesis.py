@@ -46,7 +46,8 @@ def main() -> int:
         "--phases", "examples,coverage,fuzzing,stateful",
         "--max-time", seconds,
         "--seed", seed,
-        "--workers", "2",
+        # Several would take away from each other what they made.
+        "--workers", "1",
         "--request-timeout", "25",
         "--max-failures", "25",
         "--warnings", "off",

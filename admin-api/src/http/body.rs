@@ -64,6 +64,10 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// Reads and checks a body.
 fn parse<T: DeserializeOwned + Check>(bytes: &[u8]) -> Result<T, Problem> {
+    // serde would take an array for the fields in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::malformed("", "must be an object, not an array"));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value: T = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let pointer = pointer(error.path());
@@ -164,6 +168,22 @@ mod tests {
             for (at, inner) in self.inner.iter().enumerate() {
                 checks.that(&format!("/inner/{at}/a~1b"), inner.a < 9, "must be below 9");
             }
+        }
+    }
+
+    #[test]
+    fn an_array_is_no_body_even_where_every_field_may_be_left_out() {
+        #[derive(Debug, Deserialize)]
+        struct Change {
+            #[serde(default)]
+            _name: Option<String>,
+        }
+        impl Check for Change {
+            fn check(&self, _: &mut Checks) {}
+        }
+        assert!(parse::<Change>(b"{}").is_ok());
+        for array in [&b"[]"[..], b" [\"a\"]"] {
+            assert!(parse::<Change>(array).is_err());
         }
     }
 
