@@ -85,7 +85,7 @@ impl Tenant {
             self.lock(key, |lock| *lock = Lock::default());
             self.opened(key, shared);
         }
-        self.served(flight.serves, true);
+        self.size_batches(flight.serves, true);
         match (flight.job, flight.after) {
             (Some(job), After::Reply(outcome)) => shared.reply(job.token, with_seq(outcome, life_seq)),
             (Some(job), After::Again) => self.commands.push_front(job),
@@ -104,7 +104,7 @@ impl Tenant {
                 self.conversations.entry(*id).or_default().sight.outdate();
             }
         }
-        self.served(flight.serves, false);
+        self.size_batches(flight.serves, false);
         match why {
             WriteFailure::Mismatch => {
                 shared.counters.mismatches += 1;
@@ -163,8 +163,8 @@ impl Tenant {
         shared.effects.extend(reads);
     }
 
-    /// The head of a queue may be served again, by smaller batches while others are faster.
-    fn served(&mut self, queue: Option<QueueId>, stored: bool) {
+    /// The next batch of a queue is smaller while others are faster.
+    fn size_batches(&mut self, queue: Option<QueueId>, stored: bool) {
         let Some(id) = queue else { return };
         let Some(queue) = self.queues.get_mut(&id) else { return };
         queue.failures = if stored { 0 } else { queue.failures.saturating_add(1) };

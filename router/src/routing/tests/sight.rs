@@ -32,6 +32,19 @@ fn down_for(world: &mut World, duration: Duration) {
     world.wait(seconds(1));
 }
 
+/// A visitor has been gone for so long that the close of their thread is on its way, and the bus keeps it.
+fn a_close_under_way() -> (World, super::super::Write) {
+    let mut world = world(&[2], 60);
+    world.start(1);
+    world.visitor(1, false);
+    world.wait(seconds(10));
+    world.hold_writes = true;
+    world.wait(seconds(60));
+    let close = world.held.pop().expect("the thread is to be closed");
+    assert!(world.held.is_empty());
+    (world, close)
+}
+
 #[test]
 fn a_thread_whose_visitor_is_gone_ends_and_one_whose_visitor_came_back_does_not() {
     let mut world = world(&[2], 60);
@@ -58,13 +71,7 @@ fn a_thread_whose_visitor_is_gone_ends_and_one_whose_visitor_came_back_does_not(
 #[test]
 fn who_came_back_unheard_while_the_close_was_in_doubt_is_not_gone() {
     for why in [WriteFailure::InDoubt, WriteFailure::Mismatch, WriteFailure::Refused] {
-        let mut world = world(&[2], 60);
-        world.start(1);
-        world.visitor(1, false);
-        world.wait(seconds(10));
-        world.hold_writes = true;
-        world.wait(seconds(60));
-        let close = world.held.pop().expect("the thread is to be closed");
+        let (mut world, close) = a_close_under_way();
         world.hold_writes = false;
         world.away.clear();
         world.input(Input::WriteFailed { id: close.id, why });
@@ -202,18 +209,9 @@ fn a_router_that_stood_by_does_not_go_by_what_it_saw_before() {
 
 #[test]
 fn what_was_seen_is_forgotten_by_a_router_that_stands_by() {
-    let mut world = world(&[2], 60);
-    world.start(1);
-    world.visitor(1, false);
-    world.wait(seconds(10));
-    world.hold_writes = true;
-    world.wait(seconds(60));
-    let late = std::mem::take(&mut world.held);
-    assert_eq!(late.len(), 1, "it was about to close the thread");
+    let (mut world, late) = a_close_under_way();
     world.input(Input::StandBy);
-    for write in late {
-        world.input(Input::WriteFailed { id: write.id, why: WriteFailure::Mismatch });
-    }
+    world.input(Input::WriteFailed { id: late.id, why: WriteFailure::Mismatch });
     (world.hold_writes, world.away) = (false, Vec::new());
     world.wait(seconds(100));
     world.input(Input::Activate);
