@@ -108,7 +108,8 @@ const TAIL_WITHIN: Duration = Duration::from_secs(15);
 async fn catches_up(client: &Client, conversation: ConversationId, audience: Audience, log: &[Logged]) {
     let last = slice(log, conversation, audience, 0).last().map(|(seq, _)| *seq);
     wait_for(TAIL_WITHIN, "a client to have the last message", async || {
-        client.entries(conversation).last().map(|entry| entry.seq) >= last
+        let has = client.entries(conversation).last().map(|entry| entry.seq);
+        if has >= last { Ok(()) } else { Err(format!("{has:?} of {last:?} in {conversation}")) }
     })
     .await;
     sees_the_log(client, conversation, audience, log);
