@@ -5,6 +5,7 @@
 use std::ops::RangeInclusive;
 
 use bus_schema::{FieldError, limits};
+use serde_json::Value;
 
 use super::Problem;
 
@@ -12,6 +13,8 @@ use super::Problem;
 const URL_CHARS_MAX: usize = 2048;
 const ORIGINS_MAX: usize = 100;
 const PASSWORD_CHARS: RangeInclusive<usize> = 10..=200;
+/// Levels of JSON whose shape is its writer's affair: well within what every reader of it parses.
+const JSON_DEPTH_MAX: usize = 16;
 
 /// Collects what is wrong.
 #[derive(Debug, Default)]
@@ -98,6 +101,13 @@ impl Checks {
         }
     }
 
+    /// JSON whose shape is its writer's affair, as `jsonb` can keep it and every reader parse it again.
+    pub fn json<'a>(&mut self, pointer: &str, fields: impl IntoIterator<Item = (&'a str, &'a Value)>) {
+        if let Some(flaw) = fields.into_iter().find_map(|(key, field)| flaw(key, field, 1)) {
+            self.wrong(pointer, flaw);
+        }
+    }
+
     /// Short labels, each once.
     pub fn labels(&mut self, pointer: &str, labels: &[String], count_max: usize) {
         self.that(pointer, labels.len() <= count_max, &format!("must hold at most {count_max}"));
@@ -109,6 +119,22 @@ impl Checks {
     }
 }
 
+/// What keeps this part of free JSON from being stored or read.
+fn flaw(key: &str, value: &Value, depth: usize) -> Option<String> {
+    if depth > JSON_DEPTH_MAX {
+        return Some(format!("must not be nested deeper than {JSON_DEPTH_MAX}"));
+    }
+    let text = value.as_str().unwrap_or_default();
+    if key.contains('\0') || text.contains('\0') {
+        return Some("must not hold the character U+0000".to_owned());
+    }
+    match value {
+        Value::Array(items) => items.iter().find_map(|item| flaw("", item, depth + 1)),
+        Value::Object(fields) => fields.iter().find_map(|(key, field)| flaw(key, field, depth + 1)),
+        _ => None,
+    }
+}
+
 fn is_origin(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-:[]".contains(c);
@@ -117,6 +143,8 @@ fn is_origin(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn refused(check: impl Fn(&mut Checks)) -> bool {
@@ -144,5 +172,17 @@ mod tests {
             assert!(refused(|c| c.name("/n", bad)), "{bad:?}");
         }
         assert!(refused(|c| c.labels("/l", &["a".into(), "a".into()], 5)));
+    }
+
+    #[test]
+    fn free_json_can_be_stored_and_read_again() {
+        let nested = |levels| (0..levels).fold(json!("x"), |inner, _| json!([inner]));
+        for good in [json!("a\nb"), json!("C:\\u0000"), json!({ "a": [1, null, true] }), nested(15)] {
+            assert!(!refused(|c| c.json("/j", [("k", &good)])), "{good}");
+        }
+        for bad in [json!("\0"), json!({ "a\0": 1 }), json!([["\0"]]), nested(16)] {
+            assert!(refused(|c| c.json("/j", [("k", &bad)])), "{bad}");
+        }
+        assert!(refused(|c| c.json("/j", [("\0", &json!(1))])));
     }
 }
