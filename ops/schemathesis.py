@@ -10,6 +10,7 @@ import sys
 import tempfile
 import urllib.request
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 # Methods that are not there are tried by admin-api's own tests: this asks for them with headers that are no HTTP.
 CHECKS = [
     "not_a_server_error",
@@ -39,7 +40,7 @@ def main() -> int:
     print(f"schemathesis for {seconds} s with seed {seed}", flush=True)
     command = [
         os.path.join(os.path.dirname(sys.executable), "schemathesis"),
-        "--config-file", os.path.join(os.path.dirname(os.path.abspath(__file__)), "schemathesis.toml"),
+        "--config-file", os.path.join(HERE, "schemathesis.toml"),
         "run", f"{url}/openapi.json",
         "--header", f"Authorization: Bearer {token}",
         "--checks", ",".join(CHECKS),
@@ -54,9 +55,10 @@ def main() -> int:
     ]
     for name in LEFT_OUT:
         command += ["--exclude-operation-id", name]
+    environment = os.environ | {"SCHEMATHESIS_HOOKS": os.path.join(HERE, "schemathesis_hooks.py")}
     # It keeps notes where it runs.
     with tempfile.TemporaryDirectory() as notes:
-        return subprocess.run(command, check=False, cwd=notes).returncode
+        return subprocess.run(command, check=False, cwd=notes, env=environment).returncode
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ up=$!
 end() {
     kill -INT "$up" 2>/dev/null || :
     wait "$up" 2>/dev/null || :
-    rm -rf "$data"
+    rm -rf "$data" "$data.log"
 }
 trap 'end' EXIT
 trap 'exit 130' INT
@@ -50,4 +50,9 @@ set -a
 . "$data/up.env"
 set +a
 
-"$schemathesis_python" ops/schemathesis.py "$seconds" "$seed"
+"$schemathesis_python" ops/schemathesis.py "$seconds" "$seed" || {
+    status=$?
+    printf '\n== what admin-api said of it\n'
+    grep '"level":"ERROR"' "$data/logs/admin-api.log" | tail -n 20
+    exit "$status"
+}
