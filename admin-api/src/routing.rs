@@ -6,6 +6,7 @@ use bus_schema::{
     config::RoutingSettings,
     hours::{BadHours, Day, Hours, OpenSpan},
     limits::CAPACITY_MAX,
+    object,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -53,7 +54,7 @@ pub struct RoutingBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_s: Option<u32>,
     /// When groups are there; absent: always.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::or_null", skip_serializing_if = "Option::is_none")]
     pub hours: Option<HoursBody>,
 }
 
@@ -62,6 +63,7 @@ pub struct RoutingBody {
 pub struct HoursBody {
     /// A name of the IANA database, such as `Europe/Berlin`.
     pub time_zone: String,
+    #[serde(deserialize_with = "object::list")]
     pub open: Vec<OpenBody>,
 }
 

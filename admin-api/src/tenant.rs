@@ -4,6 +4,7 @@ use axum::extract::State;
 use bus_schema::{
     GroupId, TenantId,
     config::{Record, RoutingSettings},
+    object,
 };
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -75,7 +76,7 @@ pub struct PatchTenant {
     #[serde(default)]
     pub thread_per_assignment: Option<bool>,
     /// Replaces all of it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::or_null")]
     pub routing: Option<RoutingBody>,
 }
 

@@ -28,6 +28,7 @@ pub mod history;
 pub mod hours;
 pub mod id;
 pub mod limits;
+pub mod object;
 pub mod protocol;
 pub mod refusal;
 pub mod routing;

@@ -1,7 +1,7 @@
 //! Making and changing groups.
 
 use axum::extract::State;
-use bus_schema::{GroupId, config::Record, config::WhenOffline, state::Strategy};
+use bus_schema::{GroupId, config::Record, config::WhenOffline, object, state::Strategy};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use persister::db::{At, Id, schema::config::tenants};
@@ -36,7 +36,7 @@ pub struct NewGroup {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub when_offline: WhenOffline,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub routing: RoutingBody,
     /// Make it the tenant's default group.
     #[serde(default)]
@@ -120,7 +120,7 @@ pub struct PatchGroup {
     #[schema(value_type = Option<String>)]
     pub when_offline: Option<WhenOffline>,
     /// Replaces all of it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::or_null")]
     pub routing: Option<RoutingBody>,
 }
 

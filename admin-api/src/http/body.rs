@@ -3,9 +3,9 @@
 //! Invariant: a body that reaches a handler has only known fields, and every value passed its check.
 
 use axum::extract::{FromRequest, OptionalFromRequest, Request};
-use bus_schema::{ErrorCode, FieldError};
+use bus_schema::{ErrorCode, FieldError, object::Object};
 use http::{HeaderMap, StatusCode, header};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{Problem, check::Checks};
 
@@ -64,12 +64,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// Reads and checks a body.
 fn parse<T: DeserializeOwned + Check>(bytes: &[u8]) -> Result<T, Problem> {
-    // serde would take an array for the fields in their order.
-    if bytes.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Problem::malformed("", "must be an object, not an array"));
-    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value: T = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let Object(value): Object<T> = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let pointer = pointer(error.path());
         let error = error.into_inner();
         if error.is_data() {
@@ -124,10 +120,10 @@ fn named(pointer: String, error: &serde_json::Error) -> (String, String) {
 /// A field that may be left out, be null, or have a value: `None`, `Some(None)`, `Some(Some(…))`.
 pub fn present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
-    T: serde::Deserialize<'de>,
-    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
 {
-    serde::Deserialize::deserialize(deserializer).map(Some)
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// A body without anything to check.
@@ -152,6 +148,7 @@ mod tests {
     struct Outer {
         name: String,
         #[serde(default)]
+        #[serde(deserialize_with = "bus_schema::object::list")]
         inner: Vec<Inner>,
     }
 
@@ -201,6 +198,8 @@ mod tests {
             (r#"{"name":"x","inner":[{}]}"#, Some((400, "/inner/0/a~1b"))),
             (r#"{"name":"","inner":[{"a/b":9}]}"#, Some((422, "/name"))),
             (r#"{"name":"\u0000"}"#, Some((422, "/name"))),
+            (r#"{"name":"x","inner":[[1]]}"#, Some((400, "/inner/0"))),
+            (r#"["x"]"#, Some((400, ""))),
         ];
         for (body, wanted) in cases {
             let got = parse::<Outer>(body.as_bytes()).err().map(|problem| {

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bus_schema::{GroupId, WidgetId, config::IdentityKey};
+use bus_schema::{GroupId, WidgetId, config::IdentityKey, object};
 use persister::db::{At, Id};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -43,7 +43,7 @@ pub struct NewWidget {
     #[schema(value_type = Object)]
     pub theme: Map<String, Value>,
     /// `{"algorithm":"HS256","secret":"…"}` or `{"algorithm":"EdDSA","public_key_pem":"…"}`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::or_null")]
     #[schema(value_type = Option<Object>)]
     pub identity: Option<IdentityKey>,
     #[serde(default)]
@@ -163,7 +163,7 @@ pub struct PatchWidget {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub theme: Option<Map<String, Value>>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "object::present")]
     #[schema(value_type = Option<Object>)]
     pub identity: Option<Option<IdentityKey>>,
     #[serde(default)]

@@ -68,6 +68,7 @@ async fn bad_input_names_the_field() {
         ("/v1/groups", json!({ "name": "g", "second_strategy": "sticky" }), 422, "/second_strategy"),
         ("/v1/groups", json!({ "name": "g", "queue_max": 4_000_000_000_u32 }), 422, "/queue_max"),
         ("/v1/groups", json!({ "name": "g", "routing": { "answers": 1 } }), 400, "/routing/answers"),
+        ("/v1/groups", json!({ "name": "g", "routing": [60] }), 400, "/routing"),
         ("/v1/groups", json!({ "name": "g", "routing": { "offer_to": 51 } }), 422, "/routing/offer_to"),
         ("/v1/groups", json!({ "name": "g", "routing": { "idle_s": 40_000_000 } }), 422, "/routing/idle_s"),
         ("/v1/groups", hours("Mars/Base", "09:00"), 422, "/routing/hours/time_zone"),
@@ -86,6 +87,7 @@ async fn bad_input_names_the_field() {
             400,
             "/identity/algorithm",
         ),
+        ("/v1/widgets", json!({ "name": "w", "identity": ["HS256", "x".repeat(40)] }), 400, "/identity"),
         ("/v1/widgets", json!({ "name": "w", "theme": { "a": "\u{0}" } }), 422, "/theme"),
     ];
     for (path, body, status, pointer) in cases {

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::{VERSION, Visibility, data::*};
-use crate::Lane;
+use crate::{Lane, object::Object};
 
 /// Where a kind lives in a conversation or beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,9 @@ macro_rules! kinds {
 
             /// Decodes the data of a kind that a client names, where unknown kinds are the client's mistake.
             pub fn from_client(kind: Kind, data: &RawValue) -> Result<Self, serde_json::Error> {
-                match kind { $(Kind::$variant => serde_json::from_str(data.get()).map(Body::$variant),)* }
+                match kind {
+                    $(Kind::$variant => serde_json::from_str(data.get()).map(|Object(data)| Body::$variant(data)),)*
+                }
             }
         }
     };

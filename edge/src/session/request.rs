@@ -4,6 +4,7 @@
 
 use bus_schema::{
     ErrorBody, FieldError,
+    object::Object,
     protocol::{Action, Request},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -43,11 +44,11 @@ pub fn body<T: DeserializeOwned>(bytes: &[u8], at: &str) -> Result<T, ErrorBody>
 
 /// Read twice where something is wrong: finding out where costs as much as the reading.
 fn whole<'a, T: Deserialize<'a>>(bytes: &'a [u8], at: &str) -> Result<T, ErrorBody> {
-    if let Ok(value) = serde_json::from_slice(bytes) {
+    if let Ok(Object(value)) = serde_json::from_slice(bytes) {
         return Ok(value);
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json)
+    let Object(value) = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| ErrorBody::fields(vec![field(at, &error)]))?;
     json.end().map_err(|_| ErrorBody::field(at, "there is more after the JSON value"))?;
     Ok(value)
@@ -113,6 +114,7 @@ mod tests {
         let event = |event: &str| format!(r#"{{"conversation_id":"{id}","event":{event}}}"#);
         assert_eq!(check(&event("{}")), "/payload/event/kind");
         assert_eq!(check(&event(r#"{"kind":"message","client_id":"a b"}"#)), "/payload/event/client_id");
+        assert_eq!(check(r#"["0190f3c2-5b7e-7c3a-9d4e-1f2a3b4c5d6e", {}]"#), "/payload");
         assert!(payload::<SetStatus>(None).is_err());
     }
 
