@@ -7,7 +7,10 @@ mod presence;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -72,6 +75,7 @@ pub struct Hold {
     asks: mpsc::Sender<Ask>,
     ended: mpsc::Sender<Ended>,
     followed: watch::Receiver<Followed>,
+    left: AtomicBool,
 }
 
 impl Agents {
@@ -96,11 +100,15 @@ impl Agents {
         entry.connections += 1;
         self.presence.set(shard, tenant, agent, entry.connections);
         let (asks, ended) = (entry.asks.clone(), entry.ended.clone());
-        Some(Hold { shard, tenant, agent, asks, ended, followed: entry.followed.clone() })
+        let followed = entry.followed.clone();
+        Some(Hold { shard, tenant, agent, asks, ended, followed, left: AtomicBool::new(false) })
     }
 
-    /// The connection is gone.
+    /// The connection is gone; said again, it changes nothing.
     pub fn leave(&self, hold: &Hold) {
+        if hold.left.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let mut connected = self.lock();
         let key = (hold.tenant, hold.agent);
         let Some(entry) = connected.get_mut(&key) else { return };

@@ -62,6 +62,15 @@ pub struct Session {
     pub hold: Option<Hold>,
 }
 
+/// A login that a panic ended has not given back what it held, and its agent must not stay connected for ever.
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(hold) = &self.hold {
+            self.app.agents.leave(hold);
+        }
+    }
+}
+
 /// Answers a login. No session: it was refused, and may be tried again; an error closes the connection.
 pub async fn login(
     app: &Arc<App>,
