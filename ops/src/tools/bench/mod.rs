@@ -15,6 +15,7 @@ mod limits;
 mod machine;
 mod metric;
 mod own_bus;
+mod own_postgres;
 mod procs;
 mod report;
 mod route;

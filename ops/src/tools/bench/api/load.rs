@@ -64,7 +64,7 @@ pub struct Loaded {
 
 pub async fn load(world: &World, made: &Made) -> anyhow::Result<Loaded> {
     let began = Instant::now();
-    let sql = world.sql().await?;
+    let sql = world.postgres.sql().await?;
     let indexes = take_indexes(&sql).await?;
     // Two at once: one encodes while Postgres writes for the other.
     let (first, second) = TABLES.split_at(1);
@@ -97,7 +97,7 @@ async fn take_indexes(sql: &Client) -> anyhow::Result<Vec<String>> {
 }
 
 async fn fill(world: &World, made: &Made, tables: &[(&str, Rows)]) -> anyhow::Result<()> {
-    let sql = world.sql().await?;
+    let sql = world.postgres.sql().await?;
     for (table, rows) in tables {
         let sink = sql.copy_in::<_, Bytes>(&format!("COPY chat.{table} FROM STDIN")).await?;
         pin_mut!(sink);

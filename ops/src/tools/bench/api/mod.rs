@@ -98,7 +98,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let report = Report {
         machine: Machine::look(),
-        postgres: world.sql().await?.query_one("SHOW server_version", &[]).await?.get(0),
+        postgres: world.postgres.sql().await?.query_one("SHOW server_version", &[]).await?.get(0),
         conversations: made.conversations,
         events: made.events(),
         loaded,

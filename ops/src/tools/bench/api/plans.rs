@@ -46,7 +46,7 @@ pub struct Plans {
 pub async fn keep(world: &World, made: &Made, admin: &Person, agent: &Person) -> anyhow::Result<Vec<Plans>> {
     let large = large_tables(world).await?;
     let http = reqwest::Client::builder().no_proxy().build()?;
-    let mut log = Log::open(&world.postgres_log())?;
+    let mut log = Log::open(&world.postgres.log())?;
     let mut all = Vec::new();
     for ask in ASKS {
         let path = ask.path(made, &mut Draw::new(1));
@@ -64,7 +64,7 @@ pub async fn keep(world: &World, made: &Made, admin: &Person, agent: &Person) ->
 
 /// From now on Postgres writes every plan into its log.
 pub async fn tell(world: &World) -> anyhow::Result<()> {
-    let sql = world.sql().await?;
+    let sql = world.postgres.sql().await?;
     sql.batch_execute("LOAD 'auto_explain'")
         .await
         .context("this Postgres lacks auto_explain: install its contrib modules")?;
@@ -77,7 +77,7 @@ pub async fn tell(world: &World) -> anyhow::Result<()> {
 async fn large_tables(world: &World) -> anyhow::Result<Vec<String>> {
     let query = "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND reltuples > $1
         AND relnamespace::regnamespace::text IN ('chat', 'config')";
-    let rows = world.sql().await?.query(query, &[&LARGE]).await?;
+    let rows = world.postgres.sql().await?.query(query, &[&LARGE]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

@@ -8,32 +8,32 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use tokio_postgres::{Client, NoTls};
 
+use super::super::own_postgres::OwnPostgres;
 use crate::{
     dev::{
         guard::{Guarded, Signal, Spec},
         ports,
-        postgres::PostgresSpec,
-        servers::{self, Search},
     },
     settings::{names, table::PREFIX},
     testing::Scratch,
     tools::{http::Http, program::program as binary},
 };
 
-const DATABASE: &str = "chatbus";
 const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
 /// A token is used for no longer, and then for one route more.
 const TOKEN_TIME: Duration = Duration::from_secs(5 * 60);
 /// What a database of this size is given on a small machine; and fewer checkpoints while it is filled.
-const TUNED: &str = "ALTER SYSTEM SET shared_buffers = '1GB'; ALTER SYSTEM SET max_wal_size = '8GB';
-    ALTER SYSTEM SET maintenance_work_mem = '512MB'; ALTER SYSTEM SET checkpoint_timeout = '30min'";
+const TUNED: [&str; 4] = [
+    "ALTER SYSTEM SET shared_buffers = '1GB'",
+    "ALTER SYSTEM SET max_wal_size = '8GB'",
+    "ALTER SYSTEM SET maintenance_work_mem = '512MB'",
+    "ALTER SYSTEM SET checkpoint_timeout = '30min'",
+];
 
 pub struct World {
-    _postgres: Guarded,
-    spec: PostgresSpec,
+    pub postgres: OwnPostgres,
     pub url: String,
     // After the servers, so that it goes when they are gone.
     dir: Scratch,
@@ -53,42 +53,13 @@ pub struct Person {
 impl World {
     pub async fn start() -> anyhow::Result<Self> {
         let dir = Scratch::new("bench-api")?;
-        let (path, port) = (dir.path().join("postgres"), ports::free()?);
-        // Looking may fetch, and `initdb` takes seconds: not on a runtime's thread.
-        let spec = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-            let programs = servers::postgres(&Search::from_env())?.path;
-            let spec = PostgresSpec { programs, dir: path, port, password: None, throwaway: false };
-            spec.init()?;
-            Ok(spec)
-        })
-        .await??;
-        let mut postgres = spec.start().await?;
-        for statement in TUNED.split(';') {
-            spec.execute("postgres", statement).await?;
-        }
-        spec.execute("postgres", &format!("CREATE DATABASE {DATABASE}")).await?;
-        postgres.signal(Signal::INT)?;
-        postgres.wait(ENDS_WITHIN).await?;
-        let postgres = spec.start().await?;
+        let postgres = OwnPostgres::start(dir.path(), &TUNED).await?;
         let url = format!("http://{}", ports::loopback(ports::free()?));
-        let world = Self { _postgres: postgres, spec, url, dir };
+        let world = Self { postgres, url, dir };
         let mut migrate = world.spawn("persister", "migrate")?;
         let ended = migrate.wait(MIGRATED_WITHIN).await?;
         ensure!(ended == Some(0), "persister migrate ended with {ended:?}:\n{}", world.said("persister"));
         Ok(world)
-    }
-
-    pub async fn sql(&self) -> anyhow::Result<Client> {
-        let (client, connection) = tokio_postgres::connect(&self.spec.url(DATABASE), NoTls).await?;
-        // It ends with its client; an error of it shows in a query.
-        tokio::spawn(connection);
-        client.batch_execute("SET synchronous_commit = off").await?;
-        Ok(client)
-    }
-
-    /// Where Postgres writes its log.
-    pub fn postgres_log(&self) -> PathBuf {
-        self.spec.log()
     }
 
     pub async fn admin_api(&self) -> anyhow::Result<Guarded> {
@@ -159,7 +130,7 @@ impl World {
     fn spawn(&self, program: &str, command: &str) -> anyhow::Result<Guarded> {
         let path = binary(program)?;
         let env = [
-            (names::DATABASE_URL, self.spec.url(DATABASE)),
+            (names::DATABASE_URL, self.postgres.url()),
             (names::NATS_URL, format!("nats://{}", ports::loopback(ports::free()?))),
             (names::OPS_LISTEN, ports::loopback(ports::free()?).to_string()),
             (names::LISTEN, self.url.trim_start_matches("http://").to_owned()),

@@ -71,7 +71,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     fill(&world, &mut traffic, args.events).await?;
     let (jiffies, (fsync_p50_us, fsync_max_us)) =
         (Jiffies::now(), tokio::task::spawn_blocking(fsync_probe).await??);
-    let sql = world.sql().await?;
+    let sql = world.postgres.sql().await?;
     let mut bench = Bench { world, sql };
     let mut pairs = Vec::new();
     for at in 1..=args.pairs {
@@ -137,7 +137,9 @@ impl Bench {
 
     fn procs(&self, persister: Option<&Guarded>) -> Procs {
         let persister = persister.map(|persister| (PERSISTER.to_owned(), persister.pid()));
-        Procs::new(persister.into_iter().chain([(POSTGRES.to_owned(), self.world.postgres.pid())]).collect())
+        Procs::new(
+            persister.into_iter().chain([(POSTGRES.to_owned(), self.world.postgres.process.pid())]).collect(),
+        )
     }
 
     async fn pair(&mut self, events: usize) -> anyhow::Result<Pair> {

@@ -3,16 +3,14 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{bail, ensure};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
-use super::super::{metric::metric, own_bus::OwnBus};
+use super::super::{metric::metric, own_bus::OwnBus, own_postgres::OwnPostgres};
 use crate::{
     dev::{
         guard::{Guarded, Signal, Spec},
         nats::Sync,
         ports,
-        postgres::PostgresSpec,
-        servers::{self, Search},
     },
     log::Log,
     settings::{names, table::PREFIX},
@@ -20,14 +18,12 @@ use crate::{
     tools::program::program,
 };
 
-const DATABASE: &str = "chatbus";
 const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
 
 pub struct World {
-    pub postgres: Guarded,
+    pub postgres: OwnPostgres,
     bus: OwnBus,
-    spec: PostgresSpec,
     ops: SocketAddr,
     program: PathBuf,
     // After the servers, so that it goes when they are gone.
@@ -37,39 +33,18 @@ pub struct World {
 impl World {
     pub async fn start() -> anyhow::Result<Self> {
         let dir = Scratch::new("drain")?;
-        let path = dir.path().to_owned();
-        let port = ports::free()?;
-        // Looking may fetch, and `initdb` takes seconds: not on a runtime's thread.
-        let spec = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-            let programs = servers::postgres(&Search::from_env())?.path;
-            let dir = path.join("postgres");
-            let spec = PostgresSpec { programs, dir, port, password: None, throwaway: false };
-            spec.init()?;
-            Ok(spec)
-        })
-        .await??;
-        let postgres = spec.start().await?;
-        spec.execute("postgres", &format!("CREATE DATABASE {DATABASE}")).await?;
+        let postgres = OwnPostgres::start(dir.path(), &[]).await?;
         let bus = OwnBus::start("drain", dir.path(), Sync::Default).await?;
         let program = program("persister")?;
         let ops = ports::loopback(ports::free()?);
-        let world = Self { postgres, bus, spec, ops, program, dir };
+        let world = Self { postgres, bus, ops, program, dir };
         world.migrate().await?;
         Ok(world)
     }
 
-    pub async fn sql(&self) -> anyhow::Result<Client> {
-        let (client, connection) = tokio_postgres::connect(&self.spec.url(DATABASE), NoTls).await?;
-        // It ends with its client; an error of it shows in a query.
-        tokio::spawn(connection);
-        // As persister's connections, so that the copies wait for no more than it does.
-        client.batch_execute("SET synchronous_commit = off").await?;
-        Ok(client)
-    }
-
     /// Makes the read model's tables anew, empty.
     pub async fn empty(&self) -> anyhow::Result<()> {
-        self.sql().await?.batch_execute("DROP SCHEMA chat CASCADE").await?;
+        self.postgres.sql().await?.batch_execute("DROP SCHEMA chat CASCADE").await?;
         self.migrate().await
     }
 
@@ -113,7 +88,7 @@ impl World {
     fn spawn(&self, command: &str) -> anyhow::Result<Guarded> {
         let env = [
             (names::NATS_URL, self.bus.url.clone()),
-            (names::DATABASE_URL, self.spec.url(DATABASE)),
+            (names::DATABASE_URL, self.postgres.url()),
             (names::OPS_LISTEN, self.ops.to_string()),
         ];
         let env = env.map(|(name, value)| (format!("{PREFIX}{name}"), value));
