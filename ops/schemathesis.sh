@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 need_fetcher
 need_schemathesis
 
-seconds=150
+seconds=300
 seed=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 while [ $# -gt 0 ]; do
     case $1 in
