@@ -56,6 +56,12 @@ struct World {
     active: std::collections::VecDeque<ConversationId>,
 }
 
+/// The size that the aim is stated for, and ten times as many agents, and threads.
+pub const SIZES: [Size; 3] = {
+    let aim = Size { agents: 1_000, groups: 50, queued: 10_000, decisions: 20_000 };
+    [aim, Size { agents: aim.agents * 10, ..aim }, Size { queued: aim.queued * 10, ..aim }]
+};
+
 /// Fills a tenant, and frees one agent after the other: each time the queue's head goes to them. What counts is the
 /// time from a freed agent's state to the decision on what they get, with its reasons.
 pub fn run(size: Size) -> Figures {
@@ -76,6 +82,21 @@ pub fn run(size: Size) -> Figures {
         microseconds_each: each * 1e6,
         cycle_microseconds: cycles.as_secs_f64() / size.decisions as f64 * 1e6,
     }
+}
+
+/// Figures for people.
+pub fn table(figures: &[Figures]) -> String {
+    let head = format!(
+        "{:>8} {:>7} {:>8} {:>13} {:>12} {:>22}",
+        "agents", "groups", "queued", "decisions/s", "µs each", "start+close+decision"
+    );
+    let row = |of: &Figures| {
+        format!(
+            "\n{:>8} {:>7} {:>8} {:>13.0} {:>12.2} {:>19.2} µs",
+            of.agents, of.groups, of.queued, of.per_second, of.microseconds_each, of.cycle_microseconds
+        )
+    };
+    std::iter::once(head).chain(figures.iter().map(row)).collect()
 }
 
 impl World {

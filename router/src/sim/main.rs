@@ -2,6 +2,7 @@
 //!
 //! `SIM_SEED=<n>` repeats one and prints everything that happens; `SIM_BUG=<name>` plants a bug; `SIM_SECONDS` and
 //! `SIM_SEEDS` bound a run, `SIM_FIRST` is its first seed, `SIM_STEPS` the length of each.
+//! `router-sim bench` is `router bench` without a service to build.
 
 #![expect(clippy::print_stdout, reason = "it is a program for people")]
 
@@ -11,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use router::sim::{Bug, Plan, Violation, run};
+use router::{
+    bench,
+    sim::{Bug, Plan, Violation, run},
+};
 
 /// Well below what CI has for it.
 const SECONDS: u64 = 90;
@@ -30,6 +34,10 @@ fn main() -> ExitCode {
     match (number("SIM_SEED"), std::env::args().nth(1).as_deref()) {
         (Some(seed), _) => repeat(seed, Plan { trace: true, ..plan }),
         (None, Some("planted")) => planted(plan),
+        (None, Some("bench")) => {
+            println!("{}", bench::table(&bench::SIZES.map(bench::run)));
+            ExitCode::SUCCESS
+        }
         (None, _) => many(plan),
     }
 }
