@@ -98,6 +98,11 @@ impl Agent {
         self.stored = Some(Box::new(state));
     }
 
+    /// May take the next of this queue.
+    pub fn serves(&self, queue: QueueId) -> bool {
+        self.keys.iter().any(|(other, _)| *other == queue)
+    }
+
     /// What an edge last said.
     pub fn presence(&self, incarnation: IncarnationId) -> Option<Presence> {
         let soft = self.soft.get(&incarnation).copied();

@@ -101,4 +101,9 @@ fn indexes(tenant: &Tenant, found: &mut Vec<String>) {
     if eligible != keys {
         found.push(format!("index: {eligible} places of agents in queues, {keys} known"));
     }
+    for group in tenant.config.groups() {
+        if *tenant.rows(Some(group)) != *tenant.weighed(Some(group)) {
+            found.push(format!("index: reasons of group {group} are of before"));
+        }
+    }
 }

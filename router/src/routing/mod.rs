@@ -17,6 +17,7 @@ mod lease;
 mod pace;
 mod plan;
 mod queue;
+mod roster;
 mod rules;
 mod settings;
 mod shared;

@@ -7,7 +7,7 @@ use std::{cmp::Reverse, collections::BTreeSet};
 use bus_schema::{
     AgentId, ConversationId, Timestamp,
     config::MemberPriority,
-    state::{AgentState, Priority},
+    state::{AgentState, Candidate, Priority, Refusal},
 };
 
 use super::{
@@ -32,6 +32,9 @@ pub struct AgentKey {
     share: u64,
     last_assigned_at: Option<Timestamp>,
     pub agent: AgentId,
+    /// What reasons say beside it; it settles no order.
+    load: u32,
+    capacity: u32,
 }
 
 impl AgentKey {
@@ -40,7 +43,19 @@ impl AgentKey {
             Automatic::LeastLoaded => (u64::from(state.load()) << 32) / u64::from(state.capacity.max(1)),
             Automatic::RoundRobin => 0,
         };
-        Self { priority, share, last_assigned_at: state.last_assigned_at, agent: state.agent_id }
+        let (last_assigned_at, agent) = (state.last_assigned_at, state.agent_id);
+        Self { priority, share, last_assigned_at, agent, load: state.load(), capacity: state.capacity }
+    }
+
+    pub fn candidate(&self, refused: Option<Refusal>) -> Candidate {
+        Candidate {
+            agent_id: self.agent,
+            load: self.load,
+            capacity: self.capacity,
+            priority: self.priority,
+            last_assigned_at: self.last_assigned_at,
+            refused,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bus_schema::{
     AgentId, ConversationId, GroupId, IncarnationId, TenantId, ThreadId, Timestamp,
     config::{MemberPriority, Record},
+    state::Candidate,
 };
 
 use super::{
@@ -35,6 +36,8 @@ pub struct Tenant {
     pub queues: BTreeMap<QueueId, Queue>,
     /// Open threads by the group they name.
     pub open: BTreeMap<Option<GroupId>, BTreeSet<ListKey>>,
+    /// What decisions say of the members of a group that exists.
+    pub rosters: BTreeMap<GroupId, Vec<Candidate>>,
     /// Agents whose state names an edge.
     pub named: BTreeMap<IncarnationId, BTreeSet<AgentId>>,
     pub due: BTreeSet<(Timestamp, AgentId)>,
@@ -70,6 +73,7 @@ impl Tenant {
             conversations: BTreeMap::new(),
             queues: BTreeMap::new(),
             open: BTreeMap::new(),
+            rosters: BTreeMap::new(),
             named: BTreeMap::new(),
             due: BTreeSet::new(),
             paused: BTreeSet::new(),
@@ -99,6 +103,8 @@ impl Tenant {
                 if self.agents.contains_key(&agent) {
                     self.index_agent(agent, shared);
                     self.chores.add(Chore::Care(agent));
+                } else {
+                    self.index_rows(agent);
                 }
             }
             Changed::Tenant => {
@@ -117,6 +123,7 @@ impl Tenant {
                 for agent in agents {
                     self.index_agent(agent, shared);
                 }
+                self.index_group(group);
                 let open = self.open.get(&Some(group)).into_iter().flatten();
                 for conversation in open.map(|key| key.conversation).collect::<Vec<_>>() {
                     self.index_conversation(conversation);
@@ -166,6 +173,7 @@ impl Tenant {
             }
         }
         agent.keys.append(&mut shared.scratch);
+        self.index_rows(id);
         self.index_presence(id, shared);
         self.index_due(id, shared);
     }

@@ -118,7 +118,7 @@ fn hand_over(
     if let Some(next) = &successor {
         succeed::pass_on(&mut plan, id, request, life, next);
     }
-    decide::assign(tenant, &mut plan, (id, conversation), next, agent, &why, shared.now);
+    decide::assign(tenant, &mut plan, (id, conversation), next, agent, why, shared.now);
     if let Some(desk) = plan.last_desk() {
         thread::remember(&mut desk.commands, request, outcome);
     }

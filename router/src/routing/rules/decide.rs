@@ -7,8 +7,8 @@ use bus_schema::{
     config::MemberPriority,
     event::Assigned,
     state::{
-        AgentState, AgentStatus, Candidate, Decision, DecisionRule, DeskState, Held, LifeState, Refusal,
-        Strategy, ThreadStatus,
+        AgentState, Candidate, Decision, DecisionRule, DeskState, Held, LifeState, Refusal, Strategy,
+        ThreadStatus,
     },
 };
 use uuid::Uuid;
@@ -18,6 +18,7 @@ use super::super::{
     conversation::Conversation,
     plan::Plan,
     queue::{AgentKey, Queue},
+    roster::candidate,
     slot::QueueId,
     tenant::Tenant,
     timers,
@@ -35,36 +36,24 @@ pub fn candidates(
     let entry = tenant.queues.get(&queue);
     let strategy = tenant.config.automatic(queue);
     let eligible = entry.into_iter().flat_map(|entry| entry.eligible.iter()).take(Decision::CANDIDATES_MAX);
-    let mut found: Vec<(AgentKey, Candidate)> = eligible
+    let mut eligible: Vec<(Option<Refusal>, AgentKey)> = eligible
         .filter_map(|key| {
-            let state = ahead.get(&key.agent).or_else(|| tenant.agents.get(&key.agent)?.state())?;
-            let full = (!tenant.config.has_room(queue, state)).then_some(Refusal::AtCapacity);
-            let refused = full.or_else(|| unfit(tenant, desk, key.agent, now));
-            Some((
-                AgentKey::new(strategy?, key.priority, state),
-                candidate(Some(state), key.agent, key.priority, refused),
-            ))
+            let (key, full) = match ahead.get(&key.agent) {
+                Some(state) => {
+                    let full = !tenant.config.has_room(queue, state);
+                    (AgentKey::new(strategy?, key.priority, state), full.then_some(Refusal::AtCapacity))
+                }
+                None => (*key, None),
+            };
+            Some((full.or_else(|| unfit(tenant, desk, key.agent, now)), key))
         })
         .collect();
-    found.sort_by_key(|(key, candidate)| (candidate.refused, *key));
-    let mut found: Vec<Candidate> = found.into_iter().map(|(_, candidate)| candidate).collect();
-    let room = Decision::CANDIDATES_MAX - found.len();
-    let is_eligible = |id: AgentId| {
-        tenant.agents.get(&id).is_some_and(|agent| agent.keys.iter().any(|(other, _)| *other == queue))
-    };
-    let passed_over = members(tenant, queue)
-        .take(2 * Decision::CANDIDATES_MAX)
-        .filter(|(id, _)| !is_eligible(*id))
-        .map(|(id, priority)| {
-            let agent = tenant.agents.get(&id);
-            candidate(
-                agent.and_then(Agent::state),
-                id,
-                priority,
-                Some(refusal(tenant, queue, (id, priority), agent)),
-            )
-        });
-    found.extend(passed_over.take(room));
+    eligible.sort_unstable();
+    let rows = tenant.rows(queue);
+    let passed_over = rows.iter().filter(|row| row.refused.is_some());
+    let mut found = Vec::with_capacity(Decision::CANDIDATES_MAX.min(eligible.len() + rows.len()));
+    found.extend(eligible.into_iter().map(|(refused, key)| key.candidate(refused)));
+    found.extend(passed_over.take(Decision::CANDIDATES_MAX - found.len()).cloned());
     found
 }
 
@@ -106,42 +95,6 @@ pub fn members(tenant: &Tenant, queue: QueueId) -> Box<dyn Iterator<Item = (Agen
     }
 }
 
-fn candidate(
-    state: Option<&AgentState>,
-    agent_id: AgentId,
-    priority: MemberPriority,
-    refused: Option<Refusal>,
-) -> Candidate {
-    Candidate {
-        agent_id,
-        load: state.map_or(0, AgentState::load),
-        capacity: state.map_or(0, |state| state.capacity),
-        priority,
-        last_assigned_at: state.and_then(|state| state.last_assigned_at),
-        refused,
-    }
-}
-
-fn refusal(
-    tenant: &Tenant,
-    queue: QueueId,
-    (id, priority): (AgentId, MemberPriority),
-    agent: Option<&Agent>,
-) -> Refusal {
-    let deleted = tenant.config.agent(id).is_some_and(|record| record.deleted);
-    let Some(state) = agent.and_then(Agent::state) else {
-        return if deleted { Refusal::Deleted } else { Refusal::Offline };
-    };
-    match state.seen_status() {
-        _ if deleted || state.deleted => Refusal::Deleted,
-        _ if priority == MemberPriority::Supervisor => Refusal::SupervisorMember,
-        AgentStatus::Offline => Refusal::Offline,
-        AgentStatus::NotAccepting => Refusal::NotAccepting,
-        AgentStatus::Accepting if !tenant.config.has_room(queue, state) => Refusal::AtCapacity,
-        AgentStatus::Accepting => Refusal::Unknown,
-    }
-}
-
 /// Why something happened.
 pub struct Why {
     pub strategy: Option<Strategy>,
@@ -153,7 +106,7 @@ pub struct Why {
 
 impl Why {
     pub fn decision(
-        &self,
+        self,
         tenant: &Tenant,
         chosen: Option<AgentId>,
         waiting_since: Option<Timestamp>,
@@ -161,7 +114,7 @@ impl Why {
         Decision {
             strategy: self.strategy,
             config_revision: tenant.config.revision,
-            candidates: self.candidates.clone(),
+            candidates: self.candidates,
             chosen,
             rule: self.rule,
             waiting_since,
@@ -196,14 +149,15 @@ pub fn assign(
     (id, conversation): (ConversationId, &Conversation),
     life: &LifeState,
     agent: AgentId,
-    why: &Why,
+    why: Why,
     now: Timestamp,
 ) {
     let next = with_assignee(life, agent);
     let (desk, waiting_since) = served(conversation, life, agent, now);
     let group_id = next.group_id;
-    plan.life(id, why.author, why.cause, Body::Assigned(Assigned { agent_id: agent, group_id, state: next }));
-    plan.decided(id, why.author, why.cause, why.decision(tenant, Some(agent), waiting_since), desk);
+    let (author, cause) = (why.author, why.cause);
+    plan.life(id, author, cause, Body::Assigned(Assigned { agent_id: agent, group_id, state: next }));
+    plan.decided(id, author, cause, why.decision(tenant, Some(agent), waiting_since), desk);
 }
 
 /// The thread's state once `agent` has it.

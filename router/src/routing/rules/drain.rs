@@ -113,7 +113,7 @@ fn give(tenant: &Tenant, id: QueueId, queue: &Queue, automatic: Automatic, share
             }
         };
         decide::hold(state, key, life, shared.now);
-        decide::assign(tenant, &mut plan, (key, conversation), life, best, &why, shared.now);
+        decide::assign(tenant, &mut plan, (key, conversation), life, best, why, shared.now);
         left -= 1;
     }
     let mut whole = Plan::new(After::Again);
@@ -129,8 +129,7 @@ fn give(tenant: &Tenant, id: QueueId, queue: &Queue, automatic: Automatic, share
 
 /// The agent is one of those who may take the next, also after the decisions of this batch.
 fn may_serve(tenant: &Tenant, id: QueueId, ahead: &Ahead, agent: AgentId) -> bool {
-    let serves = |agent: &super::super::agent::Agent| agent.keys.iter().any(|(queue, _)| *queue == id);
-    tenant.agents.get(&agent).is_some_and(serves)
+    tenant.agents.get(&agent).is_some_and(|agent| agent.serves(id))
         && ahead.get(&agent).is_none_or(|state: &AgentState| tenant.config.has_room(id, state))
 }
 

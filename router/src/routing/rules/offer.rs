@@ -64,9 +64,7 @@ pub fn offer(tenant: &Tenant, id: QueueId, queue: &Queue, shared: &Shared) -> (S
 
 /// Until when somebody may still accept who can.
 pub fn standing(tenant: &Tenant, queue: QueueId, desk: &DeskState, now: Timestamp) -> Option<Timestamp> {
-    let can = |agent: AgentId| {
-        tenant.agents.get(&agent).is_some_and(|agent| agent.keys.iter().any(|(other, _)| *other == queue))
-    };
+    let can = |agent: AgentId| tenant.agents.get(&agent).is_some_and(|agent| agent.serves(queue));
     let stand = desk.offers.iter().filter(|offer| offer.expires_at > now && can(offer.agent_id));
     stand.map(|offer| offer.expires_at).max()
 }

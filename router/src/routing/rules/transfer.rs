@@ -198,8 +198,9 @@ impl About<'_> {
         let (mut desk, waiting_since) = decide::served(self.conversation, life, agent, self.shared.now);
         thread::remember(&mut desk.commands, self.request, outcome);
         self.moved(&mut plan, &why, next);
+        let (author, cause) = (why.author, why.cause);
         let decision = why.decision(self.tenant, Some(agent), waiting_since);
-        plan.decided(self.id, why.author, why.cause, decision, desk);
+        plan.decided(self.id, author, cause, decision, desk);
         Step::Write(plan)
     }
 
@@ -225,8 +226,9 @@ impl About<'_> {
         (next.status, next.assignee_id, next.group_id) = (ThreadStatus::Queued, None, group);
         next.participants.retain(|participant| Some(*participant) != self.life.assignee_id);
         self.moved(&mut plan, &why, next);
+        let (author, cause) = (why.author, why.cause);
         let decision = why.decision(self.tenant, None, Some(now));
-        plan.decided(self.id, why.author, why.cause, decision, desk);
+        plan.decided(self.id, author, cause, decision, desk);
         Step::Write(plan)
     }
 

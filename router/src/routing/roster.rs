@@ -1,0 +1,102 @@
+//! What decisions say of a group's members: kept for each, so that reasons do not cost a look at everyone.
+//!
+//! Invariant: a row is what [`weigh`] makes of its member now; `index_agent` keeps it so, as it does the other indexes.
+
+use std::borrow::Cow;
+
+use bus_schema::{
+    AgentId, GroupId,
+    config::MemberPriority,
+    state::{AgentState, AgentStatus, Candidate, Decision, Refusal},
+};
+
+use super::{agent::Agent, config::Config, rules::members, slot::QueueId, tenant::Tenant};
+
+/// Members of a group who are looked at for those who were passed over.
+pub const WEIGHED_MAX: usize = 2 * Decision::CANDIDATES_MAX;
+
+/// How a member stands to the next thread of a queue: who is refused was passed over.
+pub fn weigh(
+    config: &Config,
+    queue: QueueId,
+    (id, priority): (AgentId, MemberPriority),
+    agent: Option<&Agent>,
+) -> Candidate {
+    let state = agent.and_then(Agent::state);
+    let serves = agent.is_some_and(|agent| agent.serves(queue));
+    let refused = (!serves).then(|| refusal(config, queue, (id, priority), state));
+    candidate(state, id, priority, refused)
+}
+
+pub fn candidate(
+    state: Option<&AgentState>,
+    agent_id: AgentId,
+    priority: MemberPriority,
+    refused: Option<Refusal>,
+) -> Candidate {
+    Candidate {
+        agent_id,
+        load: state.map_or(0, AgentState::load),
+        capacity: state.map_or(0, |state| state.capacity),
+        priority,
+        last_assigned_at: state.and_then(|state| state.last_assigned_at),
+        refused,
+    }
+}
+
+fn refusal(
+    config: &Config,
+    queue: QueueId,
+    (id, priority): (AgentId, MemberPriority),
+    state: Option<&AgentState>,
+) -> Refusal {
+    let deleted = config.agent(id).is_some_and(|record| record.deleted);
+    let Some(state) = state else {
+        return if deleted { Refusal::Deleted } else { Refusal::Offline };
+    };
+    match state.seen_status() {
+        _ if deleted || state.deleted => Refusal::Deleted,
+        _ if priority == MemberPriority::Supervisor => Refusal::SupervisorMember,
+        AgentStatus::Offline => Refusal::Offline,
+        AgentStatus::NotAccepting => Refusal::NotAccepting,
+        AgentStatus::Accepting if !config.has_room(queue, state) => Refusal::AtCapacity,
+        AgentStatus::Accepting => Refusal::Unknown,
+    }
+}
+
+impl Tenant {
+    /// How the queue's members stand to its next thread, in the group's order. Kept of groups alone.
+    pub fn rows(&self, queue: QueueId) -> Cow<'_, [Candidate]> {
+        match queue {
+            Some(group) => Cow::Borrowed(self.rosters.get(&group).map_or(&[], Vec::as_slice)),
+            None => Cow::Owned(self.weighed(None)),
+        }
+    }
+
+    /// The rows as they are to be.
+    pub fn weighed(&self, queue: QueueId) -> Vec<Candidate> {
+        let members = members(self, queue).take(WEIGHED_MAX);
+        members.map(|member| weigh(&self.config, queue, member, self.agents.get(&member.0))).collect()
+    }
+
+    /// Brings a group's rows in line with its members.
+    pub fn index_group(&mut self, group: GroupId) {
+        let rows = self.weighed(Some(group));
+        if rows.is_empty() {
+            self.rosters.remove(&group);
+        } else {
+            self.rosters.insert(group, rows);
+        }
+    }
+
+    /// Brings an agent's rows in line with what is known of them.
+    pub fn index_rows(&mut self, id: AgentId) {
+        let agent = self.agents.get(&id);
+        for group in self.config.queues_of(id).filter_map(|(queue, _)| queue) {
+            let rows = self.rosters.get_mut(&group).into_iter().flatten();
+            for row in rows.filter(|row| row.agent_id == id) {
+                *row = weigh(&self.config, Some(group), (id, row.priority), agent);
+            }
+        }
+    }
+}
