@@ -32,7 +32,7 @@ pub struct Pending {
 }
 
 /// Where it stands in the tenant's indexes.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Indexed {
     pub waits: Option<Waits>,
     /// The place that a write under way gives up: it is kept until that is stored.

@@ -34,7 +34,7 @@ impl Tenant {
                     agent.seq
                 }
                 Target::Life(id) => {
-                    let conversation = self.conversations.entry(id).or_default();
+                    let conversation = self.conversations.of(id);
                     let pending = conversation.pending.get_or_insert_with(empty);
                     pending.life = change.life_state();
                     pending.cause = change.cause;
@@ -42,7 +42,7 @@ impl Tenant {
                     conversation.life_seq
                 }
                 Target::Desk(id) => {
-                    let conversation = self.conversations.entry(id).or_default();
+                    let conversation = self.conversations.of(id);
                     conversation.pending.get_or_insert_with(empty).desk = change.desk_state();
                     conversation.desk_seq
                 }
@@ -73,16 +73,15 @@ impl Tenant {
             match *target {
                 Target::Agent(id) => self.agents.entry(id).or_default().wrote(*seq),
                 Target::Life(id) => {
-                    self.conversations.entry(id).or_default().wrote_life(*seq);
+                    self.conversations.of(id).wrote_life(*seq);
                     life_seq = *seq;
                 }
-                Target::Desk(id) => self.conversations.entry(id).or_default().wrote_desk(*seq),
+                Target::Desk(id) => self.conversations.of(id).wrote_desk(*seq),
             }
             self.changed(*target, before, shared.now, shared.active);
         }
         for key in keys(&flight.targets) {
-            self.drop_pending(key);
-            self.lock(key, |lock| *lock = Lock::default());
+            self.drop_pending(key, |lock| *lock = Lock::default());
             self.opened(key, shared);
         }
         self.size_batches(flight.serves, true);
@@ -98,10 +97,10 @@ impl Tenant {
         flight.targets.dedup();
         let keys = keys(&flight.targets);
         for key in &keys {
-            self.drop_pending(*key);
+            self.drop_pending(*key, |_| {});
             // Edges are asked anew: their answer was of before, and what they said meanwhile may be lost.
             if let Key::Conversation(id) = key {
-                self.conversations.entry(*id).or_default().sight.outdate();
+                self.conversations.of(*id).sight.outdate();
             }
         }
         self.size_batches(flight.serves, false);
@@ -186,7 +185,7 @@ impl Tenant {
         }
         let key = Key::Conversation(id);
         self.lock(key, |lock| lock.state = State::Free);
-        self.conversations.entry(id).or_default().recalled(last.as_ref());
+        self.conversations.of(id).recalled(last.as_ref());
         self.opened(key, shared);
     }
 
@@ -205,7 +204,7 @@ impl Tenant {
         }
         match target {
             Target::Agent(id) => self.agents.entry(id).or_default().as_of = up_to,
-            Target::Life(id) | Target::Desk(id) => self.conversations.entry(id).or_default().as_of = up_to,
+            Target::Life(id) | Target::Desk(id) => self.conversations.of(id).as_of = up_to,
         }
         self.lock(target.key(), |lock| lock.state = State::Free);
         self.opened(target.key(), shared);
@@ -261,7 +260,7 @@ impl Tenant {
                 newer
             }
             Target::Life(id) => {
-                let conversation = self.conversations.entry(id).or_default();
+                let conversation = self.conversations.of(id);
                 let newer = conversation.is_news(stored.seq);
                 if newer {
                     conversation.read_life(stored.seq, stored.at, event);
@@ -269,7 +268,7 @@ impl Tenant {
                 newer
             }
             Target::Desk(id) => {
-                let conversation = self.conversations.entry(id).or_default();
+                let conversation = self.conversations.of(id);
                 let newer = stored.seq > conversation.desk_seq;
                 if newer {
                     conversation.read_desk(stored.seq, event);
@@ -328,7 +327,7 @@ impl Tenant {
     fn lock(&mut self, key: Key, change: impl FnOnce(&mut Lock)) {
         match key {
             Key::Agent(id) => change(&mut self.agents.entry(id).or_default().lock),
-            Key::Conversation(id) => change(&mut self.conversations.entry(id).or_default().lock),
+            Key::Conversation(id) => change(&mut self.conversations.of(id).lock),
         }
     }
 
@@ -339,10 +338,18 @@ impl Tenant {
         }
     }
 
-    fn drop_pending(&mut self, key: Key) {
+    fn drop_pending(&mut self, key: Key, change: impl FnOnce(&mut Lock)) {
         match key {
-            Key::Agent(id) => self.agents.entry(id).or_default().pending = None,
-            Key::Conversation(id) => self.conversations.entry(id).or_default().pending = None,
+            Key::Agent(id) => {
+                let agent = self.agents.entry(id).or_default();
+                agent.pending = None;
+                change(&mut agent.lock);
+            }
+            Key::Conversation(id) => {
+                let conversation = self.conversations.of(id);
+                conversation.pending = None;
+                change(&mut conversation.lock);
+            }
         }
     }
 }

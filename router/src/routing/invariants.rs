@@ -28,9 +28,9 @@ fn one_assignee(tenant: &Tenant, found: &mut Vec<String>) {
             holders.entry(held.conversation_id).or_default().push(*id);
         }
     }
-    for (id, conversation) in &tenant.conversations {
+    for (id, conversation) in tenant.conversations.sorted() {
         let assignee = conversation.stored_life().and_then(|life| life.assignee_id);
-        let holders = holders.remove(id).unwrap_or_default();
+        let holders = holders.remove(&id).unwrap_or_default();
         if holders != Vec::from_iter(assignee) {
             found.push(format!("one-assignee: {id} has {assignee:?} and is held by {holders:?}"));
         }
@@ -43,7 +43,7 @@ fn one_assignee(tenant: &Tenant, found: &mut Vec<String>) {
 }
 
 fn no_idle_queue(tenant: &Tenant, now: Timestamp, found: &mut Vec<String>) {
-    for (id, conversation) in &tenant.conversations {
+    for (id, conversation) in tenant.conversations.sorted() {
         let waits = |life: &&LifeState| life.status == ThreadStatus::Queued && !conversation.is_frozen();
         let Some(life) = conversation.stored_life().filter(waits) else { continue };
         let queue = tenant.config.queue_of(life.group_id);
@@ -84,7 +84,8 @@ fn somebody_free(tenant: &Tenant, queue: QueueId, fits: impl Fn(AgentId) -> bool
 
 fn indexes(tenant: &Tenant, found: &mut Vec<String>) {
     let waiting: usize = tenant.queues.values().map(|queue| queue.waiting.len()).sum();
-    let queued = tenant.conversations.values().filter(|c| {
+    let conversations = tenant.conversations.sorted();
+    let queued = conversations.iter().filter(|(_, c)| {
         !c.is_frozen() && !c.lock.is_set_aside() && c.life().is_some_and(|l| l.status == ThreadStatus::Queued)
     });
     let queued = queued.count();
@@ -92,7 +93,7 @@ fn indexes(tenant: &Tenant, found: &mut Vec<String>) {
         found.push(format!("index: {waiting} wait, {queued} are queued"));
     }
     let listed: usize = tenant.open.values().map(|keys| keys.len()).sum();
-    let open = tenant.conversations.values().filter(|c| !c.is_frozen() && c.life().is_some()).count();
+    let open = conversations.iter().filter(|(_, c)| !c.is_frozen() && c.life().is_some()).count();
     if listed != open {
         found.push(format!("index: {listed} are listed, {open} are open"));
     }

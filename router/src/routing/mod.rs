@@ -9,6 +9,7 @@ mod agent;
 mod chores;
 mod config;
 mod conversation;
+mod conversations;
 mod effect;
 mod flight;
 mod input;

@@ -1,5 +1,7 @@
 //! A decision before it is stored: the messages it consists of, and what happens when they are.
 
+use std::fmt::Write as _;
+
 use bus_schema::{
     Author, Body, ConversationId, Event, EventId, TenantId, ThreadId, Visibility,
     command::Outcome,
@@ -15,6 +17,9 @@ use super::{
     slot::{Key, QueueId, Target},
 };
 use bus_schema::{Timestamp, command::CommandRequest};
+
+/// Room for a subject with the place of a message in a write.
+const PLACE_LEN: usize = 192;
 
 /// A command until it is answered.
 #[derive(Debug, Clone)]
@@ -127,7 +132,8 @@ impl Change {
     ) -> Message {
         let subject = self.target.subject(settings.shard, tenant);
         // By the write, for one that was given up in doubt must not be taken for the one that was decided after it.
-        let place = format!("{subject}#{}+{after}", write.0);
+        let mut place = String::with_capacity(PLACE_LEN);
+        write!(place, "{subject}#{}+{after}", write.0).expect("writing to a String never fails");
         let (conversation_id, visibility) = match self.target {
             Target::Agent(_) => (None, Visibility::All),
             Target::Life(conversation) => (Some(conversation), Visibility::All),

@@ -118,9 +118,9 @@ impl Tenant {
         let Questions { waiting, under_way, outdated } = &mut self.questions;
         waiting.clear();
         *outdated += std::mem::take(under_way);
-        for (id, conversation) in &mut self.conversations {
+        for (id, conversation) in self.conversations.sorted_mut() {
             if std::mem::take(&mut conversation.sight) != Sight::default() {
-                self.chores.add(Chore::Expire(*id));
+                self.chores.add(Chore::Expire(id));
             }
         }
     }

@@ -47,10 +47,9 @@ impl Routing {
         let shard = self.shared.settings.shard;
         let of_tenant = |tenant: &super::tenant::Tenant| {
             let agents = tenant.agents.iter().filter(|(_, agent)| agent.is_frozen());
-            let conversations = tenant.conversations.iter().filter(|(_, c)| c.is_frozen());
-            let targets = agents
-                .map(|(id, _)| Target::Agent(*id))
-                .chain(conversations.map(|(id, _)| Target::Life(*id)));
+            let conversations = tenant.conversations.sorted().into_iter().filter(|(_, c)| c.is_frozen());
+            let targets =
+                agents.map(|(id, _)| Target::Agent(*id)).chain(conversations.map(|(id, _)| Target::Life(id)));
             targets.map(|target| target.subject(shard, tenant.id)).collect::<Vec<_>>()
         };
         self.tenants.values().flat_map(of_tenant).take(max).collect()

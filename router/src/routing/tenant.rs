@@ -15,7 +15,8 @@ use super::{
     agent::Agent,
     chores::{Chore, Chores},
     config::{Changed, Config},
-    conversation::{Conversation, Waits},
+    conversation::{Conversation, Indexed, Waits},
+    conversations::Conversations,
     effect::Effect,
     pace::Pace,
     plan::Job,
@@ -32,7 +33,7 @@ pub struct Tenant {
     pub id: TenantId,
     pub config: Config,
     pub agents: BTreeMap<AgentId, Agent>,
-    pub conversations: BTreeMap<ConversationId, Conversation>,
+    pub conversations: Conversations,
     pub queues: BTreeMap<QueueId, Queue>,
     /// Open threads by the group they name.
     pub open: BTreeMap<Option<GroupId>, BTreeSet<ListKey>>,
@@ -70,7 +71,7 @@ impl Tenant {
             id,
             config: Config::default(),
             agents: BTreeMap::new(),
-            conversations: BTreeMap::new(),
+            conversations: Conversations::default(),
             queues: BTreeMap::new(),
             open: BTreeMap::new(),
             rosters: BTreeMap::new(),
@@ -180,11 +181,11 @@ impl Tenant {
 
     fn index_presence(&mut self, id: AgentId, shared: &mut Shared) {
         let Some(agent) = self.agents.get_mut(&id) else { return };
-        let names: Vec<IncarnationId> =
-            agent.state().into_iter().flat_map(|state| state.presence.keys().copied()).collect();
-        if names == agent.named {
+        let names = agent.state().into_iter().flat_map(|state| state.presence.keys().copied());
+        if names.clone().eq(agent.named.iter().copied()) {
             return;
         }
+        let names: Vec<IncarnationId> = names.collect();
         for gone in agent.named.iter().filter(|name| !names.contains(name)) {
             if let Some(agents) = self.named.get_mut(gone) {
                 agents.remove(&id);
@@ -220,7 +221,7 @@ impl Tenant {
         self.index_timer(id);
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
         let new = conversation.to_index(id, &self.config);
-        let old = std::mem::replace(&mut conversation.indexed, new.clone());
+        let old = std::mem::replace(&mut conversation.indexed, new);
         if let Some(Waits { queue, .. }) = new.waits {
             self.chores.add(Chore::Drain(queue));
         }
@@ -228,9 +229,32 @@ impl Tenant {
             return;
         }
         let waits = [old.waits, new.waits].into_iter().flatten().map(|waits| waits.queue);
-        self.telling.queues.extend(waits.clone());
-        let leaves = [old.leaves, new.leaves].into_iter().flatten().map(|(queue, _)| queue);
-        let queues: Vec<QueueId> = waits.chain(leaves).collect();
+        self.telling.queues.extend(waits);
+        if old.open != new.open {
+            self.index_open(&old, &new);
+        }
+        if (old.waits, old.open) != (new.waits, new.open) {
+            self.index_waiting(&old, &new);
+        }
+        if let Some((queue, key)) = old.leaves
+            && let Some(entry) = self.queues.get_mut(&queue)
+        {
+            entry.leaving.remove(&key);
+            // Those behind it may go on.
+            self.chores.add(Chore::Drain(queue));
+        }
+        if let Some((queue, key)) = new.leaves {
+            self.queues.entry(queue).or_default().leaving.insert(key);
+        }
+        let left = old.waits.map(|waits| waits.queue).into_iter().chain(old.leaves.map(|(queue, _)| queue));
+        for queue in left {
+            if self.queues.get(&queue).is_some_and(Queue::is_unused) {
+                self.queues.remove(&queue);
+            }
+        }
+    }
+
+    fn index_open(&mut self, old: &Indexed, new: &Indexed) {
         if let Some((group, key)) = old.open
             && let Some(open) = self.open.get_mut(&group)
         {
@@ -239,6 +263,12 @@ impl Tenant {
                 self.open.remove(&group);
             }
         }
+        if let Some((group, key)) = new.open {
+            self.open.entry(group).or_default().insert(key);
+        }
+    }
+
+    fn index_waiting(&mut self, old: &Indexed, new: &Indexed) {
         if let Some(Waits { queue, key, .. }) = old.waits
             && let Some(entry) = self.queues.get_mut(&queue)
         {
@@ -248,30 +278,12 @@ impl Tenant {
                 entry.by_start.remove(&list);
             }
         }
-        if let Some((queue, key)) = old.leaves
-            && let Some(entry) = self.queues.get_mut(&queue)
-        {
-            entry.leaving.remove(&key);
-            // Those behind it may go on.
-            self.chores.add(Chore::Drain(queue));
-        }
-        if let Some((group, key)) = new.open {
-            self.open.entry(group).or_default().insert(key);
-        }
         if let (Some(Waits { queue, key, announced }), Some((_, list))) = (new.waits, new.open) {
             let entry = self.queues.entry(queue).or_default();
             entry.waiting.insert(key);
             entry.by_start.insert(list);
             if !announced {
                 entry.unannounced.insert(key);
-            }
-        }
-        if let Some((queue, key)) = new.leaves {
-            self.queues.entry(queue).or_default().leaving.insert(key);
-        }
-        for queue in queues {
-            if self.queues.get(&queue).is_some_and(Queue::is_unused) {
-                self.queues.remove(&queue);
             }
         }
     }
