@@ -187,7 +187,7 @@ impl Config {
 
     /// For how long a visitor's agent is remembered there.
     pub fn sticky(&self, queue: QueueId) -> Option<Duration> {
-        self.rules(queue).sticky.filter(|_| self.strategy(queue) == Some(Strategy::Sticky))
+        (self.strategy(queue) == Some(Strategy::Sticky)).then(|| self.rules(queue).sticky).flatten()
     }
 
     /// What holds for threads in this queue.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a row is what [`weigh`] makes of its member now; `index_agent` keeps it so, as it does the other indexes.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use bus_schema::{
     AgentId, GroupId,
@@ -12,8 +12,11 @@ use bus_schema::{
 
 use super::{agent::Agent, config::Config, rules::members, slot::QueueId, tenant::Tenant};
 
+/// What decisions say of the members of each group that exists.
+pub type Rosters = BTreeMap<GroupId, Vec<Candidate>>;
+
 /// Members of a group who are looked at for those who were passed over.
-pub const WEIGHED_MAX: usize = 2 * Decision::CANDIDATES_MAX;
+const WEIGHED_MAX: usize = 2 * Decision::CANDIDATES_MAX;
 
 /// How a member stands to the next thread of a queue: who is refused was passed over.
 pub fn weigh(
@@ -88,15 +91,14 @@ impl Tenant {
             self.rosters.insert(group, rows);
         }
     }
+}
 
-    /// Brings an agent's rows in line with what is known of them.
-    pub fn index_rows(&mut self, id: AgentId) {
-        let agent = self.agents.get(&id);
-        for group in self.config.queues_of(id).filter_map(|(queue, _)| queue) {
-            let rows = self.rosters.get_mut(&group).into_iter().flatten();
-            for row in rows.filter(|row| row.agent_id == id) {
-                *row = weigh(&self.config, Some(group), (id, row.priority), agent);
-            }
+/// Brings an agent's rows in line with what is known of them.
+pub fn index_rows(rosters: &mut Rosters, config: &Config, id: AgentId, agent: Option<&Agent>) {
+    for group in config.queues_of(id).filter_map(|(queue, _)| queue) {
+        let rows = rosters.get_mut(&group).into_iter().flatten();
+        for row in rows.filter(|row| row.agent_id == id) {
+            *row = weigh(config, Some(group), (id, row.priority), agent);
         }
     }
 }

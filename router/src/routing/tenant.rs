@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bus_schema::{
     AgentId, ConversationId, GroupId, IncarnationId, TenantId, ThreadId, Timestamp,
     config::{MemberPriority, Record},
-    state::Candidate,
 };
 
 use super::{
@@ -21,6 +20,7 @@ use super::{
     pace::Pace,
     plan::Job,
     queue::{AgentKey, ListKey, Queue},
+    roster::{Rosters, index_rows},
     shared::Shared,
     sight::Questions,
     slot::{Key, QueueId},
@@ -38,9 +38,8 @@ pub struct Tenant {
     /// Open threads by the group they name.
     pub open: BTreeMap<Option<GroupId>, BTreeSet<ListKey>>,
     /// What decisions say of the members of a group that exists.
-    pub rosters: BTreeMap<GroupId, Vec<Candidate>>,
-    /// Agents whose state names an edge.
-    pub named: BTreeMap<IncarnationId, BTreeSet<AgentId>>,
+    pub rosters: Rosters,
+    pub named: Named,
     pub due: BTreeSet<(Timestamp, AgentId)>,
     pub paused: BTreeSet<(Timestamp, Key)>,
     /// When a queue is to be looked at again: somebody is not passed over any more, an offer ends, the group opens.
@@ -74,7 +73,7 @@ impl Tenant {
             conversations: Conversations::default(),
             queues: BTreeMap::new(),
             open: BTreeMap::new(),
-            rosters: BTreeMap::new(),
+            rosters: Rosters::new(),
             named: BTreeMap::new(),
             due: BTreeSet::new(),
             paused: BTreeSet::new(),
@@ -105,7 +104,7 @@ impl Tenant {
                     self.index_agent(agent, shared);
                     self.chores.add(Chore::Care(agent));
                 } else {
-                    self.index_rows(agent);
+                    index_rows(&mut self.rosters, &self.config, agent, None);
                 }
             }
             Changed::Tenant => {
@@ -174,46 +173,9 @@ impl Tenant {
             }
         }
         agent.keys.append(&mut shared.scratch);
-        self.index_rows(id);
-        self.index_presence(id, shared);
-        self.index_due(id, shared);
-    }
-
-    fn index_presence(&mut self, id: AgentId, shared: &mut Shared) {
-        let Some(agent) = self.agents.get_mut(&id) else { return };
-        let names = agent.state().into_iter().flat_map(|state| state.presence.keys().copied());
-        if names.clone().eq(agent.named.iter().copied()) {
-            return;
-        }
-        let names: Vec<IncarnationId> = names.collect();
-        for gone in agent.named.iter().filter(|name| !names.contains(name)) {
-            if let Some(agents) = self.named.get_mut(gone) {
-                agents.remove(&id);
-                if agents.is_empty() {
-                    self.named.remove(gone);
-                }
-            }
-        }
-        for name in &names {
-            self.named.entry(*name).or_default().insert(id);
-            shared.leases.named(*name, shared.now);
-        }
-        agent.named = names;
-    }
-
-    fn index_due(&mut self, id: AgentId, shared: &Shared) {
-        let Some(agent) = self.agents.get_mut(&id) else { return };
-        let due = [agent.lost_at(shared.settings.agent_grace), agent.soft_due()].into_iter().flatten().min();
-        if due == agent.due {
-            return;
-        }
-        if let Some(old) = agent.due {
-            self.due.remove(&(old, id));
-        }
-        if let Some(new) = due {
-            self.due.insert((new, id));
-        }
-        agent.due = due;
+        index_rows(&mut self.rosters, &self.config, id, Some(agent));
+        index_presence(&mut self.named, id, agent, shared);
+        index_due(&mut self.due, id, agent, shared);
     }
 
     /// Brings the indexes in line with a conversation's states.
@@ -365,4 +327,40 @@ impl Tenant {
             self.commands = jobs;
         }
     }
+}
+
+/// Agents whose state names an edge.
+type Named = BTreeMap<IncarnationId, BTreeSet<AgentId>>;
+
+fn index_presence(named: &mut Named, id: AgentId, agent: &mut Agent, shared: &mut Shared) {
+    let names = agent.state().into_iter().flat_map(|state| state.presence.keys().copied());
+    if names.clone().eq(agent.named.iter().copied()) {
+        return;
+    }
+    let names: Vec<IncarnationId> = names.collect();
+    for gone in agent.named.iter().filter(|name| !names.contains(name)) {
+        if let Some(agents) = named.get_mut(gone) {
+            agents.remove(&id);
+            if agents.is_empty() {
+                named.remove(gone);
+            }
+        }
+    }
+    for name in &names {
+        named.entry(*name).or_default().insert(id);
+        shared.leases.named(*name, shared.now);
+    }
+    agent.named = names;
+}
+
+fn index_due(all: &mut BTreeSet<(Timestamp, AgentId)>, id: AgentId, agent: &mut Agent, shared: &Shared) {
+    let due = [agent.lost_at(shared.settings.agent_grace), agent.soft_due()].into_iter().flatten().min();
+    if due == agent.due {
+        return;
+    }
+    if let Some(old) = agent.due {
+        all.remove(&(old, id));
+    }
+    all.extend(due.map(|due| (due, id)));
+    agent.due = due;
 }

@@ -19,7 +19,7 @@ use super::{
 pub fn torn(tenant: &Tenant, plan: &Plan) -> Option<(Target, u64)> {
     plan.changes.iter().find_map(|change| match change.target {
         Target::Agent(id) => of_agent(tenant, plan, id, change),
-        Target::Life(id) => of_thread(tenant, id, &change.life_state()?),
+        Target::Life(id) => of_thread(tenant, id, change.body.life_state()?),
         Target::Desk(id) => of_routing(tenant, plan, id),
     })
 }
@@ -37,7 +37,7 @@ fn of_routing(tenant: &Tenant, plan: &Plan, id: ConversationId) -> Option<(Targe
 /// The agent gives up a thread that, as far as is known, is not theirs.
 fn of_agent(tenant: &Tenant, plan: &Plan, id: AgentId, change: &Change) -> Option<(Target, u64)> {
     let agent = tenant.agents.get(&id)?;
-    let after = change.agent_state()?;
+    let after = change.body.agent_state()?;
     let gone = agent.state()?.conversations.iter().filter(|held| !after.holds(held.conversation_id));
     let mut gone = gone.map(|held| held.conversation_id);
     gone.find_map(|lost| {

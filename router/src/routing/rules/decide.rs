@@ -72,12 +72,13 @@ pub fn unfit(tenant: &Tenant, desk: Option<&DeskState>, agent: AgentId, now: Tim
 }
 
 /// States of agents after decisions that are not written yet.
-pub type Ahead = BTreeMap<AgentId, AgentState>;
+/// Boxed, for a map of a few makes room for many.
+pub type Ahead = BTreeMap<AgentId, Box<AgentState>>;
 
 /// Everyone who serves the queue is full once these decisions are written.
 pub fn nobody_has_room(tenant: &Tenant, (id, queue): (QueueId, &Queue), ahead: &Ahead) -> bool {
-    let full = |state: &AgentState| !tenant.config.has_room(id, state);
-    queue.eligible.iter().all(|key| ahead.get(&key.agent).is_some_and(full))
+    let full = |agent: AgentId| ahead.get(&agent).is_some_and(|state| !tenant.config.has_room(id, state));
+    queue.eligible.iter().all(|key| full(key.agent))
 }
 
 /// Everyone who could be asked: the group's members, or all agents where there is no group.

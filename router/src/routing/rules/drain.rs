@@ -2,11 +2,7 @@
 
 use std::collections::btree_map::Entry;
 
-use bus_schema::{
-    AgentId, Author, Body, ConversationId, Timestamp,
-    event::AgentLoad,
-    state::{AgentState, DecisionRule},
-};
+use bus_schema::{AgentId, Author, Body, ConversationId, Timestamp, event::AgentLoad, state::DecisionRule};
 
 use super::{
     super::{
@@ -109,7 +105,7 @@ fn give(tenant: &Tenant, id: QueueId, queue: &Queue, automatic: Automatic, share
                 let next = slot.and_then(|slot| slot.next(record, &shared.leases, shared.now));
                 let Some(state) = next else { break };
                 order.push(best);
-                entry.insert(state)
+                entry.insert(Box::new(state))
             }
         };
         decide::hold(state, key, life, shared.now);
@@ -120,7 +116,7 @@ fn give(tenant: &Tenant, id: QueueId, queue: &Queue, automatic: Automatic, share
     if !plan.changes.is_empty() {
         whole.serves = Some(id);
         for state in order.iter().filter_map(|agent| ahead.remove(agent)) {
-            whole.agent(None, Body::AgentLoad(AgentLoad { state }));
+            whole.agent(None, Body::AgentLoad(AgentLoad { state: *state }));
         }
         whole.changes.append(&mut plan.changes);
     }
@@ -130,7 +126,7 @@ fn give(tenant: &Tenant, id: QueueId, queue: &Queue, automatic: Automatic, share
 /// The agent is one of those who may take the next, also after the decisions of this batch.
 fn may_serve(tenant: &Tenant, id: QueueId, ahead: &Ahead, agent: AgentId) -> bool {
     tenant.agents.get(&agent).is_some_and(|agent| agent.serves(id))
-        && ahead.get(&agent).is_none_or(|state: &AgentState| tenant.config.has_room(id, state))
+        && ahead.get(&agent).is_none_or(|state| tenant.config.has_room(id, state))
 }
 
 /// Whose turn it is, seen with the decisions of this batch.
