@@ -14,69 +14,12 @@ use bus_schema::close::CloseCode;
 use bytes::{Buf as _, Bytes};
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 
-use super::frames::encode;
+use super::{Outgoing, frames::encode};
 
-/// What a queued frame costs beside its bytes.
-const FRAME_OVERHEAD: usize = 64;
 /// Frames are put together for one write until they are so long.
 const WRITE_BYTES: usize = 64 * 1024;
 /// Larger scratch space is given back after use.
 const KEPT_BYTES: usize = 256 * 1024;
-
-/// A frame to be written.
-#[derive(Debug, Clone)]
-pub enum Outgoing {
-    /// A text frame in two parts: what all readers of a feed share, and what is this connection's own.
-    Text {
-        shared: Bytes,
-        own: Bytes,
-    },
-    Pong(Bytes),
-    /// The client's own close frame, sent back.
-    CloseEcho(Bytes),
-    Close(CloseCode),
-}
-
-impl Outgoing {
-    pub fn text(whole: impl Into<Bytes>) -> Self {
-        Self::Text { shared: whole.into(), own: Bytes::new() }
-    }
-
-    /// The same text, with something that is kept until its turn to be written came or it was given up.
-    pub fn keeping<T: Send + 'static>(self, kept: T) -> Self {
-        match self {
-            Self::Text { shared, own } => {
-                Self::Text { shared: Bytes::from_owner(Kept { bytes: shared, _kept: kept }), own }
-            }
-            other => other,
-        }
-    }
-
-    pub fn cost(&self) -> usize {
-        FRAME_OVERHEAD
-            + match self {
-                Outgoing::Text { shared, own } => shared.len() + own.len(),
-                Outgoing::Pong(bytes) | Outgoing::CloseEcho(bytes) => bytes.len(),
-                Outgoing::Close(_) => 0,
-            }
-    }
-
-    const fn ends(&self) -> bool {
-        matches!(self, Outgoing::CloseEcho(_) | Outgoing::Close(_))
-    }
-}
-
-/// Bytes that hold on to something.
-struct Kept<T> {
-    bytes: Bytes,
-    _kept: T,
-}
-
-impl<T> AsRef<[u8]> for Kept<T> {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
 
 /// Whether a frame was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
