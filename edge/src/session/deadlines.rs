@@ -14,6 +14,7 @@ use bus_schema::{
 };
 use tokio::time::Instant;
 
+use super::silence::{Due, Silence};
 use crate::{
     clock,
     conn::Conn,
@@ -24,7 +25,6 @@ use crate::{
 const MESSAGE_WITHIN: Duration = Duration::from_secs(60);
 /// After the time for the login, in which what lies in the socket is read.
 const LAST_LOOK: Duration = Duration::from_millis(250);
-const FAR: Duration = Duration::from_secs(24 * 3_600);
 
 #[derive(Debug)]
 pub struct Deadlines {
@@ -33,9 +33,7 @@ pub struct Deadlines {
     is_last_look: bool,
     /// Something whole was said.
     has_spoken: bool,
-    /// How long silence may last; none: for ever.
-    dead_after: Option<Duration>,
-    heard_at: Instant,
+    silence: Silence,
     /// When the message must end that has begun.
     message_by: Option<Instant>,
     /// The end of the token that the timer knows of, and the one that was announced.
@@ -52,8 +50,7 @@ impl Deadlines {
             login_by,
             is_last_look: false,
             has_spoken: false,
-            dead_after,
-            heard_at: Instant::now(),
+            silence: Silence::new(Instant::now(), dead_after),
             message_by: None,
             known: None,
             announced: None,
@@ -83,14 +80,15 @@ impl Deadlines {
     pub fn heard(&mut self, heard: &Heard) {
         let now = Instant::now();
         if !heard.said.is_empty() {
-            self.heard_at = now;
+            self.silence.heard(now);
             self.has_spoken = true;
         }
         match heard.part {
             Part::Nothing => self.message_by = None,
             Part::New => {
-                self.message_by =
-                    Some(now + self.dead_after.map_or(MESSAGE_WITHIN, |dead| dead.min(MESSAGE_WITHIN)));
+                let within =
+                    self.silence.dead_after().map_or(MESSAGE_WITHIN, |dead| dead.min(MESSAGE_WITHIN));
+                self.message_by = Some(now + within);
                 self.is_new = true;
             }
             Part::Same => {}
@@ -108,8 +106,14 @@ impl Deadlines {
     /// Says what is due; an error ends the connection.
     pub fn check(&mut self, conn: &Conn) -> Result<(), CloseCode> {
         let Some(end) = conn.token_end() else { return Ok(()) };
-        if self.dead_at() <= Instant::now() {
+        let now = Instant::now();
+        if self.message_by.is_some_and(|by| by <= now) {
             return Err(CloseCode::Timeout);
+        }
+        match self.silence.look(now) {
+            Due::Nothing => {}
+            Due::Ping => conn.outbox.ping(),
+            Due::Dead => return Err(CloseCode::Timeout),
         }
         let left = end.since(clock::now());
         if left.is_zero() {
@@ -128,11 +132,72 @@ impl Deadlines {
         let left = end.since(clock::now());
         let notice = left.saturating_sub(Duration::from_millis(TOKEN_EXPIRING_MS));
         let token = if self.announced == Some(end) { left } else { notice };
-        (Instant::now() + token).min(self.dead_at())
+        let others = self.silence.next().into_iter().chain(self.message_by);
+        others.fold(Instant::now() + token, Instant::min)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{metrics::Measures, socket::Outbox};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn conn() -> Arc<Conn> {
+        Conn::new(1, Outbox::new(0, None), Arc::new(Measures::new()))
     }
 
-    fn dead_at(&self) -> Instant {
-        let silent = self.heard_at + self.dead_after.unwrap_or(FAR);
-        self.message_by.map_or(silent, |by| by.min(silent))
+    fn log_in(conn: &Conn) {
+        conn.set_token_end(Timestamp::from_millis(clock::now().millis() + 600_000));
+    }
+
+    fn deadlines(dead_after_ms: u64) -> Deadlines {
+        Deadlines::new(Instant::now() + 5 * SECOND, &Limits { dead_after_ms, ..Limits::default() })
+    }
+
+    fn heard(part: Part) -> Heard {
+        Heard { said: Vec::new(), part, bytes: 1, violation: None }
+    }
+
+    /// Whole seconds until the timer looks.
+    fn seconds(deadlines: &Deadlines, conn: &Conn) -> u64 {
+        (deadlines.next(conn) - Instant::now()).as_millis().div_ceil(1_000) as u64
+    }
+
+    #[test]
+    fn silence_is_looked_at_after_the_login_and_first_for_the_ping() {
+        let (conn, mut deadlines) = (conn(), deadlines(60_000));
+        deadlines.silence = Silence::new(Instant::now() - 39 * SECOND, Some(60 * SECOND));
+        assert_eq!(seconds(&deadlines, &conn), 5, "the login's own time");
+        deadlines.check(&conn).unwrap();
+        log_in(&conn);
+        assert!(deadlines.moved(&conn).is_some());
+        assert_eq!(seconds(&deadlines, &conn), 1);
+        deadlines.silence = Silence::new(Instant::now() - 40 * SECOND, Some(60 * SECOND));
+        deadlines.check(&conn).unwrap();
+        assert_eq!(seconds(&deadlines, &conn), 20);
+    }
+
+    #[test]
+    fn a_ping_gives_a_message_that_has_begun_no_more_time() {
+        let (conn, mut deadlines) = (conn(), deadlines(60_000));
+        log_in(&conn);
+        deadlines.heard(&heard(Part::New));
+        assert_eq!(seconds(&deadlines, &conn), 40);
+        deadlines.message_by = Some(Instant::now() + 10 * SECOND);
+        assert_eq!(seconds(&deadlines, &conn), 10);
+        deadlines.message_by = Some(Instant::now());
+        assert_eq!(deadlines.check(&conn), Err(CloseCode::Timeout));
+    }
+
+    #[test]
+    fn without_a_limit_only_the_token_ends_a_silence() {
+        let (conn, mut deadlines) = (conn(), deadlines(0));
+        log_in(&conn);
+        assert_eq!(seconds(&deadlines, &conn), 540, "the word that the token ends");
+        deadlines.check(&conn).unwrap();
     }
 }

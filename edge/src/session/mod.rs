@@ -9,6 +9,7 @@ mod place;
 mod reader;
 pub mod request;
 mod send;
+mod silence;
 mod who;
 mod write;
 

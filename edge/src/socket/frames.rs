@@ -4,6 +4,9 @@ use bytes::BufMut as _;
 
 use super::Outgoing;
 
+/// A ping without a payload: one is enough to be told from none.
+pub const PING: [u8; 2] = [0x89, 0];
+
 pub fn encode(out: &mut Vec<u8>, frame: &Outgoing) {
     const TEXT: u8 = 0x81;
     const CLOSE: u8 = 0x88;
@@ -63,6 +66,7 @@ mod tests {
                 &Outgoing::Text { shared: shared.to_owned().into(), own: own.to_owned().into() },
             );
         }
+        bytes.extend(PING);
         encode(&mut bytes, &Outgoing::Close(CloseCode::SlowConsumer));
         let (mut reader, _) = after_handshake_split(&bytes[..], tokio::io::sink(), Role::Client);
         reader.set_auto_close(false);
@@ -71,6 +75,9 @@ mod tests {
             let frame = reader.read_frame(&mut ignore).await.unwrap();
             assert_eq!((frame.opcode, &frame.payload[..]), (OpCode::Text, text.as_bytes()));
         }
+        reader.set_auto_pong(false);
+        let ping = reader.read_frame(&mut ignore).await.unwrap();
+        assert_eq!((ping.opcode, ping.payload.len()), (OpCode::Ping, 0));
         let close = reader.read_frame(&mut ignore).await.unwrap();
         let Payload::Bytes(payload) = close.payload else { panic!("a read payload is bytes") };
         assert_eq!(&payload[..], [&3001_u16.to_be_bytes()[..], b"slow_consumer"].concat());

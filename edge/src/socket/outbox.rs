@@ -14,7 +14,10 @@ use bus_schema::close::CloseCode;
 use bytes::{Buf as _, Bytes};
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 
-use super::{Outgoing, frames::encode};
+use super::{
+    Outgoing,
+    frames::{self, encode},
+};
 
 /// Frames are put together for one write until they are so long.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -65,6 +68,8 @@ struct Queue {
     frames: VecDeque<(Outgoing, usize)>,
     /// Of `frames`.
     bytes: usize,
+    /// A ping is to be written, before `frames`.
+    pings: bool,
     /// Encoded, and not yet taken by the socket.
     rest: Bytes,
     closed: Option<CloseCode>,
@@ -144,6 +149,13 @@ impl Outbox {
         self.ready.notify_one();
     }
 
+    /// Asks the client for a sign of life; the caller flushes soon. It goes before what is queued and counts for nothing,
+    /// so that it cannot be what makes a client slow.
+    pub fn ping(&self) {
+        let mut queue = self.lock();
+        queue.pings = !queue.ended;
+    }
+
     /// Closes after what is queued has been written.
     pub fn close(&self, code: CloseCode) {
         self.push(Outgoing::Close(code));
@@ -207,7 +219,7 @@ impl Queue {
     fn close(&mut self, code: CloseCode) {
         self.frames.clear();
         self.frames.push_back((Outgoing::Close(code), 0));
-        self.bytes = 0;
+        (self.bytes, self.pings) = (0, false);
         self.closed = Some(code);
         self.ended = true;
     }
@@ -222,7 +234,7 @@ impl Queue {
             if self.over {
                 return Flushed::Over;
             }
-            if self.rest.is_empty() && self.frames.is_empty() {
+            if self.rest.is_empty() && self.frames.is_empty() && !self.pings {
                 self.stuck = false;
                 return Flushed::Done;
             }
@@ -263,6 +275,10 @@ impl Queue {
     /// The next frames, for one write.
     fn encode(&mut self, out: &mut Vec<u8>, wrote: &mut Wrote) {
         out.clear();
+        if std::mem::take(&mut self.pings) {
+            out.extend_from_slice(&frames::PING);
+            wrote.frames += 1;
+        }
         while out.len() < WRITE_BYTES
             && let Some((frame, cost)) = self.frames.pop_front()
         {
@@ -330,6 +346,29 @@ mod tests {
         assert!(read.ends_with(&close), "then the end, and nothing after it");
         assert_eq!((wrote.frames, wrote.bytes), (queued + 1, read.len() as u64));
         assert_eq!(outbox.flush(&mut scratch, &mut wrote), Flushed::Over);
+    }
+
+    #[tokio::test]
+    async fn a_ping_goes_before_what_waits_takes_no_room_and_follows_no_close() {
+        let (outbox, mut client, _incoming) = pair().await;
+        let outbox = Outbox { bytes_max: 600, ..outbox };
+        let (mut scratch, mut wrote) = (Vec::new(), Wrote::default());
+        outbox.ping();
+        assert_eq!(outbox.flush(&mut scratch, &mut wrote), Flushed::Done);
+        assert_eq!((wrote.frames, wrote.bytes), (1, 2), "alone");
+        outbox.push(Outgoing::text(vec![b'x'; 400]));
+        outbox.ping();
+        outbox.ping();
+        assert_eq!(outbox.push(Outgoing::text("y")), Pushed::Queued { first: false }, "it fits as before");
+        assert_eq!(outbox.flush(&mut scratch, &mut wrote), Flushed::Done);
+        outbox.close(CloseCode::Evicted);
+        outbox.ping();
+        assert_eq!(outbox.flush(&mut scratch, &mut wrote), Flushed::Over);
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).await.unwrap();
+        let text = [&[0x81, 126, 1, 144][..], &[b'x'; 400], &[0x81, 1, b'y']].concat();
+        let close = [&[0x88, 2 + 7][..], &3504_u16.to_be_bytes(), b"evicted"].concat();
+        assert_eq!(read, [&frames::PING[..], &frames::PING, &text, &close].concat());
     }
 
     #[tokio::test]

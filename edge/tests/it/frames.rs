@@ -92,8 +92,11 @@ async fn silence_is_closed() {
     let session = world.session(&edge, [1; 32], json!({})).await;
     let (mut visitor, _) = Client::login(edge.at, session["token"].as_str().unwrap()).await;
     assert_eq!(visitor.closed().await, Got::Closed(3003));
+    let pings = |client: &Client| client.seen().filter(|frame| frame["ping"].is_string()).count();
+    assert_eq!(pings(&visitor), 1, "one silence, one ping");
     assert_eq!(stranger.closed().await, Got::Closed(3500), "no login within 5 s");
     assert_eq!(silent.closed().await, Got::Closed(3003), "the network may have swallowed the login");
+    assert_eq!(pings(&stranger) + pings(&silent), 0, "none before the login");
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ mod gone;
 mod http;
 mod intake;
 mod leaving;
+mod listening;
 mod marks;
 mod origins;
 mod overload;

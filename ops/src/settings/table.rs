@@ -237,7 +237,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(LIMITS, names::LIMIT_LOGINS_PER_MINUTE_PER_ADDRESS, Kind::Int(0, NO_END), Default::Is("30"), ADMIN,
         "Password logins from one network address per minute."),
     setting(LIMITS, names::LIMIT_DEAD_AFTER_MS, Kind::Millis, Default::Is("60000"), EDGE,
-        "Silence after which a connection counts as dead."),
+        "Silence after which a connection counts as dead; the edge pings it after two thirds of the time."),
     setting(LIMITS, names::LIMIT_OUTBOX_BYTES, Kind::Int(0, NO_END), Default::Is("1048576"), EDGE,
         "Bytes that may wait for one connection before it is closed as too slow."),
 ];

@@ -90,7 +90,9 @@ fn adjustable() -> String {
         "events_burst" => "events a connection may send at once",
         "events_per_second" => "and each second from then on",
         "connections_per_visitor" | "connections_per_agent" => "beyond it the oldest is closed with 3504",
-        "dead_after_ms" => "silence after which a connection is closed with 3003",
+        "dead_after_ms" => {
+            "silence after which a connection is closed with 3003; the edge pings after two thirds of it"
+        }
         "outbox_bytes" => "what may wait to be read before a client is closed with 3001",
         other => panic!("the limit {other} needs a meaning here"),
     };
