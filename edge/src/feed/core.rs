@@ -40,6 +40,8 @@ pub enum Action<T> {
         /// Where a reader is that has this and everything delivered before it, and nothing after it.
         position: [u64; Lane::ALL.len()],
     },
+    /// Find the last message of each lane of the audience up to here, and call `on_ends`.
+    Look { up_to: u64 },
     /// Read all lanes of the audience from `from` until `up_to` is seen, and call `on_read`.
     Read(Wanted),
 }
@@ -63,6 +65,8 @@ pub struct Feed<T> {
     highest: u64,
     verified: bool,
     reading: Option<Reading>,
+    /// A live copy of `life` that comes next in its lane: whether something of the others lies before it is looked up.
+    looked_at: Option<Copy<T>>,
     /// A read that must follow the one under way.
     then: u64,
     waiting: VecDeque<Copy<T>>,
@@ -83,6 +87,7 @@ impl<T> Feed<T> {
             highest: position,
             verified: true,
             reading: None,
+            looked_at: None,
             then: 0,
             waiting: VecDeque::new(),
         }
@@ -136,12 +141,32 @@ impl<T> Feed<T> {
         }
         let gap = copy.previous > last
             || copy.fence.is_some_and(|fence| fence > self.last[Lane::Life.index()])
-            || lane == Lane::Life
             || !self.verified;
         if gap {
             self.begin(seq, 0, out);
+        } else if lane == Lane::Life {
+            self.reading = Some(Reading { up_to: seq, tries: 0 });
+            self.looked_at = Some(copy);
+            out.push(Action::Look { up_to: seq });
         } else {
             self.deliver(copy.entry, out);
+        }
+    }
+
+    /// The ends of the lanes up to where they were asked for, as some server has them. Its log is a prefix: where it has
+    /// the message that was looked at, it has everything before it.
+    pub fn on_ends(&mut self, ends: &[(Lane, u64)], out: &mut Vec<Action<T>>) {
+        let Some(copy) = self.looked_at.take() else { return };
+        self.reading = None;
+        let seq = copy.entry.seq;
+        let is_known = ends.contains(&(Lane::Life, seq));
+        let missing = |(lane, end): &(Lane, u64)| *lane != Lane::Life && *end > self.last[lane.index()];
+        if self.verified && is_known && !ends.iter().any(missing) {
+            self.deliver(copy.entry, out);
+            self.raise(seq);
+            self.settle(out);
+        } else {
+            self.begin(seq, 0, out);
         }
     }
 
@@ -168,9 +193,10 @@ impl<T> Feed<T> {
         self.settle(out);
     }
 
-    /// A read failed; the shell asks again later by a tail check.
+    /// A read or a look failed; the shell asks again later by a tail check.
     pub fn on_read_failed(&mut self) {
         self.reading = None;
+        self.looked_at = None;
         self.verified = false;
         self.waiting.clear();
         self.then = 0;

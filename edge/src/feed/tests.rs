@@ -44,6 +44,8 @@ struct Reader {
     /// The position that came with each.
     positions: Vec<[u64; Lane::ALL.len()]>,
     wanted: Option<Wanted>,
+    /// Up to where the ends of the lanes are asked for.
+    looked: Option<u64>,
 }
 
 impl Reader {
@@ -59,11 +61,19 @@ impl Reader {
                     self.positions.push(position);
                 }
                 Action::Read(wanted) => {
-                    assert!(self.wanted.is_none(), "one read at a time");
+                    assert!(!self.asks(), "one read at a time");
                     self.wanted = Some(wanted);
+                }
+                Action::Look { up_to } => {
+                    assert!(!self.asks(), "one read at a time");
+                    self.looked = Some(up_to);
                 }
             }
         }
+    }
+
+    fn asks(&self) -> bool {
+        self.wanted.is_some() || self.looked.is_some()
     }
 
     fn slice(&self) -> Vec<(Lane, u64)> {
@@ -118,11 +128,17 @@ fn answer(
     lag: usize,
     batch: usize,
 ) {
+    let mut out = Vec::new();
+    if let Some(up_to) = reader.looked.take() {
+        let have = log.entries.len().saturating_sub(lag);
+        let have = log.entries[..have].partition_point(|copy| copy.entry.seq <= up_to);
+        feed.on_ends(&log.tail(audience, have), &mut out);
+        return reader.take(&mut out);
+    }
     let Some(wanted) = reader.wanted.take() else { return };
     let lag = if wanted.leader { 0 } else { lag };
     let have = log.entries.len().saturating_sub(lag);
     let (entries, ended) = log.read(audience, wanted.from, have, batch);
-    let mut out = Vec::new();
     feed.on_read(entries, ended, &mut out);
     reader.take(&mut out);
 }
@@ -163,7 +179,10 @@ proptest! {
                 }
                 Step::Drop if next < log.entries.len() => next += 1,
                 Step::Answer { lag, batch } => answer(&mut feed, &mut reader, &log, audience, lag, batch),
-                Step::ReadFails if reader.wanted.take().is_some() => feed.on_read_failed(),
+                Step::ReadFails if reader.asks() => {
+                    (reader.wanted, reader.looked) = (None, None);
+                    feed.on_read_failed();
+                }
                 Step::TailCheck { lag } => {
                     let have = log.entries.len().saturating_sub(lag);
                     feed.on_tail(&log.tail(audience, have), false, &mut out);
@@ -174,12 +193,12 @@ proptest! {
             reader.take(&mut out);
         }
         // The network heals: one look at the leader's tail brings everything.
-        while reader.wanted.is_some() {
+        while reader.asks() {
             answer(&mut feed, &mut reader, &log, audience, 0, 100);
         }
         feed.on_tail(&log.tail(audience, log.entries.len()), true, &mut out);
         reader.take(&mut out);
-        while reader.wanted.is_some() {
+        while reader.asks() {
             answer(&mut feed, &mut reader, &log, audience, 0, 3);
         }
         let expected: Vec<_> = log
@@ -208,7 +227,7 @@ fn copy(lane: Lane, seq: u64, previous: u64, fence: Option<u64>) -> Copy<u64> {
 fn delivered(actions: &[Action<u64>]) -> Vec<u64> {
     let seq = |action: &Action<u64>| match action {
         Action::Deliver { entry, .. } => Some(entry.seq),
-        Action::Read(_) => None,
+        Action::Read(_) | Action::Look { .. } => None,
     };
     actions.iter().filter_map(seq).collect()
 }
@@ -216,7 +235,14 @@ fn delivered(actions: &[Action<u64>]) -> Vec<u64> {
 fn wanted(actions: &[Action<u64>]) -> Option<Wanted> {
     actions.iter().find_map(|action| match action {
         Action::Read(wanted) => Some(*wanted),
-        Action::Deliver { .. } => None,
+        Action::Deliver { .. } | Action::Look { .. } => None,
+    })
+}
+
+fn looked(actions: &[Action<u64>]) -> Option<u64> {
+    actions.iter().find_map(|action| match action {
+        Action::Look { up_to } => Some(*up_to),
+        Action::Deliver { .. } | Action::Read(_) => None,
     })
 }
 
@@ -233,7 +259,7 @@ fn messages_in_turn_are_delivered_without_a_read() {
 }
 
 #[test]
-fn a_gap_an_unknown_fence_life_and_doubt_read_first() {
+fn a_gap_an_unknown_fence_and_doubt_read_first() {
     let reads = |verified: bool, live: Copy<u64>| {
         let (mut feed, mut out) = (Feed::at(Audience::All, 10), Vec::new());
         if !verified {
@@ -246,14 +272,38 @@ fn a_gap_an_unknown_fence_life_and_doubt_read_first() {
     };
     reads(true, copy(Lane::Msg, 15, 13, Some(10)));
     reads(true, copy(Lane::Msg, 15, 9, Some(12)));
-    reads(true, copy(Lane::Life, 15, 9, None));
+    reads(true, copy(Lane::Life, 15, 12, None));
     reads(false, copy(Lane::Msg, 15, 9, Some(10)));
+    reads(false, copy(Lane::Life, 15, 9, None));
+}
+
+#[test]
+fn life_is_read_up_to_only_where_another_lane_has_something_before_it() {
+    let look = |ends: &[(Lane, u64)], doubted: bool| {
+        let (mut feed, mut out) = (Feed::at(Audience::All, 10), Vec::new());
+        feed.on_live(copy(Lane::Life, 15, 9, None), &mut out);
+        // What comes meanwhile waits.
+        feed.on_live(copy(Lane::Msg, 16, 9, Some(15)), &mut out);
+        assert_eq!((looked(&out), out.len()), (Some(15), 1));
+        if doubted {
+            feed.unverify();
+        }
+        out.clear();
+        feed.on_ends(ends, &mut out);
+        (delivered(&out), wanted(&out), feed.complete_to())
+    };
+    let read = Some(Wanted { from: 11, up_to: 15, leader: false });
+    assert_eq!(look(&[(Lane::Msg, 10), (Lane::Life, 15)], false), (vec![15, 16], None, 15));
+    assert_eq!(look(&[(Lane::Life, 15)], false), (vec![15, 16], None, 15), "the other lanes are empty");
+    assert_eq!(look(&[(Lane::Mark, 13), (Lane::Life, 15)], false), (vec![], read, 10));
+    assert_eq!(look(&[(Lane::Msg, 10), (Lane::Life, 9)], false), (vec![], read, 10), "a replica that lags");
+    assert_eq!(look(&[(Lane::Msg, 10), (Lane::Life, 15)], true), (vec![], read, 10));
 }
 
 #[test]
 fn a_replica_that_lags_is_asked_again_and_then_the_leader() {
     let (mut feed, mut out) = (Feed::at(Audience::All, 10), Vec::new());
-    feed.on_live(copy(Lane::Life, 15, 9, None), &mut out);
+    feed.on_live(copy(Lane::Life, 15, 13, None), &mut out);
     for leader in [false, true] {
         out.clear();
         feed.on_read(Vec::new(), true, &mut out);
@@ -269,13 +319,13 @@ fn a_replica_that_lags_is_asked_again_and_then_the_leader() {
 #[test]
 fn a_flood_during_a_read_is_bounded_and_read_afterwards() {
     let (mut feed, mut out) = (Feed::at(Audience::All, 0), Vec::new());
-    feed.on_live(copy(Lane::Life, 1, 0, None), &mut out);
     for seq in 2..3_000 {
-        feed.on_live(copy(Lane::Msg, seq, if seq == 2 { 0 } else { seq - 1 }, Some(1)), &mut out);
+        feed.on_live(copy(Lane::Msg, seq, seq - 1, None), &mut out);
     }
-    assert_eq!(out.len(), 1);
+    assert_eq!((wanted(&out).map(|wanted| wanted.up_to), out.len()), (Some(2), 1));
     out.clear();
-    feed.on_read(vec![Entry { lane: Lane::Life, seq: 1, item: 1 }], true, &mut out);
-    assert_eq!(delivered(&out).len(), 1 + super::core::WAITING_MAX);
+    let entry = |seq| Entry { lane: Lane::Msg, seq, item: seq };
+    feed.on_read(vec![entry(1), entry(2)], true, &mut out);
+    assert_eq!(delivered(&out).len(), 2 + super::core::WAITING_MAX);
     assert_eq!(wanted(&out).map(|wanted| wanted.up_to), Some(2_999));
 }

@@ -32,6 +32,11 @@ pub enum Done {
         counted: bool,
         result: Result<Tail, ErrorBody>,
     },
+    /// The ends of a conversation's lanes as of a message, from any replica.
+    Ends {
+        place: Place,
+        result: Result<Vec<(Lane, u64)>, ReadError>,
+    },
     Read {
         place: Place,
         result: Result<(Vec<Entry<Shown>>, bool), ReadError>,
@@ -86,6 +91,13 @@ pub async fn tail(log: Log, place: Place) -> Done {
 /// The same, and whether it counts as one of the worker's looks.
 pub async fn look(log: Log, place: Place, counted: bool) -> Done {
     Done::Tail { place, counted, result: chat::tail(&log, place.home, place.audience).await }
+}
+
+/// The last message of each lane up to `up_to`: however much else the log holds in between, nothing of it is read.
+pub async fn ends(log: Log, place: Place, up_to: u64) -> Done {
+    let found = log.last_of_until(&[place.home.stored(place.audience)], Some(up_to)).await;
+    let result = found.map(|found| found.into_iter().filter_map(entry).map(|e| (e.lane, e.seq)).collect());
+    Done::Ends { place, result }
 }
 
 /// One page of a repair.

@@ -11,7 +11,7 @@ use super::{
     room::{FeedState, Waiter},
     worker::Worker,
 };
-use crate::feed::{Entry, Feed};
+use crate::feed::{Action, Feed};
 
 /// Feeds in doubt that ask the leader at once, so that a reconnect does not flood it.
 const LOOKING_MAX: usize = 32;
@@ -108,16 +108,22 @@ impl Worker {
         self.look_on();
     }
 
-    pub(super) fn on_read(&mut self, place: Place, result: Result<(Vec<Entry<Shown>>, bool), ReadError>) {
+    /// What a feed asked of the log was answered; `tell` tells it.
+    pub(super) fn on_answer<A>(
+        &mut self,
+        place: Place,
+        result: Result<A, ReadError>,
+        tell: impl FnOnce(&mut Feed<Shown>, A, &mut Vec<Action<Shown>>),
+    ) {
         let Some(state) = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience)) else {
             return;
         };
         let Some(feed) = &mut state.feed else { return };
         let mut actions = Vec::new();
         match result {
-            Ok((entries, ended)) => feed.on_read(entries, ended, &mut actions),
+            Ok(answer) => tell(feed, answer, &mut actions),
             Err(error) => {
-                tracing::warn!(%error, "a repair read failed; it is tried again");
+                tracing::warn!(%error, "a read of the log failed; it is tried again");
                 feed.on_read_failed();
                 state.check_at = Instant::now() + RETRY;
             }

@@ -174,7 +174,14 @@ impl Worker {
         match done {
             Done::Opened { place, result } => self.on_opened(place, result),
             Done::Tail { place, counted, result } => self.on_tail(place, counted, result),
-            Done::Read { place, result } => self.on_read(place, result),
+            Done::Ends { place, result } => {
+                self.on_answer(place, result, |feed, ends, actions| feed.on_ends(&ends, actions));
+            }
+            Done::Read { place, result } => {
+                self.on_answer(place, result, |feed, (entries, ended), actions| {
+                    feed.on_read(entries, ended, actions);
+                })
+            }
             Done::Loaded { place, conn, load, loaded } => self.on_loaded(place, conn, load, *loaded),
             Done::Sent { job, result } => self.on_sent(job, result),
             Done::Looked { act, result } => self.on_looked(*act, result),
