@@ -6,11 +6,12 @@ use ops::testing::{program, wait_for};
 
 use crate::world::{Shape, World};
 
-async fn run(world: &World, name: &str, args: &[&str]) -> Output {
-    let env = world.env();
-    let path = std::env::var("PATH").unwrap();
-    let mut command = tokio::process::Command::new(program(name));
-    command.args(args).env_clear().env("PATH", path).envs(env).output().await.unwrap()
+async fn run(world: &World, args: &[&str], env: &[(&str, &str)]) -> Output {
+    let kept = ["PATH", "HOME", "CHATBUS_CACHE_DIR", "CHATBUS_NO_INSTALL"];
+    let kept = kept.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
+    let mut command = tokio::process::Command::new(program("ops"));
+    command.args(args).env_clear().envs(kept).envs(world.env()).envs(env.iter().copied());
+    command.output().await.unwrap()
 }
 
 fn text(output: &Output) -> String {
@@ -20,10 +21,41 @@ fn text(output: &Output) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn demo_plays_the_main_job_on_a_running_system() {
     let world = World::up(Shape::default(), &[]).await;
-    let output = run(&world, "ops", &["demo"]).await;
+    let output = run(&world, &["demo"], &[]).await;
     let said = text(&output);
     assert!(output.status.success(), "{said}");
     println!("{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_says_what_is_missing_and_how_to_mend_it() {
+    let world = World::up(Shape { edges: 1, ..Shape::default() }, &[]).await;
+    let data = world.env_file().with_file_name("").to_string_lossy().into_owned();
+    let nowhere = format!("127.0.0.1:{}", ops::dev::ports::free().unwrap());
+    let (database, monitor) = (format!("postgres://chatbus@{nowhere}/chatbus"), format!("http://{nowhere}"));
+    let missing = [
+        ("CHATBUS_DATABASE_URL", database.as_str()),
+        ("CHATBUS_NATS_MONITOR_URL", &monitor),
+        ("CHATBUS_ROUTER_OPS_URLS", &monitor),
+    ];
+    for (env, code, broken) in
+        [(&[][..], 0, &[][..]), (&missing[..], 69, &["NATS", "Postgres", "router"][..])]
+    {
+        let output = run(&world, &["doctor", "--json", "--data", &data], env).await;
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        let findings: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let mut found: Vec<&str> = Vec::new();
+        for finding in &findings {
+            assert_eq!(finding["fix"].is_string(), finding["status"] != "fine", "{finding}");
+            if finding["status"] == "broken" {
+                found.push(finding["check"].as_str().unwrap());
+            }
+        }
+        found.sort_unstable();
+        assert_eq!(found, broken, "{said}");
+        assert!(findings.iter().any(|finding| finding["check"] == "edge"), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
