@@ -1,14 +1,18 @@
 //! A tenant's conversations by id. There may be very many, and a decision asks for the same few again and again, so
 //! they are hashed; whoever walks over all of them does it in the order of ids, so that nothing depends on the hashes.
+//! These are without chance, as all of the core is: ids are hashes themselves, so nobody chooses which fall together.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, DefaultHasher},
+};
 
 use bus_schema::ConversationId;
 
 use super::conversation::Conversation;
 
 #[derive(Debug, Default)]
-pub struct Conversations(HashMap<ConversationId, Box<Conversation>>);
+pub struct Conversations(HashMap<ConversationId, Box<Conversation>, BuildHasherDefault<DefaultHasher>>);
 
 impl Conversations {
     pub fn get(&self, id: &ConversationId) -> Option<&Conversation> {
