@@ -126,11 +126,6 @@ where
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// A body without anything to check.
-impl Check for () {
-    fn check(&self, _: &mut Checks) {}
-}
-
 impl From<Vec<FieldError>> for Problem {
     fn from(errors: Vec<FieldError>) -> Self {
         Problem::invalid(errors)
@@ -147,8 +142,7 @@ mod tests {
     #[serde(deny_unknown_fields)]
     struct Outer {
         name: String,
-        #[serde(default)]
-        #[serde(deserialize_with = "bus_schema::object::list")]
+        #[serde(default, deserialize_with = "bus_schema::object::list")]
         inner: Vec<Inner>,
     }
 
