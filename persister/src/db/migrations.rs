@@ -60,11 +60,12 @@ pub const SCHEMAS: [&str; 2] = [schema::CHAT, schema::CONFIG];
 /// Runs the one migration of schema `name` that is next; its version, or none if all ran.
 pub async fn step_up(url: &str, name: &str) -> Result<Option<String>, MigrateError> {
     let connection = locked(url, name).await?;
+    let (pending, next) = (of(name), of(name));
     in_harness(connection, name, |harness| {
-        if !harness.has_pending_migration(of(name))? {
+        if !harness.has_pending_migration(pending)? {
             return Ok(None);
         }
-        harness.run_next_migration(of(name)).map(|version| Some(version.to_string()))
+        harness.run_next_migration(next).map(|version| Some(version.to_string()))
     })
     .await
 }
@@ -72,11 +73,12 @@ pub async fn step_up(url: &str, name: &str) -> Result<Option<String>, MigrateErr
 /// Takes the newest migration of schema `name` back; its version, or none if none is left.
 pub async fn step_down(url: &str, name: &str) -> Result<Option<String>, MigrateError> {
     let connection = locked(url, name).await?;
+    let migrations = of(name);
     in_harness(connection, name, |harness| {
         if harness.applied_migrations()?.is_empty() {
             return Ok(None);
         }
-        harness.revert_last_migration(of(name)).map(|version| Some(version.to_string()))
+        harness.revert_last_migration(migrations).map(|version| Some(version.to_string()))
     })
     .await
 }
@@ -136,11 +138,12 @@ async fn bring_up(
     migrations: EmbeddedMigrations,
 ) -> Result<Vec<String>, MigrateError> {
     let connection = locked(url, name).await?;
-    in_harness(connection, name, |harness| {
+    let ran: Vec<String> = in_harness(connection, name, |harness| {
         let ran = harness.run_pending_migrations(migrations)?;
-        Ok(ran.iter().map(|version| format!("{name} {version}")).collect())
+        Ok(ran.iter().map(ToString::to_string).collect())
     })
-    .await
+    .await?;
+    Ok(ran.iter().map(|version| format!("{name} {version}")).collect())
 }
 
 /// A connection that sees `name` alone and holds the lock until it is dropped.
@@ -179,15 +182,23 @@ type Harness = AsyncMigrationHarness<AsyncPgConnection>;
 async fn in_harness<T, W>(connection: AsyncPgConnection, name: &str, work: W) -> Result<T, MigrateError>
 where
     T: Send + 'static,
-    W: FnOnce(&mut Harness) -> diesel::migration::Result<T> + Send,
+    W: FnOnce(&mut Harness) -> diesel::migration::Result<T> + Send + 'static,
 {
-    let mut harness = AsyncMigrationHarness::new(connection);
-    let done = work(&mut harness)
-        .map_err(|error| MigrateError::Failed { schema: name.to_owned(), reason: error.to_string() });
-    let mut connection = harness.into_inner();
+    // The harness blocks its thread and takes the wake-ups meant for whatever else the same task waits for, which
+    // then waits for ever. So it has a thread of its own.
+    let blocking = tokio::task::spawn_blocking(move || {
+        let mut harness = AsyncMigrationHarness::new(connection);
+        let done = work(&mut harness).map_err(|error| error.to_string());
+        (done, harness.into_inner())
+    });
+    let (done, mut connection) = blocking.await.map_err(|error| failed(name, error.to_string()))?;
     // Given back at once, not when the server notices that the connection is gone.
     connection.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})")).await?;
-    done
+    done.map_err(|reason| failed(name, reason))
+}
+
+fn failed(schema: &str, reason: String) -> MigrateError {
+    MigrateError::Failed { schema: schema.to_owned(), reason }
 }
 
 fn embedded(migrations: &EmbeddedMigrations) -> BTreeSet<String> {
