@@ -83,6 +83,8 @@ pub struct Conversation {
     pub timer: Option<Timestamp>,
     /// The place in its queue that was last told.
     pub told: Option<QueueView>,
+    /// When it was.
+    pub told_at: Option<Timestamp>,
 }
 
 /// What is read again of a closed thread, for whoever opens the next.

@@ -193,6 +193,11 @@ impl Tenant {
             if conversation.told == Some(place) || queue.unannounced.contains(key) {
                 continue;
             }
+            // It came from another queue, in which it was told its place.
+            if conversation.told_at.is_some_and(|at| shared.now.since(at) < POSITIONS_EVERY) {
+                left_over = true;
+                continue;
+            }
             if position > NEAR {
                 if far == FAR_AT_ONCE || after.is_some_and(|after| *key <= after) {
                     left_over = true;
@@ -200,7 +205,7 @@ impl Tenant {
                 }
                 (far, last_far) = (far + 1, Some(*key));
             }
-            conversation.told = Some(place);
+            (conversation.told, conversation.told_at) = (Some(place), Some(shared.now));
             let QueueView { position, wait_s } = place;
             let signal = Signal::QueuePosition { conversation_id: key.conversation, position, wait_s };
             let told = Told::Conversation(key.conversation, signal);

@@ -202,16 +202,17 @@ impl Tenant {
             && let Some(entry) = self.queues.get_mut(&queue)
         {
             entry.leaving.remove(&key);
-            // Those behind it may go on.
-            self.chores.add(Chore::Drain(queue));
         }
         if let Some((queue, key)) = new.leaves {
             self.queues.entry(queue).or_default().leaving.insert(key);
         }
         let left = old.waits.map(|waits| waits.queue).into_iter().chain(old.leaves.map(|(queue, _)| queue));
         for queue in left {
-            if self.queues.get(&queue).is_some_and(Queue::is_unused) {
-                self.queues.remove(&queue);
+            match self.queues.get(&queue).map(Queue::is_unused) {
+                Some(true) => drop(self.queues.remove(&queue)),
+                // Those behind it may go on.
+                Some(false) => self.chores.add(Chore::Drain(queue)),
+                None => {}
             }
         }
     }

@@ -23,7 +23,9 @@ pub fn drain(tenant: &mut Tenant, queue: QueueId, shared: &Shared) -> Step {
     let Some(entry) = tenant.queues.get(&queue) else { return Step::Nothing };
     let serves = !entry.eligible.is_empty() && tenant.config.is_open(queue, shared.now);
     let Some(automatic) = tenant.config.automatic(queue).filter(|_| serves) else {
-        let next = entry.unannounced.first().map(|key| key.conversation);
+        // Whoever is written of right now is told later, and holds up nobody behind them.
+        let mut untold = entry.unannounced.iter().take(LOOKED_AT_MAX).map(|key| key.conversation);
+        let next = untold.find(|id| !tenant.is_locked(Key::Conversation(*id)));
         return next.map_or(Step::Nothing, |id| announce(tenant, queue, id, shared.now));
     };
     if tenant.config.offers(queue) {

@@ -12,6 +12,7 @@
 //! | Rocket.Chat #22206 | one chat taken by two agents | router/tests/it `of_fifty_agents_who_take_one_thread_at_once_one_has_it_and_the_others_are_told` |
 //! | Rocket.Chat #38148 | two open rooms of one visitor | ops/tests/system `one_thread_though_each_visitor_starts_twenty_times_at_once` |
 //! | Rocket.Chat #21074 | a room closed without a token | `visitors_assignees_and_supervisors_close_and_nobody_else` |
+//! | Papercups | any conversation joined whose id exists | `agents_join_beside_the_assignee_and_leave_again`, edge/tests/it `agents_watch_only_what_they_may_see_and_supervisors_all` |
 //! | Rocket.Chat | timers in process memory | router/tests/it `what_came_due_while_the_router_was_killed_happens_once` |
 
 use std::time::Duration;
@@ -184,4 +185,17 @@ fn rocket_chat_a_timer_outlives_the_process_that_began_it() {
     assert_eq!(world.closed(1), None);
     world.wait(Duration::from_secs(11));
     assert_eq!(world.closed(1), Some(CloseReason::QueueTimeout));
+}
+
+#[test]
+fn papercups_nobody_joins_a_conversation_because_its_id_exists() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[5]);
+    world.start(1);
+    // Of the tenant, but of no group of the thread; another visitor; and one that does not exist.
+    world.configure_agent(agent(7), 5);
+    for stranger in [Actor::agent(agent(7), Role::Agent), Actor::visitor(visitor(2))] {
+        assert_eq!(code(&world.join(1, stranger)), Some(ErrorCode::Forbidden));
+    }
+    assert_eq!(code(&world.join(99, Actor::agent(agent(7), Role::Agent))), Some(ErrorCode::NotFound));
+    assert_eq!(world.life(1).participants, [agent(1)]);
 }

@@ -11,7 +11,7 @@ use bus_schema::{
 };
 
 use super::super::{
-    Input, WriteFailure,
+    Input, Write, WriteFailure,
     settings::{PAUSE, REFUSALS_KEEPING_PLACE},
 };
 use super::world::*;
@@ -387,4 +387,40 @@ fn one_whose_writes_are_refused_keeps_its_place_for_a_while_and_not_for_ever() {
         world.wait(PAUSE);
     }
     world.check();
+}
+
+/// A thread of group 1 that was closed, whose reopening is on its way.
+fn reopening(capacities: &[u32]) -> (World, Write) {
+    let mut world = World::with_group(Strategy::LeastLoaded, capacities);
+    world.start(1);
+    world.close(1, supervisor());
+    world.hold_writes = true;
+    world.send(supervisor(), Command::Reopen { conversation_id: conversation(1) });
+    let write = world.held.pop().expect("it is reopened");
+    (world, write)
+}
+
+#[test]
+fn explained_whoever_waits_behind_one_that_is_written_of() {
+    let (mut world, _reopening) = reopening(&[]);
+    world.start(2);
+    let told = world.held.pop().expect("the second is told that it waits");
+    assert!(told.messages.iter().all(|message| message.event.conversation_id == Some(conversation(2))));
+}
+
+#[test]
+fn no_idle_queue_where_the_first_turns_out_to_wait_elsewhere() {
+    for capacities in [&[1][..], &[]] {
+        let (mut world, reopening) = reopening(capacities);
+        world.start(2);
+        // The visitor was faster, and started in another group.
+        world.configure_group(2, Strategy::LeastLoaded, &[]);
+        world.start_in(1, Some(group(2)));
+        world.hold_writes = false;
+        world.input(Input::WriteFailed { id: reopening.id, why: WriteFailure::Mismatch });
+        world.release_writes();
+        assert_eq!(world.life(1).group_id, Some(group(2)));
+        assert_eq!(world.assignee(2), capacities.first().map(|_| agent(1)));
+        world.check();
+    }
 }

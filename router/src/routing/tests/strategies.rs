@@ -63,6 +63,51 @@ fn a_visitor_comes_back_to_the_agent_who_knows_them_for_a_time() {
 }
 
 #[test]
+fn who_knows_nobody_goes_by_the_groups_second_strategy() {
+    for (second, expected) in [(Strategy::RoundRobin, 2), (Strategy::LeastLoaded, 1)] {
+        let mut world = World::with_group(Strategy::Sticky, &[10, 2]);
+        world.change_group(1, |group| group.second_strategy = second);
+        world.start(1);
+        assert_eq!(world.assignee(1), Some(agent(1)));
+        world.start(2);
+        assert_eq!(world.assignee(2), Some(agent(2)));
+        // The first has one of ten, the other one of two; the other's turn came later.
+        world.start(3);
+        assert_eq!(world.assignee(3), Some(agent(1)));
+        world.start(4);
+        assert_eq!(world.assignee(4), Some(agent(expected)), "{second:?}");
+        let rule = if expected == 2 { DecisionRule::RoundRobin } else { DecisionRule::LeastLoaded };
+        assert_eq!((world.decision(4).rule, world.decision(4).strategy), (rule, Some(Strategy::Sticky)));
+        world.check();
+    }
+}
+
+#[test]
+fn a_supervisor_of_a_group_gets_nothing_by_themselves_whatever_the_strategy() {
+    for strategy in [Strategy::RoundRobin, Strategy::LeastLoaded, Strategy::Sticky, Strategy::Broadcast] {
+        let mut world = World::with_group(strategy, &[5]);
+        world.change_group(1, |group| {
+            group.members[0].priority = MemberPriority::Supervisor;
+            group.routing.sticky_s = Some(600);
+        });
+        world.start(1);
+        world.take(1, agent(1), Role::Agent);
+        assert_eq!(world.assignee(1), Some(agent(1)), "by hand");
+        world.close(1, supervisor());
+        // The visitor comes back, others come, and one is sent there.
+        world.start(1);
+        world.start(2);
+        world.configure_group(2, Strategy::LeastLoaded, &[]);
+        world.start_in(3, Some(group(2)));
+        world.transfer(3, (None, Some(group(1))), true, supervisor());
+        for n in 1..=3 {
+            assert_eq!((world.assignee(n), offered(&world, n)), (None, vec![]), "{strategy:?}");
+        }
+        world.check();
+    }
+}
+
+#[test]
 fn a_full_agent_is_not_waited_for() {
     let mut world = World::with_group(Strategy::Sticky, &[1, 1]);
     world.start(1);

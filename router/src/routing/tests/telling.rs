@@ -59,6 +59,22 @@ fn who_waits_is_told_the_place_as_it_changes_and_once_a_second() {
 }
 
 #[test]
+fn who_is_sent_to_another_queue_is_told_the_place_there_a_second_later() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[]);
+    world.configure_group(2, Strategy::LeastLoaded, &[]);
+    world.start_in(2, Some(group(2)));
+    world.wait(SECOND * 2);
+    world.start(1);
+    world.input(Input::Tick);
+    assert_eq!(places(&mut world), [(2, 1, None), (1, 1, None)]);
+    world.transfer(1, (None, Some(group(2))), true, supervisor());
+    world.input(Input::Tick);
+    assert_eq!(places(&mut world), [], "within the same second");
+    world.wait(SECOND);
+    assert_eq!(places(&mut world), [(1, 2, None)]);
+}
+
+#[test]
 fn the_expected_wait_follows_the_pace_of_the_queue() {
     let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
     for n in 1..=5 {
