@@ -2,7 +2,9 @@
 //!
 //! Pure: the rules of time zones are compiled in, the instant is given.
 
-use chrono::{DateTime, Datelike, Days, Duration, NaiveDate, NaiveTime, TimeZone, Timelike, Utc};
+use chrono::{
+    DateTime, Datelike, Days, Duration, NaiveDate, NaiveTime, Offset as _, TimeZone, Timelike, Utc,
+};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -70,19 +72,20 @@ impl Hours {
         self.spans().any(|(on, from, to)| on == day && (from..to).contains(&minute))
     }
 
-    /// The next instant at which that may change.
+    /// The next instant at which that changes.
     pub fn changes_after(&self, at: Timestamp) -> Option<Timestamp> {
         let (zone, local) = (self.zone()?, self.local(at)?);
         let first = local.date_naive().pred_opt()?;
         let dates = (0..=DAYS_AHEAD + 1).filter_map(|ahead| first.checked_add_days(Days::new(ahead)));
-        let changes = dates.flat_map(|date| {
+        let may_change = dates.flat_map(|date| {
             let day = date.weekday().num_days_from_monday();
             let of_day = self.spans().filter(move |(on, ..)| *on == day);
-            of_day
-                .flat_map(move |(_, from, to)| [from, to])
-                .filter_map(move |minute| instant(zone, date, minute))
+            let ends = of_day.flat_map(|(_, from, to)| [from, to]);
+            ends.flat_map(move |minute| shown(zone, date, minute)).chain(put_back_or_forward(zone, date))
         });
-        changes.filter(|change| *change > at).min()
+        let before = |change: &Timestamp| Timestamp::from_millis(change.millis() - 1);
+        let changes = |change: &Timestamp| self.is_open(*change) != self.is_open(before(change));
+        may_change.filter(|change| *change > at).filter(changes).min()
     }
 
     fn zone(&self) -> Option<Tz> {
@@ -116,17 +119,32 @@ fn minute(text: &str) -> Option<u32> {
     (minute < 60 && all <= DAY_MINUTES).then_some(all)
 }
 
-/// When a clock on that wall shows it first; where it is put forward over it, the end of the gap.
-fn instant(zone: Tz, date: NaiveDate, minute: u32) -> Option<Timestamp> {
+/// When a clock on that wall shows it: once, twice where it is put back over it, or never where it is put forward.
+fn shown(zone: Tz, date: NaiveDate, minute: u32) -> impl Iterator<Item = Timestamp> {
+    let shown = date.and_time(NaiveTime::MIN) + Duration::minutes(i64::from(minute));
+    let found = zone.from_local_datetime(&shown);
+    let twice = found.earliest().into_iter().chain(found.latest());
+    twice.map(|time| Timestamp::from_millis(time.timestamp_millis()))
+}
+
+/// The minute of that day (of UTC) from which the clock is another one.
+fn put_back_or_forward(zone: Tz, date: NaiveDate) -> Option<Timestamp> {
     let midnight = date.and_time(NaiveTime::MIN);
-    let shown = midnight + Duration::minutes(i64::from(minute));
-    let found = zone.from_local_datetime(&shown).earliest();
-    // No place has put its clock forward by more than a day.
-    let after_gap = || {
-        let mut later = (1..=i64::from(DAY_MINUTES)).map(|by| shown + Duration::minutes(by));
-        later.find_map(|shown| zone.from_local_datetime(&shown).earliest())
+    let offset = |minute: u32| {
+        let instant = midnight + Duration::minutes(i64::from(minute));
+        zone.offset_from_utc_datetime(&instant).fix()
     };
-    found.or_else(after_gap).map(|time| Timestamp::from_millis(time.timestamp_millis()))
+    let before = offset(0);
+    if offset(DAY_MINUTES) == before {
+        return None;
+    }
+    let (mut old, mut new) = (0, DAY_MINUTES);
+    while new - old > 1 {
+        let middle = old.midpoint(new);
+        if offset(middle) == before { old = middle } else { new = middle }
+    }
+    let instant = midnight + Duration::minutes(i64::from(new));
+    Some(Timestamp::from_millis(instant.and_utc().timestamp_millis()))
 }
 
 #[cfg(test)]
@@ -179,6 +197,52 @@ mod tests {
             berlin.changes_after(at("2026-03-29T01:00:00.000Z")),
             Some(at("2026-03-29T22:00:00.000Z"))
         );
+    }
+
+    #[test]
+    fn an_hour_that_comes_twice_is_open_twice() {
+        // On 25 October 2026 the clock in Berlin goes from 03:00 back to 02:00, at 01:00 UTC.
+        for (from, to, changes) in [
+            ("02:00", "02:30", &["00:00", "00:30", "01:00", "01:30"][..]),
+            ("02:30", "04:00", &["00:30", "01:00", "01:30", "03:00"]),
+            ("01:00", "02:30", &["23:00", "00:30", "01:00", "01:30"]),
+            ("01:00", "05:00", &["23:00", "04:00"]),
+        ] {
+            let berlin = hours("Europe/Berlin", &[(Day::Sun, from, to)]);
+            let mut now = at("2026-10-24T12:00:00.000Z");
+            let mut open = false;
+            for change in changes {
+                now = berlin.changes_after(now).unwrap();
+                open = !open;
+                let text = now.to_string();
+                assert_eq!((&text[11..16], berlin.is_open(now)), (*change, open), "{from} to {to}: {text}");
+            }
+            assert!(berlin.changes_after(now).unwrap() > at("2026-10-30T00:00:00.000Z"));
+        }
+    }
+
+    #[test]
+    fn what_changes_next_is_what_looking_at_every_minute_finds() {
+        let week = [(Day::Sat, "22:15", "24:00"), (Day::Sun, "00:00", "02:20"), (Day::Sun, "02:40", "03:10")];
+        // Put back and forward by an hour, at midnight, and by half an hour.
+        for (zone, around) in [
+            ("Europe/Berlin", ["2026-10-24T20:00:00.000Z", "2026-03-28T20:00:00.000Z"]),
+            ("America/Santiago", ["2026-04-04T20:00:00.000Z", "2026-09-05T20:00:00.000Z"]),
+            ("Australia/Lord_Howe", ["2026-04-04T06:00:00.000Z", "2026-10-03T06:00:00.000Z"]),
+        ] {
+            let place = hours(zone, &week);
+            for begin in around.map(at) {
+                let minutes = (1..36 * 60).map(|n| Timestamp::from_millis(begin.millis() + n * 60_000));
+                let seen: Vec<_> = minutes
+                    .filter(|now| {
+                        place.is_open(*now) != place.is_open(Timestamp::from_millis(now.millis() - 60_000))
+                    })
+                    .collect();
+                let said = std::iter::successors(place.changes_after(begin), |now| place.changes_after(*now));
+                let said: Vec<_> = said.take(seen.len()).collect();
+                assert_eq!(said, seen, "{zone} from {begin}");
+            }
+        }
     }
 
     #[test]
