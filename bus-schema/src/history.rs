@@ -1,4 +1,4 @@
-//! Requests for events below the horizon, which the log no longer has and Postgres does.
+//! Requests for older events: below the horizon the log no longer has them, far down it finds them only by a search.
 //!
 //! Asked by edges on [`crate::subject::history`] and answered by admin-api; the sender has checked who asks.
 
@@ -26,13 +26,16 @@ pub struct HistoryRequest {
     pub limit: usize,
 }
 
-/// Exactly one of the two.
+/// A page, or why there is none.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HistoryAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<EventPage>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorBody>,
+    /// Everything of the conversation up to here was in the read model before the page was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds_to: Option<u64>,
 }
 
 impl HistoryAnswer {
@@ -48,8 +51,8 @@ impl HistoryAnswer {
 impl From<Result<EventPage, ErrorBody>> for HistoryAnswer {
     fn from(result: Result<EventPage, ErrorBody>) -> Self {
         match result {
-            Ok(page) => Self { page: Some(page), error: None },
-            Err(error) => Self { page: None, error: Some(error) },
+            Ok(page) => Self { page: Some(page), error: None, holds_to: None },
+            Err(error) => Self { page: None, error: Some(error), holds_to: None },
         }
     }
 }
@@ -69,6 +72,12 @@ mod tests {
         let json = serde_json::to_string(&answer).unwrap();
         let page = serde_json::from_str::<HistoryAnswer>(&json).unwrap().into_result().unwrap();
         assert_eq!((page.events[0].get(), page.has_more), (event, true));
+        let told = HistoryAnswer { holds_to: Some(7), ..answer };
+        let json = serde_json::to_string(&told).unwrap();
+        assert_eq!(serde_json::from_str::<HistoryAnswer>(&json).unwrap().holds_to, Some(7));
+        let before = json.replace(r#","holds_to":7"#, "");
+        let before = serde_json::from_str::<HistoryAnswer>(&before).unwrap();
+        assert_eq!(before.holds_to, None, "an older neighbour does not say it");
         let refused = HistoryAnswer::from(Err(ErrorBody::from(ErrorCode::NotFound)));
         let json = serde_json::to_string(&refused).unwrap();
         let error = serde_json::from_str::<HistoryAnswer>(&json).unwrap().into_result().unwrap_err();

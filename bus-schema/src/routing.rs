@@ -26,7 +26,8 @@ pub struct RoutingSettings {
     /// An agent who lets a visitor wait so long loses the thread …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_s: Option<u32>,
-    /// … and who does it so often in a row is set `not_accepting`.
+    /// … and who does it so often is set `not_accepting`; a chat they end, a new status or a new connection starts the
+    /// count anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub misses_max: Option<u32>,
     /// A thread in which nobody says anything for so long is idle …

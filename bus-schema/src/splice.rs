@@ -34,6 +34,14 @@ pub fn splice(seq: u64, at: Timestamp, stored: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Its length.
+pub fn spliced_len(seq: u64, stored: &[u8]) -> usize {
+    let Some((b'{', rest)) = stored.split_first() else { return stored.len() };
+    let digits = seq.checked_ilog10().map_or(1, |log| log as usize + 1);
+    let comma = usize::from(rest.first() != Some(&b'}'));
+    7 + digits + 7 + Timestamp::TEXT_LENGTH + 1 + comma + rest.len()
+}
+
 fn push_decimal(out: &mut Vec<u8>, mut value: u64) {
     let mut digits = [0_u8; 20];
     let mut start = digits.len();
@@ -52,6 +60,20 @@ fn push_decimal(out: &mut Vec<u8>, mut value: u64) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_length_is_known_without_splicing(seq: u64, stored in prop_oneof![
+            Just("{}".to_owned()),
+            "\\{\"v\":[0-9]{1,9}\\}",
+            "[^{]{0,9}",
+        ]) {
+            let at = Timestamp::from_millis(1_795_222_923_004);
+            for seq in [seq, seq % 1_000, 0, 9, 10] {
+                prop_assert_eq!(spliced_len(seq, stored.as_bytes()), splice(seq, at, stored.as_bytes()).len());
+            }
+        }
+    }
 
     #[test]
     fn prefix_comes_first_and_the_rest_is_untouched() {

@@ -328,7 +328,7 @@ pub fn edge_echo(shard: Shard, incarnation: IncarnationId) -> String {
     format!("signal.v1.{shard}.edge.{incarnation}")
 }
 
-/// Requests for events below the horizon, answered by admin-api.
+/// Requests for older events, answered by admin-api.
 pub fn history(shard: Shard, tenant: TenantId) -> String {
     format!("history.v1.{shard}.{tenant}")
 }

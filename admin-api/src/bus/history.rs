@@ -1,7 +1,7 @@
-//! Answers requests on the bus for events that the log no longer has.
+//! Answers requests on the bus for events that the log no longer has, or would have to be searched for.
 //!
 //! Invariant: the tenant comes from the subject, which only its edges may write to, and a visitor's page holds no
-//! staff lane.
+//! staff lane. How far the read model holds the conversation is read before the page: the page has at least that.
 
 use std::time::Duration;
 
@@ -10,9 +10,12 @@ use bus_schema::{
     history::{HistoryAnswer, HistoryRequest, QUEUE_GROUP},
     limits::PAGE_MAX,
     protocol::EventPage,
-    subject,
+    subject::{self, ConversationSubjects},
 };
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{BigInt, Integer, Text, Uuid as UuidSql},
+};
 use diesel_async::RunQueryDsl;
 use futures::StreamExt as _;
 use ops::{nats::Bus, provision, service::Context};
@@ -30,6 +33,16 @@ const AT_ONCE: usize = 8;
 /// Events of one answer, in bytes: the largest of them fits beside, and a message of the bus holds 1 MiB.
 const ANSWER_BYTES_MAX: usize = 512 * 1024;
 const RETRY: Duration = Duration::from_secs(1);
+/// What was read and what was not is written together.
+const HOLDS_TO: &str = "SELECT least(w.seq, (SELECT min(p.seq) - 1 FROM chat.parked p
+        WHERE p.tenant_id = $2 AND p.shard = $1 AND p.subject LIKE $3)) AS seq
+    FROM chat.watermark w WHERE w.shard = $1";
+
+#[derive(QueryableByName)]
+struct HoldsTo {
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+}
 
 /// Answers until shutdown.
 pub async fn historian(context: Context, app: App) -> anyhow::Result<()> {
@@ -49,43 +62,66 @@ async fn answer_shard(app: &App, bus: &Bus, shard: Shard) {
     loop {
         let subscribed = bus.client.queue_subscribe(every_tenant.clone(), QUEUE_GROUP.to_owned()).await;
         match subscribed {
-            Ok(requests) => requests.for_each_concurrent(AT_ONCE, |request| answer(app, bus, request)).await,
+            Ok(requests) => {
+                requests.for_each_concurrent(AT_ONCE, |request| answer(app, bus, shard, request)).await
+            }
             Err(error) => tracing::warn!(%error, "requests for history cannot be heard"),
         }
         tokio::time::sleep(RETRY).await;
     }
 }
 
-async fn answer(app: &App, bus: &Bus, request: async_nats::Message) {
+async fn answer(app: &App, bus: &Bus, shard: Shard, request: async_nats::Message) {
     let Some(reply) = request.reply.clone() else { return };
-    let answered = HistoryAnswer::from(look_up(app, &request).await);
+    let answered = look_up(app, shard, &request).await.unwrap_or_else(|error| Err(error).into());
     let Ok(json) = serde_json::to_vec(&answered) else { return };
     // The asker has a deadline of its own.
     let _ = bus.client.publish(reply, json.into()).await;
 }
 
-async fn look_up(app: &App, request: &async_nats::Message) -> Result<EventPage, ErrorBody> {
+async fn look_up(app: &App, shard: Shard, request: &async_nats::Message) -> Result<HistoryAnswer, ErrorBody> {
     let tenant = request.subject.rsplit('.').next().and_then(|text| text.parse::<TenantId>().ok());
     let tenant = tenant.ok_or(ErrorCode::InvalidRequest)?;
     let wanted: HistoryRequest = serde_json::from_slice(&request.payload)
         .map_err(|error| ErrorBody::field("", format!("is no request for history: {error}")))?;
-    read(app, tenant, &wanted).await.map_err(|problem| problem.body)
+    let home = ConversationSubjects { shard, tenant, conversation: wanted.conversation_id };
+    read(app, home, &wanted).await.map_err(|problem| problem.body)
 }
 
-async fn read(app: &App, tenant: TenantId, wanted: &HistoryRequest) -> Result<EventPage, Problem> {
+async fn read(
+    app: &App,
+    home: ConversationSubjects,
+    wanted: &HistoryRequest,
+) -> Result<HistoryAnswer, Problem> {
+    let ConversationSubjects { tenant, conversation, .. } = home;
+    let holds_to = holds_to(app, home).await?;
     let mut connection = app.within(tenant).await?;
-    let there =
-        conversations::table.find((Id(tenant), Id(wanted.conversation_id))).select(conversations::life_seq);
+    let there = conversations::table.find((Id(tenant), Id(conversation))).select(conversations::life_seq);
     there.first::<i64>(&mut connection).await.optional()?.ok_or_else(Problem::not_found)?;
     let of = Of {
         tenant,
-        conversation: wanted.conversation_id,
+        conversation,
         thread: None,
         lanes: if wanted.audience == Audience::All { Lanes::Public } else { Lanes::All },
     };
     let way = Way::between(wanted.before_seq, wanted.after_seq);
     let (events, has_more) = page(&mut connection, of, way, wanted.limit.clamp(1, PAGE_MAX)).await?;
-    Ok(fit(events.into_iter().map(|(_, event)| event).collect(), way, has_more))
+    let page = fit(events.into_iter().map(|(_, event)| event).collect(), way, has_more);
+    Ok(HistoryAnswer { holds_to, ..Ok(page).into() })
+}
+
+/// How far the read model holds all of the conversation: what persister could not read, the log alone has.
+async fn holds_to(app: &App, home: ConversationSubjects) -> Result<Option<u64>, Problem> {
+    // Subjects are words and ids: nothing else in them is a wildcard.
+    let subjects = home.stored(Audience::Staff).replace('>', "%");
+    let found = diesel::sql_query(HOLDS_TO)
+        .bind::<Integer, _>(i32::from(home.shard.0))
+        .bind::<UuidSql, _>(Id(home.tenant))
+        .bind::<Text, _>(subjects)
+        .get_result::<HoldsTo>(&mut app.pool.get().await?)
+        .await
+        .optional()?;
+    Ok(found.and_then(|found| u64::try_from(found.seq).ok()))
 }
 
 /// What fits into one answer, and at least one: the asker goes on from there.

@@ -1,5 +1,6 @@
 //! The bus, which may be away: admin-api serves configuration without it.
 
+mod ask;
 mod compare;
 mod history;
 mod link;

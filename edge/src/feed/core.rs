@@ -40,8 +40,8 @@ pub enum Action<T> {
         /// Where a reader is that has this and everything delivered before it, and nothing after it.
         position: [u64; Lane::ALL.len()],
     },
-    /// Find the last message of each lane of the audience up to here, and call `on_ends`.
-    Look { up_to: u64 },
+    /// Find the last message of each lane of the audience, and call `on_ends`.
+    Look,
     /// Read all lanes of the audience from `from` until `up_to` is seen, and call `on_read`.
     Read(Wanted),
 }
@@ -147,19 +147,19 @@ impl<T> Feed<T> {
         } else if lane == Lane::Life {
             self.reading = Some(Reading { up_to: seq, tries: 0 });
             self.looked_at = Some(copy);
-            out.push(Action::Look { up_to: seq });
+            out.push(Action::Look);
         } else {
             self.deliver(copy.entry, out);
         }
     }
 
-    /// The ends of the lanes up to where they were asked for, as some server has them. Its log is a prefix: where it has
-    /// the message that was looked at, it has everything before it.
+    /// The ends of the lanes, as some server has them. Its log is a prefix: where it has the message that was looked at, or
+    /// a later one, it has everything before it. Of a lane that ends above what was delivered something may be missing.
     pub fn on_ends(&mut self, ends: &[(Lane, u64)], out: &mut Vec<Action<T>>) {
         let Some(copy) = self.looked_at.take() else { return };
         self.reading = None;
         let seq = copy.entry.seq;
-        let is_known = ends.contains(&(Lane::Life, seq));
+        let is_known = ends.iter().any(|(lane, end)| *lane == Lane::Life && *end >= seq);
         let missing = |(lane, end): &(Lane, u64)| *lane != Lane::Life && *end > self.last[lane.index()];
         if self.verified && is_known && !ends.iter().any(missing) {
             self.deliver(copy.entry, out);

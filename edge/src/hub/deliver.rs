@@ -49,9 +49,7 @@ impl Worker {
         for action in actions {
             match action {
                 Action::Deliver { entry, late, position } => self.deliver(place, &entry, late, position),
-                Action::Look { up_to } => {
-                    self.work.push(io::ends(self.log(place.home), place, up_to).boxed());
-                }
+                Action::Look => self.work.push(io::ends(self.log(place.home), place).boxed()),
                 Action::Read(wanted) => {
                     self.core.measures.repairs.increment(1);
                     let read = io::read(self.log(place.home), place, wanted);

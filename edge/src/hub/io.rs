@@ -93,19 +93,19 @@ pub async fn look(log: Log, place: Place, counted: bool) -> Done {
     Done::Tail { place, counted, result: chat::tail(&log, place.home, place.audience).await }
 }
 
-/// The last message of each lane up to `up_to`: however much else the log holds in between, nothing of it is read.
-pub async fn ends(log: Log, place: Place, up_to: u64) -> Done {
-    let found = log.last_of_until(&[place.home.stored(place.audience)], Some(up_to)).await;
+/// The last message of each lane: however much else the log holds in between, nothing of it is read.
+pub async fn ends(log: Log, place: Place) -> Done {
+    let found = log.last_of(&[place.home.stored(place.audience)]).await;
     let result = found.map(|found| found.into_iter().filter_map(entry).map(|e| (e.lane, e.seq)).collect());
     Done::Ends { place, result }
 }
 
 /// One page of a repair.
 pub async fn read(log: Log, place: Place, wanted: Wanted) -> Done {
-    let filter = place.home.stored(place.audience);
+    let Place { home, audience } = place;
     let found = match wanted.leader {
-        true => log.read_leader(&filter, wanted.from, READ_PAGE).await,
-        false => log.read(&filter, wanted.from, READ_PAGE).await,
+        true => log.read_leader(&home.stored(audience), wanted.from, READ_PAGE).await,
+        false => chat::ascent(&log, home, audience, (wanted.from, wanted.up_to), READ_PAGE).await,
     };
     let result = found.map(|found| {
         let ended = found.len() < READ_PAGE;

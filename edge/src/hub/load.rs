@@ -109,9 +109,11 @@ async fn read(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Conte
     let Wish { place, life, position, viewer, .. } = wish;
     let Place { home, audience } = *place;
     let visitor = life.state.visitor_id;
-    let sight = Sight { home, audience, life, position, viewer: *viewer, horizon };
     // Before the snapshot, so that what is on its way for one client stays small.
     let missed = missed(core, log, wish, horizon).await?;
+    // Who is replayed what it missed has the others.
+    let events = !matches!(missed, Some(Missed::Events { .. }));
+    let sight = Sight { home, audience, life, position, viewer: *viewer, horizon, events };
     let (snapshot, record, queue) = tokio::join!(
         chat::snapshot(log, &sight),
         chat::record(log, home.tenant, visitor),
@@ -173,7 +175,8 @@ async fn missed(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Opt
         Position::Lost(reason) => return reset(reason),
         Position::At(from) => from,
     };
-    let lanes = wish.place.audience.lanes();
+    let Place { home, audience } = wish.place;
+    let lanes = audience.lanes();
     let end = wish.position.iter().copied().max().unwrap_or(0);
     if lanes.iter().any(|lane| from[lane.index()] > end) {
         return reset(ResetReason::Ahead);
@@ -191,9 +194,11 @@ async fn missed(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Opt
         return reset(ResetReason::TooMuch);
     };
     let mut gap = Gap::default();
+    // The position of a lane without anything new is where the others are.
+    let ends = chat::ends(log, home, &moved).await.map_err(|error| unreadable(&error))?;
     // Each lane from where it was: most of what lies between them, the client has.
-    for lane in moved {
-        let span = Span::new(from[lane.index()] + 1, wish.position[lane.index()]);
+    for (lane, end) in ends {
+        let span = Span::new(from[lane.index()] + 1, end.min(wish.position[lane.index()]));
         gap.read(log, wish, lane, span).await?;
         if gap.too_much {
             break;
@@ -205,6 +210,11 @@ async fn missed(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Opt
     room.shrink(gap.bytes);
     gap.messages.sort_unstable_by_key(|(_, message)| message.seq);
     Ok(Some(Missed::Events { from, messages: gap.messages, room: Some(room) }))
+}
+
+fn unreadable(error: &ReadError) -> ErrorBody {
+    tracing::warn!(%error, "what a client missed cannot be read");
+    bus_schema::ErrorCode::Unavailable.into()
 }
 
 /// What was missed, as far as it is read.
@@ -224,10 +234,7 @@ impl Gap {
             Found::Message(message) => self.take(lane, message),
             Found::Ahead(pending) => self.look_ahead(before, pending),
         };
-        chat::slice_ahead(log, &filter, span, each).await.map_err(|error: ReadError| {
-            tracing::warn!(%error, "what a client missed cannot be read");
-            ErrorBody::from(bus_schema::ErrorCode::Unavailable)
-        })
+        chat::slice_ahead(log, &filter, span, each).await.map_err(|error| unreadable(&error))
     }
 
     fn take(&mut self, lane: Lane, message: StoredMsg) -> ControlFlow<()> {

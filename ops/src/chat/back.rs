@@ -1,4 +1,4 @@
-//! Reading a conversation from its end towards its beginning, at the cost of what is wanted.
+//! Reading what matches one filter from its end towards its beginning, at the cost of what is wanted.
 //!
 //! Invariant: the pieces that it gives follow each other downwards without a hole between or in them. The server reads
 //! upwards alone, and says how many messages follow: from that a place is found to read a piece from. A count that is
@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Span, slice};
+use super::{Span, lanes::Part, slice};
 use crate::log::{Log, READ_BYTES_MAX, ReadError, StoredMsg};
 
 /// So many more than wanted may be read, and at most as many again, which spares looking for the exact place.
@@ -20,7 +20,7 @@ const QUESTIONS_MAX: u32 = 40;
 #[derive(Debug)]
 pub struct Back<'a> {
     log: &'a Log,
-    filter: &'a str,
+    filter: String,
     /// Where it ends.
     floor: u64,
     /// What is above was given already.
@@ -31,9 +31,10 @@ pub struct Back<'a> {
 }
 
 impl<'a> Back<'a> {
-    /// From `up_to` down to `floor`; the leader has said that something at or above `up_to` exists.
-    pub fn new(log: &'a Log, filter: &'a str, floor: u64, up_to: u64) -> Self {
-        Self { log, filter, floor: floor.max(1), up_to, begun: false, most: usize::MAX }
+    /// From the end of `part` down to its beginning.
+    pub fn new(log: &'a Log, part: Part) -> Self {
+        let Part { filter, span } = part;
+        Self { log, filter, floor: span.from.max(1), up_to: span.up_to, begun: false, most: usize::MAX }
     }
 
     /// Everything was given.
@@ -60,7 +61,7 @@ impl<'a> Back<'a> {
         let (from, expected) = self.place(want.min(self.most)).await?;
         let mut found = Vec::new();
         let span = Span::new(from, self.up_to).about(expected.saturating_add(1));
-        slice(self.log, self.filter, span, |message| {
+        slice(self.log, &self.filter, span, |message| {
             found.push(message);
             ControlFlow::Continue(())
         })
@@ -74,7 +75,7 @@ impl<'a> Back<'a> {
         let (mut found, mut bytes, mut is_more) = (Vec::new(), 0, false);
         // One more than wanted, so that an answer which is full is known to be whole.
         let span = Span::new(self.floor, self.up_to).about(most.saturating_add(1));
-        slice(self.log, self.filter, span, |message| {
+        slice(self.log, &self.filter, span, |message| {
             is_more = found.len() == most || bytes >= PIECE_BYTES;
             if is_more {
                 return ControlFlow::Break(());
@@ -103,7 +104,7 @@ impl<'a> Back<'a> {
 
     /// The first message from `from` on, and how many there are.
     async fn ahead(&self, from: u64) -> Result<(u64, u64), ReadError> {
-        let piece = self.log.piece(self.filter, from, 1).await?;
+        let piece = self.log.piece(&self.filter, from, 1).await?;
         let first = piece.messages.first().map_or(from, |first| first.seq);
         Ok((first, piece.messages.len() as u64 + piece.pending))
     }

@@ -3,14 +3,18 @@
 //! Invariant: what is answered is what the log holds. A send is stored once for ever under its id, never after the
 //! close of its thread; an outcome that is not known is resolved by reading, and only then told.
 
+mod ascent;
 mod ask;
 mod back;
 mod content;
+mod descent;
 mod form;
 mod head;
+mod lanes;
 mod life;
 mod lookup;
 mod mark;
+mod older;
 mod page;
 mod past;
 pub mod profile;
@@ -28,9 +32,11 @@ mod threads;
 mod visitor;
 mod who;
 
+pub use ascent::ascent;
 pub use ask::{ask, command};
 pub use content::{TextLimit, content};
 pub use head::Head;
+pub use lanes::ends;
 pub use life::{Life, life};
 pub use lookup::find;
 pub use mark::{MarkKind, Marked, NewMark, mark};

@@ -1,22 +1,23 @@
-//! Pages of a conversation's events, at the cost of the page: from the log, and below the horizon from its read model.
+//! Pages of a conversation's events, at the cost of the page: from the log, and far down from its read model.
 //!
 //! Invariant: a page is a piece of the conversation without a hole, and `has_more` is exact: its ends come from the
 //! leader, and a replica that lags is not believed about what it lacks.
 
-use std::{collections::VecDeque, ops::ControlFlow, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use bus_schema::{Audience, ErrorBody, ErrorCode, history::WAIT_MS, subject::ConversationSubjects};
 use serde_json::value::RawValue;
 
 use super::{
-    Life, Span,
-    back::Back,
-    past::{AboveHorizon, Past, Shown},
-    slice,
-    snapshot::raw,
+    Life, ascent,
+    older::{Older, Reach, raw},
+    past::{AboveHorizon, Past, SEARCH_INSTEAD, Shown},
     tail, unreadable,
 };
-use crate::log::{Log, StoredMsg};
+use crate::log::Log;
+
+/// How long the read model has for what the log does not hold.
+const WAIT: Duration = Duration::from_millis(WAIT_MS);
 
 /// Which page.
 #[derive(Debug, Clone, Copy)]
@@ -50,63 +51,69 @@ pub async fn page(log: &Log, request: &PageRequest) -> Result<Page, ErrorBody> {
 }
 
 async fn read(log: &Log, request: &PageRequest, horizon: u64) -> Result<Page, ErrorBody> {
-    let PageRequest { home, audience, .. } = *request;
+    let PageRequest { home, audience, limit, .. } = *request;
     let ends = tail(log, home, audience).await?;
     let Some(life) = &ends.life else { return Err(ErrorCode::NotFound.into()) };
-    let past = Past::new(log, home, audience, horizon, Duration::from_millis(WAIT_MS));
+    let end = ends.end();
+    let up_to = match request.after {
+        Some(_) => end,
+        None => request.before.unwrap_or(u64::MAX).saturating_sub(1).min(end),
+    };
+    // Without a thread before it the open one is all there is.
+    let first = if life.state.previous_thread_id.is_none() { life.started_seq() } else { 1 };
+    let reach = Reach { log, home, audience, lanes: audience.lanes(), first, horizon, up_to, settled: up_to };
     match request.after {
-        Some(after) => forward(&past, after, ends.end(), request.limit).await,
-        None => {
-            let before = request.before.unwrap_or(u64::MAX);
-            backward(&past, life, before.saturating_sub(1).min(ends.end()), request.limit).await
-        }
+        Some(after) => forward(&reach, after, limit).await,
+        None => backward(reach, life, limit).await,
     }
 }
 
-async fn forward(past: &Past<'_>, after: u64, end: u64, limit: usize) -> Result<Page, ErrorBody> {
+async fn forward(reach: &Reach<'_>, after: u64, limit: usize) -> Result<Page, ErrorBody> {
     // One more than the page shows whether there is more.
     let most = limit + 1;
-    let mut found = past.after(after, most).await?;
+    let Reach { log, home, audience, up_to, .. } = *reach;
+    let (mut found, below) = beginning(reach, after, most).await?;
     if found.len() < most {
-        let from = after.saturating_add(1).max(past.horizon);
-        let span = Span::new(from, end).about(most - found.len());
-        let filter = past.home.stored(past.audience);
-        slice(past.log, &filter, span, |message| {
-            found.extend(shown(&message));
-            if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })
-        .await
-        .map_err(|error| unreadable(&error))?;
+        let from = after.saturating_add(1).max(below);
+        let rest = ascent(log, home, audience, (from, up_to), most - found.len()).await;
+        let rest = rest.map_err(|error| unreadable(&error))?;
+        found
+            .extend(rest.iter().filter_map(|message| Some(Shown { seq: message.seq, event: raw(message)? })));
     }
     let has_more = found.len() > limit;
     found.truncate(limit);
     Ok(Page { events: found.into_iter().map(|shown| shown.event).collect(), has_more })
 }
 
-async fn backward(past: &Past<'_>, life: &Life, up_to: u64, limit: usize) -> Result<Page, ErrorBody> {
-    let most = limit + 1;
-    // Without a thread before it the open one is all there is.
-    let first = life.state.previous_thread_id.is_none().then(|| life.started_seq());
-    let filter = past.home.stored(past.audience);
-    let mut back = Back::new(past.log, &filter, first.unwrap_or(1).max(past.horizon), up_to);
-    let mut found: VecDeque<Shown> = VecDeque::with_capacity(most);
-    while found.len() < most && !back.is_over() {
-        let piece = back.piece(most - found.len()).await.map_err(|error| unreadable(&error))?;
-        piece.iter().rev().filter_map(shown).for_each(|event| found.push_front(event));
+/// What the read model has of a page, and the sequence from which on the log goes on.
+async fn beginning(reach: &Reach<'_>, after: u64, most: usize) -> Result<(Vec<Shown>, u64), ErrorBody> {
+    let Reach { log, home, audience, horizon, .. } = *reach;
+    let near = reach.near();
+    if near > horizon && after.saturating_add(1) < near {
+        let past = Past::new(log, home, audience, horizon, SEARCH_INSTEAD);
+        if let Ok(found) = past.after(after, near, most).await {
+            return Ok((found, near));
+        }
     }
-    // A full page of an old thread has at least that thread's beginning below it: nobody needs to be asked.
-    let starts_below = life.started_seq() < past.horizon;
-    let known_to_go_on = found.len() == limit && starts_below;
-    if found.len() < most && !known_to_go_on && first.is_none_or(|first| first < past.horizon) {
-        let before = past.horizon.min(up_to.saturating_add(1));
-        let older = past.before(before, most - found.len()).await?;
-        older.into_iter().rev().for_each(|event| found.push_front(event));
-    }
-    let has_more = found.len() > limit || known_to_go_on;
-    let events = found.split_off(found.len().saturating_sub(limit));
-    Ok(Page { events: events.into_iter().map(|shown| shown.event).collect(), has_more })
+    let past = Past::new(log, home, audience, horizon, WAIT);
+    Ok((past.after(after, horizon, most).await?, horizon))
 }
 
-fn shown(message: &StoredMsg) -> Option<Shown> {
-    Some(Shown { seq: message.seq, event: raw(message)? })
+async fn backward(reach: Reach<'_>, life: &Life, limit: usize) -> Result<Page, ErrorBody> {
+    let most = limit + 1;
+    let mut older = Older::new(reach, most, WAIT).await.map_err(|error| unreadable(&error))?;
+    let mut found: VecDeque<Box<RawValue>> = VecDeque::with_capacity(most);
+    let mut has_more = false;
+    while found.len() < most && !has_more {
+        // A full page of an old thread has at least that thread's beginning below it: nobody needs to be asked.
+        has_more = found.len() == limit
+            && older.must_ask_below().await?.is_some_and(|below| life.started_seq() < below);
+        if !has_more {
+            let Some(item) = older.next().await? else { break };
+            item.event().into_iter().for_each(|event| found.push_front(event));
+        }
+    }
+    has_more |= found.len() > limit;
+    let events = found.split_off(found.len().saturating_sub(limit));
+    Ok(Page { events: events.into(), has_more })
 }

@@ -1,7 +1,9 @@
-//! What lies below the horizon: answered by admin-api from the read model (design §2.3).
+//! What admin-api answers from the read model: everything below the horizon (design §2.3), and what a search of the log
+//! would find only far down.
 //!
-//! Invariant: below the horizon nothing of the log is used, and from it on nothing of the read model, so that no event
-//! comes twice and none is left out, however much of the log was trimmed already.
+//! Invariant: an answer about what the log has as well counts only where the read model holds all of it; below a sequence
+//! nothing of the log is used, and from it on nothing of the read model, so that no event comes twice and none is left
+//! out, however much of the log was trimmed already.
 
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use tokio::time::{Instant, timeout_at};
 use super::unreadable;
 use crate::log::Log;
 
+/// How long the read model has where the log could be searched instead.
+pub(super) const SEARCH_INSTEAD: Duration = Duration::from_millis(500);
 /// Reads of one thing, as long as the horizon rises meanwhile.
 const READS_MAX: u32 = 3;
 
@@ -57,16 +61,16 @@ pub(super) struct Shown {
     pub event: Box<RawValue>,
 }
 
-/// A conversation below the horizon, for one audience.
+/// A conversation in the read model, for one audience.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Past<'a> {
-    pub log: &'a Log,
-    pub home: ConversationSubjects,
-    pub audience: Audience,
+    log: &'a Log,
+    home: ConversationSubjects,
+    audience: Audience,
     /// The first sequence that the log has whole; 0 and 1: nothing was ever trimmed.
-    pub horizon: u64,
+    horizon: u64,
     /// When an answer is no use any more.
-    pub deadline: Instant,
+    deadline: Instant,
 }
 
 #[derive(Deserialize)]
@@ -85,14 +89,19 @@ impl<'a> Past<'a> {
         Self { log, home, audience, horizon, deadline: Instant::now() + wait }
     }
 
-    /// The earliest events above `after`, ascending; at most `limit`.
-    pub async fn after(&self, mut after: u64, limit: usize) -> Result<Vec<Shown>, ErrorBody> {
+    /// Below it there is no log to search instead.
+    const fn is_beyond(&self, below: u64) -> bool {
+        below <= self.horizon
+    }
+
+    /// The earliest events above `after` and below `below`, ascending; at most `limit`.
+    pub async fn after(&self, mut after: u64, below: u64, limit: usize) -> Result<Vec<Shown>, ErrorBody> {
         let mut found: Vec<Shown> = Vec::new();
-        while found.len() < limit && after.saturating_add(1) < self.horizon {
-            let page = self.ask(None, Some(after), limit - found.len()).await?;
+        while found.len() < limit && after.saturating_add(1) < below {
+            let page = self.ask((None, Some(after)), below, limit - found.len()).await?;
             let events = page.events.into_iter().map(shown).collect::<Result<Vec<_>, _>>()?;
             let Some(last) = events.last().map(|last| last.seq) else { break };
-            found.extend(events.into_iter().filter(|event| event.seq < self.horizon));
+            found.extend(events.into_iter().filter(|event| event.seq < below));
             after = last;
             if !page.has_more {
                 break;
@@ -101,60 +110,69 @@ impl<'a> Past<'a> {
         Ok(found)
     }
 
-    /// The latest events below `before`, ascending; at most `limit`.
-    pub async fn before(&self, before: u64, limit: usize) -> Result<Vec<Shown>, ErrorBody> {
-        let mut before = before.min(self.horizon);
-        let mut pieces: Vec<Vec<Shown>> = Vec::new();
-        let mut wanted = limit;
-        while wanted > 0 && before > 1 {
-            let page = self.ask(Some(before), None, wanted).await?;
-            let events = page.events.into_iter().map(shown).collect::<Result<Vec<_>, _>>()?;
-            let Some(first) = events.first().map(|first| first.seq) else { break };
-            wanted = wanted.saturating_sub(events.len());
-            before = first;
-            pieces.push(events);
-            if !page.has_more {
-                break;
-            }
+    /// Latest events below `below`, ascending: at most `limit`, and fewer where they are long; and whether there are more.
+    pub async fn before(&self, below: u64, limit: usize) -> Result<(Vec<Shown>, bool), ErrorBody> {
+        if below <= 1 {
+            return Ok((Vec::new(), false));
         }
-        Ok(pieces.into_iter().rev().flatten().collect())
+        let page = self.ask((Some(below), None), below, limit).await?;
+        let events = page.events.into_iter().map(shown).collect::<Result<Vec<_>, _>>()?;
+        let has_more = page.has_more && !events.is_empty();
+        Ok((events, has_more))
     }
 
+    /// A page of what lies below `below`.
     async fn ask(
         &self,
-        before_seq: Option<u64>,
-        after_seq: Option<u64>,
+        (before_seq, after_seq): (Option<u64>, Option<u64>),
+        below: u64,
         limit: usize,
     ) -> Result<EventPage, ErrorBody> {
-        let ConversationSubjects { shard, tenant, conversation } = self.home;
+        let historian = self.log.historian();
+        let is_beyond = self.is_beyond(below);
+        if !is_beyond && !historian.may_ask(Instant::now()) {
+            return Err(away("it did not answer a moment ago"));
+        }
+        let (conversation_id, audience) = (self.home.conversation, self.audience);
         let limit = limit.min(PAGE_MAX);
-        let wanted = HistoryRequest {
-            conversation_id: conversation,
-            audience: self.audience,
-            before_seq,
-            after_seq,
-            limit,
-        };
-        let payload = serde_json::to_vec(&wanted).map_err(|_| ErrorBody::from(ErrorCode::Internal))?;
-        // The deadline is the caller's; the client's own would be another error.
-        let request = Request::new().payload(payload.into()).timeout(None);
-        let asked = self.log.bus().client.send_request(subject::history(shard, tenant), request);
-        let answer = match timeout_at(self.deadline, asked).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(away(error.kind())),
-            Err(_) => return Err(away(RequestErrorKind::TimedOut)),
-        };
-        let answer: HistoryAnswer = serde_json::from_slice(&answer.payload).map_err(|error| {
-            tracing::error!(%error, "an answer with history cannot be read");
-            ErrorBody::from(ErrorCode::Internal)
-        })?;
+        let request = HistoryRequest { conversation_id, audience, before_seq, after_seq, limit };
+        let answer = self.request(&request).await.inspect_err(|_| historian.failed(Instant::now()))?;
+        let holds_to = answer.holds_to;
+        match holds_to {
+            // A neighbour of before does not say it, and is no use above the horizon.
+            None if !is_beyond && answer.page.is_some() => historian.failed(Instant::now()),
+            _ => historian.heard(),
+        }
         match answer.into_result() {
             // The read model has been past the horizon for long: what it does not know was erased.
-            Err(error) if error.code == ErrorCode::NotFound => {
+            Err(error) if is_beyond && error.code == ErrorCode::NotFound => {
                 Ok(EventPage { events: Vec::new(), has_more: false })
+            }
+            Ok(_) if !is_beyond && holds_to.is_none_or(|seq| seq.saturating_add(1) < below) => {
+                Err(away("the read model is not as far"))
             }
             answered => answered,
         }
+    }
+
+    async fn request(&self, request: &HistoryRequest) -> Result<HistoryAnswer, ErrorBody> {
+        let payload = serde_json::to_vec(request).map_err(|_| ErrorBody::from(ErrorCode::Internal))?;
+        // The deadline is the caller's; the client's own would be another error.
+        let request = Request::new().payload(payload.into()).timeout(None);
+        let subject = subject::history(self.home.shard, self.home.tenant);
+        let asked = self.log.bus().client.send_request(subject, request);
+        let answer = match timeout_at(self.deadline, asked).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
+                return Err(away("nobody answers"));
+            }
+            Ok(Err(_)) => return Err(away("the bus is away")),
+            Err(_) => return Err(away("no answer in time")),
+        };
+        serde_json::from_slice(&answer.payload).map_err(|error| {
+            tracing::error!(%error, "an answer with history cannot be read");
+            ErrorBody::from(ErrorCode::Internal)
+        })
     }
 }
 
@@ -168,7 +186,7 @@ fn shown(event: Box<RawValue>) -> Result<Shown, ErrorBody> {
     }
 }
 
-fn away(kind: RequestErrorKind) -> ErrorBody {
-    tracing::debug!(?kind, "history is not answered");
+fn away(why: &'static str) -> ErrorBody {
+    tracing::debug!(why, "history is not answered");
     ErrorBody::new(ErrorCode::Unavailable, "older events cannot be read now")
 }

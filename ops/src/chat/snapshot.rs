@@ -9,20 +9,21 @@ use std::{
 };
 
 use bus_schema::{
-    Audience, Author, ErrorBody, Lane, Subject, TagId,
-    event::Kind,
-    limits::{PAGE_MAX, SNAPSHOT_EVENTS_MAX},
-    protocol::MarkView,
-    splice::splice,
+    Audience, Author, ErrorBody, Lane, TagId, event::Kind, limits::SNAPSHOT_EVENTS_MAX, protocol::MarkView,
     subject::ConversationSubjects,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Head, Life, back::Back, past::Past, unreadable};
-use crate::log::{Log, StoredMsg};
+use super::{
+    Head, Life,
+    lanes::ends,
+    older::{Item, Older, Reach, Stop},
+    unreadable,
+};
+use crate::log::Log;
 
-/// Messages read at a time.
+/// Messages of a lane that are read at a time.
 const PIECE: usize = 2 * SNAPSHOT_EVENTS_MAX;
 /// Messages read for one snapshot, and bytes of them; what is unread, or marked, before them is not counted.
 const READ_MAX: usize = 2_000;
@@ -63,14 +64,9 @@ pub struct Snapshot {
 /// Reads the ends of the lanes from the leader. `life` comes last: a state that is older than another lane's end could
 /// be one that was over by then, and whoever takes that end as a position is never told of the change.
 pub async fn tail(log: &Log, home: ConversationSubjects, audience: Audience) -> Result<Tail, ErrorBody> {
-    let others = audience.lanes().iter().filter(|lane| **lane != Lane::Life).map(|lane| {
-        let subject = home.lane(*lane).to_string();
-        async move { log.last(&subject).await.map(|message| message.map(|message| (*lane, message.seq))) }
-    });
-    let mut found = Tail::default();
-    for read in futures::future::join_all(others).await {
-        found.lanes.extend(read.map_err(|error| unreadable(&error))?);
-    }
+    let others: Vec<Lane> = audience.lanes().iter().copied().filter(|lane| *lane != Lane::Life).collect();
+    let lanes = ends(log, home, &others).await.map_err(|error| unreadable(&error))?;
+    let mut found = Tail { lanes, life: None };
     found.life = super::life(log, home).await?;
     found.lanes.extend(found.life.as_ref().map(|life| (Lane::Life, life.seq)));
     Ok(found)
@@ -88,43 +84,41 @@ pub struct Sight<'a> {
     pub viewer: Author,
     /// The first sequence that the log has whole.
     pub horizon: u64,
+    /// Its events are wanted; whoever has them is told only what they come to.
+    pub events: bool,
 }
 
 /// The thread as its viewer sees it at a position: read from its end, and no further than needed.
 pub async fn snapshot(log: &Log, sight: &Sight<'_>) -> Result<Snapshot, ErrorBody> {
     let Sight { home, audience, life, position, horizon, .. } = *sight;
-    let up_to = position.iter().copied().max().unwrap_or(0);
-    let filter = home.stored(audience);
-    let mut back = Back::new(log, &filter, life.started_seq().max(horizon), up_to);
+    let known = || audience.lanes().iter().map(|lane| position[lane.index()]);
+    let reach = Reach {
+        log,
+        home,
+        audience,
+        lanes: if sight.events { audience.lanes() } else { counted_lanes(audience) },
+        first: life.started_seq(),
+        horizon,
+        up_to: known().max().unwrap_or(0),
+        settled: known().min().unwrap_or(0),
+    };
+    let mut older = Older::new(reach, PIECE, PAST_WAIT).await.map_err(|error| unreadable(&error))?;
     let mut gathered = Gathered::new(sight);
-    while !gathered.has_enough() && !back.is_over() {
-        let piece = back.piece(PIECE).await.map_err(|error| unreadable(&error))?;
-        for message in piece.iter().rev() {
-            let lane = Subject::parse(&message.subject).ok().and_then(Subject::conversation);
-            if let Some((_, lane)) = lane
-                && message.seq <= position[lane.index()]
-            {
-                gathered.take(message.seq, &message.payload, || raw(message));
+    while !gathered.has_enough() {
+        match older.next().await {
+            Ok(Some(item)) if item.lane().is_none_or(|lane| item.seq() <= position[lane.index()]) => {
+                gathered.take(item);
             }
-        }
-    }
-    let past = Past::new(log, home, audience, horizon, PAST_WAIT);
-    let mut below = horizon;
-    while !gathered.has_enough() && below > life.started_seq() {
-        let older = match past.before(below, PAGE_MAX).await {
-            Ok(older) => older,
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(Stop::Log(error)) => return Err(unreadable(&error)),
             // Chat goes on without the read model; `has_more` says that there is more.
-            Err(error) => {
+            Err(Stop::Model(error)) => {
                 tracing::debug!(%error, "a snapshot without what is below the horizon");
                 gathered.is_cut = true;
                 break;
             }
-        };
-        let Some(first) = older.first().map(|first| first.seq) else { break };
-        for shown in older.iter().rev().filter(|shown| shown.seq >= life.started_seq()) {
-            gathered.take(shown.seq, shown.event.get().as_bytes(), || Some(shown.event.clone()));
         }
-        below = first;
     }
     let tags = match audience {
         Audience::Staff => super::tags::tags_until(log, home, life, position[Lane::Note.index()]).await?,
@@ -142,6 +136,8 @@ struct Gathered<'a> {
     is_cut: bool,
     read: usize,
     read_bytes: usize,
+    /// Where it is.
+    lowest: u64,
     shown_bytes: usize,
     /// Sequence and author of what counts as unread.
     said: Vec<(u64, Author)>,
@@ -162,6 +158,7 @@ impl<'a> Gathered<'a> {
             is_cut: false,
             read: 0,
             read_bytes: 0,
+            lowest: u64::MAX,
             shown_bytes: 0,
             said: Vec::new(),
             marks: BTreeMap::new(),
@@ -169,23 +166,29 @@ impl<'a> Gathered<'a> {
     }
 
     /// Takes the next older event.
-    fn take(&mut self, seq: u64, bytes: &[u8], event: impl FnOnce() -> Option<Box<RawValue>>) {
+    fn take(&mut self, item: Item) {
+        let len = item.len();
+        self.lowest = item.seq();
         self.read += 1;
-        self.read_bytes += bytes.len();
+        self.read_bytes += len;
         // What cannot be read is still shown: readers ignore what they do not know.
-        let head = Head::decode(bytes).ok();
+        let head = Head::decode(item.bytes()).ok();
         match head.as_ref().and_then(|head| Some((head, head.kind()?))) {
             Some((head, kind @ (Kind::Delivered | Kind::Read))) => return self.mark(head, kind),
-            Some((head, kind)) if kind.counts_as_unread() => self.said.push((seq, head.author)),
+            Some((head, kind)) if kind.counts_as_unread() => self.said.push((item.seq(), head.author)),
             Some(_) | None => {}
         }
-        let too_long = self.shown_bytes + bytes.len() > SHOWN_BYTES_MAX && !self.events.is_empty();
+        if !self.sight.events {
+            return;
+        }
+        let author = head.map(|head| head.author);
+        let too_long = self.shown_bytes + len > SHOWN_BYTES_MAX && !self.events.is_empty();
         // Nothing older than what found no room is shown: it would be a hole.
         if self.is_cut || too_long || self.events.len() == SNAPSHOT_EVENTS_MAX {
             self.is_cut = true;
-        } else if let Some(event) = event() {
-            self.authors.extend(head.map(|head| head.author));
-            self.shown_bytes += bytes.len();
+        } else if let Some(event) = item.event() {
+            self.authors.extend(author);
+            self.shown_bytes += len;
             self.events.push_front(event);
         }
     }
@@ -197,7 +200,7 @@ impl<'a> Gathered<'a> {
         *mark = (*mark).max(up_to);
     }
 
-    /// The events are there, and the marks of all who take part, so that nothing older changes anything.
+    /// The events are there, what is unread, and the marks of all who take part, so that nothing older changes anything.
     fn has_enough(&self) -> bool {
         let everyone = || {
             let mut people = members(self.sight.life);
@@ -205,13 +208,25 @@ impl<'a> Gathered<'a> {
                 self.marks.get(&author).is_some_and(|(delivered, read)| *delivered > 0 && *read > 0)
             })
         };
-        self.is_cut && (self.read >= READ_MAX || self.read_bytes >= READ_BYTES_MAX || everyone())
+        // A mark may say that less is read than lies before it.
+        let counted = || !self.takes_part() || self.lowest <= self.has_read();
+        let bounded = || self.read >= READ_MAX || self.read_bytes >= READ_BYTES_MAX;
+        (self.is_cut || !self.sight.events) && (bounded() || (everyone() && counted()))
+    }
+
+    fn takes_part(&self) -> bool {
+        members(self.sight.life).any(|member| member == self.sight.viewer)
+    }
+
+    /// How far the viewer has read.
+    fn has_read(&self) -> u64 {
+        self.marks.get(&self.sight.viewer).map_or(0, |(_, read)| *read)
     }
 
     fn finish(self, tags: BTreeSet<TagId>) -> Snapshot {
         let Sight { life, viewer, .. } = *self.sight;
-        let read = self.marks.get(&viewer).map_or(0, |(_, read)| *read);
-        let unread = match members(life).any(|member| member == viewer) {
+        let read = self.has_read();
+        let unread = match self.takes_part() {
             true => self.said.iter().filter(|(seq, author)| *seq > read && *author != viewer).count(),
             false => 0,
         };
@@ -221,9 +236,11 @@ impl<'a> Gathered<'a> {
             delivered: delivered.max(read),
             read,
         };
+        // Without events: whether there are any that were not looked at.
+        let is_cut = self.is_cut || (!self.sight.events && self.has_enough());
         Snapshot {
+            has_more: is_cut || life.state.previous_thread_id.is_some(),
             events: self.events.into(),
-            has_more: self.is_cut || life.state.previous_thread_id.is_some(),
             unread: unread as u64,
             marks: self.marks.into_iter().map(mark).collect(),
             authors: self.authors,
@@ -232,10 +249,12 @@ impl<'a> Gathered<'a> {
     }
 }
 
-/// An event as readers see it; none for bytes that are no JSON, which the log never holds.
-pub(super) fn raw(message: &StoredMsg) -> Option<Box<RawValue>> {
-    let bytes = splice(message.seq, message.at, &message.payload);
-    String::from_utf8(bytes).ok().and_then(|text| RawValue::from_string(text).ok())
+/// Where marks are, and what they count.
+const fn counted_lanes(audience: Audience) -> &'static [Lane] {
+    match audience {
+        Audience::All => &[Lane::Msg, Lane::Mark],
+        Audience::Staff => &[Lane::Msg, Lane::Mark, Lane::Note],
+    }
 }
 
 /// Who takes part in the thread.

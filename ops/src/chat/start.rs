@@ -1,8 +1,9 @@
 //! Starting: the visitor's one open thread, whatever races to open it.
 //!
-//! Invariant: `started` is written with the `life` sequence that was read, in one batch with the visitor's record and
-//! the first event; whoever loses that race finds the winner's thread and sends its first event there, once. A start
-//! that is repeated after its thread was closed finds that thread, and opens no other.
+//! Invariant: `started` is written with the `life` sequence that was read, after the visitor's record and before the
+//! first event, which is fenced as every other; whoever loses that race finds the winner's thread and sends its first
+//! event there, once. A start that breaks off is completed by its repeat, and one that is repeated after its thread was
+//! closed finds that thread, and opens no other.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use bus_schema::{
     command::{Actor, Answer, Command},
     event,
     limits::ADMIT_WAIT_MS,
-    state::{LifeState, StartSource, ThreadStatus},
+    state::{LifeState, StartSource, ThreadStatus, VisitorRecord},
     subject::ConversationSubjects,
 };
 
@@ -68,7 +69,7 @@ pub async fn start(log: &Log, wanted: &Start) -> Result<Started, ErrorBody> {
         }
         let current = life(log, wanted.home).await?;
         let found = match &current {
-            Some(open) if open.is_open() => Some((open, join_open(log, wanted, open).await)),
+            Some(open) if open.is_open() => Some((open, say(log, wanted, open, true).await)),
             Some(over) => carried_out(log, wanted, over, thread).await?.map(|initial| (over, Ok(initial))),
             None => None,
         };
@@ -89,20 +90,10 @@ pub async fn start(log: &Log, wanted: &Start) -> Result<Started, ErrorBody> {
         }
         let group_id = admitted(log, wanted).await?;
         let plan = Plan::new(wanted, thread, current.as_ref(), &before, group_id);
-        match log.publish_batch(plan.writes).await {
-            Ok(seqs) => {
-                let seq = seqs[plan.started_at];
-                let life = Life { seq, state: LifeState { started_seq: Some(seq), ..plan.state } };
-                let initial = plan.initial_id.map(|event_id| Sent {
-                    event_id,
-                    seq: seq + 1,
-                    duplicate: false,
-                    life: life.clone(),
-                });
-                let record = match plan.record {
-                    Some(record) => Record { seq: seqs[0], record, receipt: None },
-                    None => before,
-                };
+        match plan.store(log, before).await {
+            Ok((life, record)) => {
+                let initial = say(log, wanted, &life, false).await?;
+                let life = initial.as_ref().map_or(life, |sent| sent.life.clone());
                 return Ok(Started { life, is_new: true, initial, record });
             }
             // Whatever happened, the log says it: a thread that is mine is found above, open or closed since.
@@ -118,8 +109,8 @@ pub async fn start(log: &Log, wanted: &Start) -> Result<Started, ErrorBody> {
     }
 }
 
-/// Sends the first event into a thread that is open already.
-async fn join_open(log: &Log, wanted: &Start, open: &Life) -> Result<Option<Sent>, ErrorBody> {
+/// Sends the first event into an open thread, where a `retry` may have sent it before.
+async fn say(log: &Log, wanted: &Start, open: &Life, retry: bool) -> Result<Option<Sent>, ErrorBody> {
     let Some(initial) = &wanted.initial else { return Ok(None) };
     let draft = Draft {
         home: wanted.home,
@@ -128,7 +119,7 @@ async fn join_open(log: &Log, wanted: &Start, open: &Life) -> Result<Option<Sent
         visibility: Visibility::All,
         body: initial.body.clone(),
         thread: Some(open.state.thread_id),
-        retry: true,
+        retry,
         cause: None,
     };
     send(log, &draft, Some(open.clone()), |_| Ok(())).await.map(Some)
@@ -150,8 +141,12 @@ async fn carried_out(
     let client_id = initial.client_id(over.state.thread_id);
     let event_id = EventId::of_send(home.tenant, home.conversation, visitor.uuid(), client_id.as_str());
     let seq = find(log, home, Lane::Msg, over.started_seq(), event_id).await?;
-    let sent = seq.map(|seq| Sent { event_id, seq, duplicate: true, life: over.clone() });
-    Ok((mine || sent.is_some()).then_some(sent))
+    match seq {
+        Some(seq) => Ok(Some(Some(Sent { event_id, seq, duplicate: true, life: over.clone() }))),
+        // It was closed before the first event could follow.
+        None if mine => Err(ErrorCode::ThreadClosed.into()),
+        None => Ok(None),
+    }
 }
 
 /// What the start says of the visitor counts also where the thread is open already.
@@ -182,14 +177,11 @@ async fn admitted(log: &Log, wanted: &Start) -> Result<Option<GroupId>, ErrorBod
     }
 }
 
-/// The batch of one try.
+/// What one try writes.
 struct Plan {
-    writes: Vec<Write>,
+    record: Option<(Write, VisitorRecord)>,
+    started: Write,
     state: LifeState,
-    record: Option<bus_schema::state::VisitorRecord>,
-    /// Place of `started` among the writes.
-    started_at: usize,
-    initial_id: Option<EventId>,
 }
 
 impl Plan {
@@ -201,12 +193,7 @@ impl Plan {
         group_id: Option<GroupId>,
     ) -> Self {
         let Start { home, visitor, widget_id, epoch, writer, .. } = *wanted;
-        let mut writes = Vec::with_capacity(3);
         let record = wanted.profile.write(home.shard, home.tenant, before, epoch, writer);
-        let record = record.map(|(write, record)| {
-            writes.push(write);
-            record
-        });
         let state = LifeState {
             thread_id,
             status: ThreadStatus::Queued,
@@ -223,43 +210,34 @@ impl Plan {
         };
         let expected = current.map_or(0, |life| life.seq);
         let subject = home.lane(Lane::Life).to_string();
-        let started_at = writes.len();
-        let mut started = event_of(
-            wanted,
-            state.thread_id,
-            EventId::of_write(epoch, &subject, expected, writer),
-            Body::Started(event::Started {
+        let event = Event {
+            id: EventId::of_write(epoch, &subject, expected, writer),
+            cause: None,
+            tenant_id: home.tenant,
+            conversation_id: Some(home.conversation),
+            thread_id: Some(thread_id),
+            author: Author::visitor(visitor),
+            client_id: None,
+            visibility: Visibility::All,
+            body: Body::Started(event::Started {
                 group_id,
                 widget_id,
                 source: wanted.source,
                 state: state.clone(),
             }),
-        );
-        started.client_id = None;
-        writes.push(Write::new(subject, started.encode()).expect(Expect::LastOnSubject(expected)));
-        let initial_id = wanted.initial.as_ref().map(|initial| {
-            let client_id = initial.client_id(state.thread_id);
-            let id = EventId::of_send(home.tenant, home.conversation, visitor.uuid(), client_id.as_str());
-            let mut said = event_of(wanted, state.thread_id, id, initial.body.clone());
-            said.client_id = Some(client_id);
-            writes.push(Write::new(home.lane(Lane::Msg).to_string(), said.encode()));
-            id
-        });
-        Self { writes, state, record, started_at, initial_id }
+        };
+        let started = Write::new(subject, event.encode()).expect(Expect::LastOnSubject(expected));
+        Self { record, started, state }
     }
-}
 
-fn event_of(wanted: &Start, thread: ThreadId, id: EventId, body: Body) -> Event {
-    Event {
-        id,
-        cause: None,
-        tenant_id: wanted.home.tenant,
-        conversation_id: Some(wanted.home.conversation),
-        thread_id: Some(thread),
-        author: Author::visitor(wanted.visitor),
-        client_id: None,
-        visibility: Visibility::All,
-        body,
+    /// The record comes first: a thread whose visitor nobody knows would be worse than a visitor without a thread.
+    async fn store(self, log: &Log, before: Record) -> Result<(Life, Record), WriteError> {
+        let record = match self.record {
+            Some((write, record)) => Record { seq: log.publish(write).await?.seq, record, receipt: None },
+            None => before,
+        };
+        let seq = log.publish(self.started).await?.seq;
+        Ok((Life { seq, state: LifeState { started_seq: Some(seq), ..self.state } }, record))
     }
 }
 

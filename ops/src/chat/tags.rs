@@ -9,20 +9,20 @@ use crate::log::Log;
 
 /// The tags that the thread of `life` has now.
 pub async fn tags(log: &Log, home: ConversationSubjects, life: &Life) -> Result<BTreeSet<TagId>, ErrorBody> {
-    let subject = home.lane(Lane::Note).to_string();
-    let end = log.last(&subject).await.map_err(|error| unreadable(&error))?;
-    tags_until(log, home, life, end.map_or(0, |end| end.seq)).await
+    tags_until(log, home, life, u64::MAX).await
 }
 
-/// The tags that it had at a position of its notes.
+/// The tags that it had at a sequence.
 pub(super) async fn tags_until(
     log: &Log,
     home: ConversationSubjects,
     life: &Life,
-    end: u64,
+    up_to: u64,
 ) -> Result<BTreeSet<TagId>, ErrorBody> {
     let subject = home.lane(Lane::Note).to_string();
     let mut tags = BTreeSet::new();
+    let last = log.last(&subject).await.map_err(|error| unreadable(&error))?;
+    let end = last.map_or(0, |last| last.seq).min(up_to);
     slice(log, &subject, Span::new(life.started_seq(), end), |message| {
         if let Ok(event) = Event::decode(&message.payload) {
             apply(&mut tags, &event.body);

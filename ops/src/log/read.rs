@@ -48,8 +48,6 @@ struct Batch<'a> {
 struct LastOf<'a> {
     multi_last: &'a [String],
     batch: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    up_to_seq: Option<u64>,
 }
 
 /// One answer of the server, whole.
@@ -87,19 +85,10 @@ impl Log {
 
     /// The last message of each subject that matches one of `filters`, ascending.
     pub async fn last_of(&self, filters: &[String]) -> Result<Vec<StoredMsg>, ReadError> {
-        self.last_of_until(filters, None).await
-    }
-
-    /// The same as it was when `seq` was the last of the log; nothing where the replica that answers ends before it.
-    pub async fn last_of_until(
-        &self,
-        filters: &[String],
-        seq: Option<u64>,
-    ) -> Result<Vec<StoredMsg>, ReadError> {
         if filters.is_empty() {
             return Ok(Vec::new());
         }
-        let question = LastOf { multi_last: filters, batch: READ_MAX, up_to_seq: seq };
+        let question = LastOf { multi_last: filters, batch: READ_MAX };
         let mut piece = self.ask_for(&question, READ_MAX, false).await?;
         piece.messages.sort_unstable_by_key(|message| message.seq);
         Ok(piece.messages)

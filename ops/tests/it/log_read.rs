@@ -84,10 +84,6 @@ async fn last_messages_come_from_the_leader_or_in_one_question() {
     assert!(log.first_after(&filters[0], 4).await.unwrap().is_none());
     assert_eq!(log.first_after(&filters[0], 1).await.unwrap().unwrap().seq, 4);
     assert!(log.last_of(&[lane(9, Lane::Msg)]).await.unwrap().is_empty());
-    for (until, expected) in [(5, vec![3, 4, 5]), (4, vec![2, 3, 4]), (2, vec![1, 2]), (900, vec![])] {
-        let last = log.last_of_until(&filters, Some(until)).await.unwrap();
-        assert_eq!(last.iter().map(|m| m.seq).collect::<Vec<_>>(), expected, "until {until}");
-    }
     fill(&log, 1100, 1).await;
     let everything = vec![subject::stored_in_shard(SHARD)];
     assert_eq!(log.last_of(&everything).await.unwrap_err(), ReadError::TooMany);

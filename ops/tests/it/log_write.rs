@@ -1,6 +1,10 @@
 //! Writing to the log.
 
+use std::collections::HashSet;
+
+use async_nats::header::NATS_BATCH_ID;
 use bus_schema::Lane;
+use futures::{FutureExt as _, future::join_all};
 use ops::{
     log::{Expect, Write, WriteError},
     provision::{self, Plan},
@@ -67,6 +71,71 @@ async fn a_second_expectation_on_a_subject_of_the_batch_is_refused_as_in_flight(
     ];
     assert_eq!(log.publish_batch(batch).await, Err(WriteError::InFlight));
     assert_eq!(log.end().await.unwrap().last, 0);
+}
+
+/// What started, and what is held, of as many conversations.
+fn openings(expected: impl Fn(u128) -> u64, count: u128) -> Vec<Vec<Write>> {
+    let opening = |n| {
+        vec![
+            Write::new(lane(n, Lane::Life), format!("life {n}")).expect(Expect::LastOnSubject(expected(n))),
+            Write::new(lane(n, Lane::Desk), format!("desk {n}")).expect(Expect::LastOnSubject(0)),
+        ]
+    };
+    (0..count).map(opening).collect()
+}
+
+#[tokio::test]
+async fn batches_that_wait_for_one_another_are_stored_together_each_in_one_piece() {
+    let (_server, log) = provisioned().await;
+    let count = 30;
+    let outcomes = join_all(openings(|_| 0, count).into_iter().map(|writes| log.publish_batch(writes))).await;
+    for (n, outcome) in outcomes.into_iter().enumerate() {
+        let seqs = outcome.unwrap();
+        assert_eq!(seqs[1], seqs[0] + 1);
+        let life = log.last(&lane(n as u128, Lane::Life)).await.unwrap().unwrap();
+        assert_eq!((life.seq, life.payload.as_ref()), (seqs[0], format!("life {n}").as_bytes()));
+    }
+    let stored = log.read("chat.>", 1, 2 * count as usize).await.unwrap();
+    let batches: HashSet<_> =
+        stored.iter().map(|message| message.headers.get(NATS_BATCH_ID).unwrap().to_string()).collect();
+    assert_eq!(stored.len(), 2 * count as usize);
+    assert!(batches.len() < 5, "{} batches for what came at once", batches.len());
+}
+
+#[tokio::test]
+async fn who_shares_a_batch_with_a_mismatch_is_stored_all_the_same() {
+    let (_server, log) = provisioned().await;
+    let wrong = |n| if n % 7 == 3 { 999 } else { 0 };
+    let outcomes = join_all(openings(wrong, 20).into_iter().map(|writes| log.publish_batch(writes))).await;
+    for (n, outcome) in outcomes.into_iter().enumerate() {
+        let desk = log.last(&lane(n as u128, Lane::Desk)).await.unwrap();
+        match wrong(n as u128) {
+            0 => assert_eq!(desk.unwrap().seq, outcome.unwrap()[1]),
+            _ => assert_eq!((outcome, desk.is_none()), (Err(WriteError::Mismatch), true)),
+        }
+    }
+    assert_eq!(log.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn who_writes_the_same_subject_shares_no_batch() {
+    let (_server, log) = provisioned().await;
+    // The first one makes the others wait, and they would go together.
+    let all = (0..3).flat_map(|_| openings(|_| 0, 4));
+    let outcomes = join_all(all.map(|writes| log.publish_batch(writes))).await;
+    let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    let mismatches = outcomes.iter().filter(|outcome| **outcome == Err(WriteError::Mismatch)).count();
+    assert_eq!((stored, mismatches), (4, 8));
+}
+
+#[tokio::test]
+async fn a_batch_whose_caller_went_away_is_stored() {
+    let (_server, log) = provisioned().await;
+    for writes in openings(|_| 0, 5) {
+        // Asked once, which sends it on its way, and dropped.
+        assert!(log.publish_batch(writes).now_or_never().is_none());
+    }
+    wait_for(SOON, "all of them", async || (log.end().await.ok()?.last == 10).then_some(())).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Conversations as edges write and read them.
 
+mod older;
 mod page;
 mod start;
 
@@ -70,8 +71,18 @@ impl Talk {
 
     /// The agent has read so far.
     async fn read(&self, agent: AgentId, up_to_seq: u64) {
-        let event = Event { author: Author::agent(agent), ..self.event(Body::Read(Read { up_to_seq })) };
+        self.mark(Author::agent(agent), Body::Read(Read { up_to_seq })).await;
+    }
+
+    async fn mark(&self, author: Author, body: Body) {
+        let event = Event { author, ..self.event(body) };
         let write = Write::new(self.home.lane(Lane::Mark).to_string(), event.encode());
+        self.log.publish(write).await.unwrap();
+    }
+
+    /// Something of a newer neighbour's.
+    async fn put(&self, lane: Lane) {
+        let write = Write::new(self.home.lane(lane).to_string(), r#"{"kind":"newer"}"#);
         self.log.publish(write).await.unwrap();
     }
 

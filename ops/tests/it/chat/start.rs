@@ -1,6 +1,9 @@
 //! A start that is repeated is carried out once.
 
-use bus_schema::{Audience, Event, event::Kind};
+use std::time::Duration;
+
+use bus_schema::{Audience, Event, Lane, event::Kind};
+use tokio::time::timeout;
 
 use super::Talk;
 use crate::kit::provisioned;
@@ -38,4 +41,20 @@ async fn who_says_the_same_again_without_a_client_id_starts_again() {
     let second = talk.start(None).await;
     assert!(second.is_new && second.life.state.thread_id != first.life.state.thread_id);
     assert_eq!(kinds(&talk).await.iter().filter(|kind| **kind == Kind::Message).count(), 2);
+}
+
+#[tokio::test]
+async fn one_thread_and_one_first_event_wherever_a_start_broke_off() {
+    let (_server, log) = provisioned().await;
+    let mut broke_off = 0;
+    for visitor in 1..=40 {
+        let talk = Talk::new(&log, visitor).await;
+        let patience = Duration::from_micros(u64::try_from(visitor).unwrap() * 100);
+        broke_off += u32::from(timeout(patience, talk.start(Some("first"))).await.is_err());
+        let repeated = talk.start(Some("first")).await;
+        let sent = repeated.initial.unwrap();
+        assert_eq!(kinds(&talk).await, [Kind::Started, Kind::Message], "after {patience:?}");
+        assert_eq!(log.last(&talk.home.lane(Lane::Msg).to_string()).await.unwrap().unwrap().seq, sent.seq);
+    }
+    assert!(broke_off > 0, "every start was done in time");
 }

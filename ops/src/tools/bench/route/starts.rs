@@ -10,7 +10,7 @@ use anyhow::ensure;
 use bus_schema::{
     ConversationId, Event, IncarnationId, Subject, VisitorId,
     command::{Actor, Command},
-    event::Body,
+    event::{Body, Message},
     state::{CloseReason, StartSource},
     subject::ConversationSubjects,
 };
@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::{super::own_bus::SHARD, world::World};
 use crate::{
-    chat::{ProfileChange, Start, start},
+    chat::{Initial, ProfileChange, Start, start},
     tools::bench::spread::{Quantiles, Spread},
 };
 
@@ -46,6 +46,10 @@ impl Rate {
     pub fn holds(&self) -> bool {
         self.told == self.starts && u128::from(self.latency.p99_us) < HOLDS_BELOW.as_micros()
     }
+}
+
+fn hello() -> Message {
+    Message { text: "Hello".to_owned(), quick_replies: Vec::new() }
 }
 
 /// Latency counts from the instant a start was due, so a system that falls behind shows it.
@@ -71,7 +75,7 @@ pub async fn measure(world: &Arc<World>, per_second: f64, seconds: f64) -> anyho
                 widget_id: None,
                 group_id: Some(group),
                 profile: ProfileChange::default(),
-                initial: None,
+                initial: Some(Initial { client_id: None, body: Body::Message(hello()) }),
                 source: StartSource::Widget,
                 epoch: world.epoch,
                 writer: IncarnationId::from_uuid(Uuid::now_v7()),
