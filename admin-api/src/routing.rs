@@ -38,7 +38,8 @@ pub struct RoutingBody {
     /// Seconds after which an agent who does not answer loses the thread; off by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_s: Option<u32>,
-    /// So many of those in a row set the agent `not_accepting`; 3 by default.
+    /// So many of those set the agent `not_accepting`, unless they end a chat, set their status or connect anew in
+    /// between; 3 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub misses_max: Option<u32>,
     /// Seconds of silence after which a thread is idle; off by default.

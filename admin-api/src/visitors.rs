@@ -111,8 +111,9 @@ pub async fn list(
         .select(Row::as_select())
         .into_boxed();
     if let Some(Position { at, id }) = page.after {
-        let tie = visitors::last_seen_at.eq(At(at)).and(visitors::id.lt(Id(VisitorId::from_uuid(id))));
-        rows = rows.filter(visitors::last_seen_at.lt(At(at)).or(tie));
+        // The first of both is what an index can begin at.
+        let after = visitors::last_seen_at.lt(At(at)).or(visitors::id.lt(Id(VisitorId::from_uuid(id))));
+        rows = rows.filter(visitors::last_seen_at.le(At(at)).and(after));
     }
     if let Scope::Agent { me, groups } = Scope::of(&mut connection, &caller).await? {
         let groups: Vec<_> = groups.into_iter().map(|id| Some(Id(id))).collect();

@@ -40,7 +40,7 @@ impl From<Live> for OnlineAgent {
 
 /// Agents with a live connection.
 pub async fn online(State(app): State<App>, caller: Caller) -> Result<Json<List<OnlineAgent>>, Problem> {
-    let Answer::Agents { agents } = app.bus.command(&caller, Command::ListAgents).await? else {
+    let Answer::Agents { agents } = app.command(&caller, Command::ListAgents).await? else {
         return Err(ErrorCode::Internal.into());
     };
     let online = agents.into_iter().filter(|agent| agent.status != AgentStatus::Offline);
@@ -61,6 +61,6 @@ pub async fn put_status(
         .await
         .optional()?;
     there.ok_or_else(Problem::not_found)?;
-    app.bus.command(&caller, Command::SetStatus { agent_id: id, status: body.status }).await?;
+    app.command(&caller, Command::SetStatus { agent_id: id, status: body.status }).await?;
     Ok(Json(StatusView { status: body.status }))
 }

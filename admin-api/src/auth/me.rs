@@ -139,6 +139,6 @@ pub async fn put_status(
     Body(body): Body<PutStatus>,
 ) -> Result<Json<StatusView>, Problem> {
     let command = Command::SetStatus { agent_id: caller.agent, status: body.status };
-    app.bus.command(&caller, command).await?;
+    app.command(&caller, command).await?;
     Ok(Json(StatusView { status: body.status }))
 }

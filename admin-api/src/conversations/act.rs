@@ -37,7 +37,7 @@ pub(super) async fn act(
 ) -> Result<Json<Acted>, Problem> {
     let current = Current::read(app, caller, conversation).await?;
     let thread = thread.unwrap_or(current.life.state.thread_id);
-    let acted = match app.bus.command(caller, command(thread)).await? {
+    let acted = match app.command(caller, command(thread)).await? {
         Answer::Thread { thread_id, assignee_id, seq } => {
             Acted { thread_id: Some(thread_id), assignee_id, seq: Some(seq) }
         }

@@ -2,16 +2,17 @@
 
 use axum::extract::State;
 use bus_schema::{AgentId, ConversationId, GroupId, TagId, Timestamp, VisitorId, state::ThreadStatus};
-use diesel::{dsl::exists, pg::Pg, prelude::*};
+use diesel::{dsl::sql, prelude::*, sql_types::Bool};
 use diesel_async::RunQueryDsl;
-use persister::db::{
-    At, Id,
-    schema::chat::{conversations, tags},
-};
+use persister::db::{At, Id, schema::chat::conversations};
 use serde::Deserialize;
 
 use super::{
-    Scope, said,
+    Scope,
+    mine::mine,
+    said,
+    sift::Rows,
+    tagged,
     view::{ConversationRow, ConversationView, views},
     words::Words,
 };
@@ -58,47 +59,45 @@ enum View {
 }
 
 impl Status {
-    const fn words(self) -> &'static [&'static str] {
-        const QUEUED: &str = ThreadStatus::Queued.name();
-        const ACTIVE: &str = ThreadStatus::Active.name();
-        const CLOSED: &str = ThreadStatus::Closed.name();
+    /// The one status that is asked for, if it is one.
+    const fn one(self) -> Option<ThreadStatus> {
         match self {
-            Status::Open => &[QUEUED, ACTIVE],
-            Status::Queued => &[QUEUED],
-            Status::Active => &[ACTIVE],
-            Status::Closed => &[CLOSED],
+            Status::Open => None,
+            Status::Queued => Some(ThreadStatus::Queued),
+            Status::Active => Some(ThreadStatus::Active),
+            Status::Closed => Some(ThreadStatus::Closed),
         }
     }
 }
 
 impl Filter {
-    /// Everything but the words, in the list's order from where the page begins.
-    fn rows(&self, caller: &Caller, scope: &Scope, page: &Page) -> conversations::BoxedQuery<'static, Pg> {
+    /// Everything but words and tags, in the list's order from where the page begins.
+    fn rows(&self, caller: &Caller, scope: &Scope, page: &Page) -> Rows<'static> {
         let mut rows = conversations::table
             .filter(conversations::tenant_id.eq(Id(caller.tenant)))
             .order((conversations::last_at.desc(), conversations::id.desc()))
             .into_boxed();
         if let Some(Position { at, id }) = page.after {
-            let same = conversations::last_at
-                .eq(At(at))
-                .and(conversations::id.lt(Id(ConversationId::from_uuid(id))));
-            rows = rows.filter(conversations::last_at.lt(At(at)).or(same));
+            // The first of both is what an index can begin at.
+            let after =
+                conversations::last_at.lt(At(at)).or(conversations::id.lt(Id(ConversationId::from_uuid(id))));
+            rows = rows.filter(conversations::last_at.le(At(at)).and(after));
         }
         if let Scope::Agent { me, groups } = scope {
             let groups: Vec<_> = groups.iter().map(|id| Some(Id(*id))).collect();
-            rows = rows.filter(
-                conversations::assignee_id
-                    .is_not_distinct_from(Some(Id(*me)))
-                    .or(conversations::participants.contains(vec![Id(*me)]))
-                    .or(conversations::group_id.is_not_null().and(conversations::group_id.eq_any(groups))),
-            );
+            rows = rows.filter(mine(caller.tenant, *me).or(conversations::group_id.eq_any(groups)));
         }
         if let Some(View::Mine) = self.view {
-            let mine = conversations::assignee_id.is_not_distinct_from(Some(Id(caller.agent)));
-            rows = rows.filter(mine.or(conversations::participants.contains(vec![Id(caller.agent)])));
+            rows = rows.filter(mine(caller.tenant, caller.agent));
         }
         if let Some(status) = self.status {
-            rows = rows.filter(conversations::status.eq_any(status.words()));
+            if !matches!(status, Status::Closed) {
+                // As the index of open ones says it: a parameter could be any status.
+                rows = rows.filter(sql::<Bool>("chat.conversations.status <> 'closed'"));
+            }
+            if let Some(status) = status.one() {
+                rows = rows.filter(conversations::status.eq(status.name()));
+            }
         }
         if let Some(group) = self.group_id {
             rows = rows.filter(conversations::group_id.eq(Id(group)));
@@ -109,16 +108,6 @@ impl Filter {
         if let Some(visitor) = self.visitor_id {
             // A visitor has one conversation, whose id can be computed: no need to look through all of them.
             rows = rows.filter(conversations::id.eq(Id(ConversationId::of(caller.tenant, visitor))));
-        }
-        if let Some(tag) = self.tag_id {
-            let tagged = tags::table
-                .filter(
-                    tags::tenant_id
-                        .eq(conversations::tenant_id)
-                        .and(tags::thread_id.eq(conversations::thread_id)),
-                )
-                .filter(tags::tag_id.eq(Id(tag)).and(tags::present));
-            rows = rows.filter(exists(tagged));
         }
         if let Some(from) = self.from {
             rows = rows.filter(conversations::last_at.ge(At(from)));
@@ -141,9 +130,16 @@ pub async fn list(
     let mut connection = app.within(caller.tenant).await?;
     let scope = Scope::of(&mut connection, &caller).await?;
     let rows = || filter.rows(&caller, &scope, &page);
-    let rows: Vec<ConversationRow> = match words {
-        Some(words) => said::load(&mut connection, &words, &page, rows).await?,
-        None => rows().limit(page.rows()).select(ConversationRow::as_select()).load(&mut connection).await?,
+    let rows: Vec<ConversationRow> = match (words, filter.tag_id) {
+        (Some(words), None) => said::load(&mut connection, &words, &page, rows).await?,
+        (Some(words), Some(tag)) => {
+            let tagged = || rows().filter(tagged::has(tag));
+            said::load(&mut connection, &words, &page, tagged).await?
+        }
+        (None, Some(tag)) => tagged::load(&mut connection, caller.tenant, tag, &page, rows).await?,
+        (None, None) => {
+            rows().limit(page.rows()).select(ConversationRow::as_select()).load(&mut connection).await?
+        }
     };
     let list = page.of_rows(rows, |row| Position { at: row.last_at.0, id: row.id.0.uuid() }, |row| row);
     let data = views(&mut connection, &caller, list.data).await?;

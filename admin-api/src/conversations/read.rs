@@ -13,22 +13,13 @@ use persister::db::Id;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{change::place_of, get::MinSeq, scope::Current};
+use super::{change::place_of, get::MinSeq, mine::UNREAD, scope::Current};
 use crate::{
     access::Caller,
     app::App,
     http::{PathId, Problem, Query},
     read_model::{Applied, applied},
 };
-
-/// Said by others above one's own read mark, in the open threads one takes part in.
-const UNREAD: &str = "SELECT count(*) AS unread, count(DISTINCT c.id) AS conversations FROM chat.conversations c
-    JOIN chat.messages m ON m.tenant_id = c.tenant_id AND m.conversation_id = c.id AND m.thread_id = c.thread_id
-    LEFT JOIN chat.marks k ON k.tenant_id = c.tenant_id AND k.conversation_id = c.id
-        AND k.author_type = 'agent' AND k.author_id = $2
-    WHERE c.tenant_id = $1 AND c.status <> 'closed' AND (c.assignee_id = $2 OR $2 = ANY(c.participants))
-        AND m.kind IN ('message', 'rich_message', 'file', 'form')
-        AND NOT (m.author_type = 'agent' AND m.author_id = $2) AND m.seq > coalesce(k.read_seq, 0)";
 
 /// What the caller has not read yet.
 #[derive(Debug, Serialize, ToSchema, QueryableByName)]

@@ -4,29 +4,22 @@
 //! [`MATCHES_MAX`] matches of words that are not common.
 
 use diesel::{
-    BoxableExpression,
     dsl::sql,
-    pg::Pg,
     prelude::*,
     sql_types::{Bool, Integer, Text},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use persister::db::{At, schema::chat::conversations};
 
 use super::{
+    mine::Condition,
+    sift::{self, Rows, Sieve},
     view::ConversationRow,
     words::{Words, wanted},
 };
 use crate::http::{Page, Problem};
 
-/// Conversations that are looked into for each one that is wanted. A word that Postgres calls common stands in one of
-/// 400 messages or more.
-const LOOKS_PER_ROW: i64 = 40;
 /// The latest messages with rarer words that a list looks at.
 const MATCHES_MAX: i32 = 50_000;
-
-type Rows<'a> = conversations::BoxedQuery<'a, Pg>;
-type Condition = Box<dyn BoxableExpression<conversations::table, Pg, SqlType = Bool>>;
 
 #[derive(QueryableByName)]
 struct Wanted {
@@ -37,8 +30,6 @@ struct Wanted {
 }
 
 /// The page of the list that `rows` makes, latest activity first, of what was said in these words.
-///
-/// Common words are in some of the first conversations; all others, and what is left, the index of words tells.
 pub async fn load<'a>(
     connection: &mut AsyncPgConnection,
     words: &Words,
@@ -56,25 +47,8 @@ pub async fn load<'a>(
         .bind::<Text, _>(&words.prefix)
         .get_result(connection)
         .await?;
-    if common {
-        let last: Option<At> = rows()
-            .select(conversations::last_at)
-            .offset(page.rows() * LOOKS_PER_ROW)
-            .limit(1)
-            .get_result(connection)
-            .await
-            .optional()?;
-        let mut first = rows().filter(looked_into(&query));
-        if let Some(last) = last {
-            first = first.filter(conversations::last_at.ge(last));
-        }
-        let found = first.limit(page.rows()).select(ConversationRow::as_select()).load(connection).await?;
-        if last.is_none() || i64::try_from(found.len()).is_ok_and(|found| found >= page.rows()) {
-            return Ok(found);
-        }
-    }
-    let rows = rows().filter(by_index(&query)).limit(page.rows());
-    Ok(rows.select(ConversationRow::as_select()).load(connection).await?)
+    let sieve = Sieve { common, looked_into: || looked_into(&query), gathered: || by_index(&query) };
+    sift::load(connection, page, rows, sieve).await
 }
 
 /// Asked of each conversation by itself: `OFFSET` keeps Postgres from gathering all messages for it.

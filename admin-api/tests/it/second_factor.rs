@@ -1,6 +1,6 @@
 //! Logging in with a second factor, and choosing a tenant.
 
-use aws_lc_rs::hmac;
+use ops::testing::totp;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -8,24 +8,6 @@ use crate::{
     passwords::with_mail,
     world::{Got, PASSWORD, Person, World},
 };
-
-/// What an authenticator shows now, and in the step after.
-fn codes(secret: &str) -> [String; 2] {
-    let bits: String = secret
-        .bytes()
-        .map(|c| format!("{:05b}", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|a| *a == c).unwrap()))
-        .collect();
-    let bytes: Vec<u8> =
-        (0..bits.len() / 8).map(|at| u8::from_str_radix(&bits[at * 8..at * 8 + 8], 2).unwrap()).collect();
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &bytes);
-    let step = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 30;
-    [step, step + 1].map(|step| {
-        let tag = hmac::sign(&key, &step.to_be_bytes());
-        let at = usize::from(tag.as_ref()[19] & 15);
-        let word = u32::from_be_bytes(tag.as_ref()[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;
-        format!("{:06}", word % 1_000_000)
-    })
-}
 
 async fn login(world: &World, email: &str) -> Got {
     world.public("/v1/auth/login", json!({ "email": email, "password": PASSWORD })).await
@@ -46,7 +28,7 @@ async fn turn_on(world: &World, who: &Person) -> (String, Vec<String>) {
         .problem(422, "invalid_request");
     // Until it is confirmed nothing is asked for.
     login(world, &who.email).await.is(200);
-    let confirmed = world.post(who, "/v1/auth/mfa/totp/confirm", json!({ "code": codes(&secret)[0] }));
+    let confirmed = world.post(who, "/v1/auth/mfa/totp/confirm", json!({ "code": totp(&secret)[0] }));
     let recovery = confirmed.await.is(200).body["recovery_codes"].clone();
     (secret, serde_json::from_value(recovery).unwrap())
 }
@@ -78,9 +60,9 @@ async fn a_second_factor_is_asked_for_and_each_code_counts_once() {
         .await
         .problem(401, "unauthenticated");
     // The code that confirmed it is used up.
-    let used = json!({ "login_token": token, "code": codes(&secret)[0] });
+    let used = json!({ "login_token": token, "code": totp(&secret)[0] });
     complete(&world, used).await.problem(401, "unauthenticated");
-    let right = json!({ "login_token": token, "code": codes(&secret)[1] });
+    let right = json!({ "login_token": token, "code": totp(&secret)[1] });
     let both = futures::future::join_all((0..4).map(|_| complete(&world, right.clone()))).await;
     assert_eq!(both.iter().filter(|got| got.status == 200).count(), 1);
 
@@ -129,9 +111,9 @@ async fn the_choice_of_a_tenant_comes_after_the_code_and_does_not_use_it_up() {
 
     let prepare = world.post(&ann, "/v1/auth/mfa/totp", json!({ "password": PASSWORD })).await.is(200);
     let secret = prepare.body["secret"].as_str().unwrap().to_owned();
-    world.post(&ann, "/v1/auth/mfa/totp/confirm", json!({ "code": codes(&secret)[0] })).await.is(200);
+    world.post(&ann, "/v1/auth/mfa/totp/confirm", json!({ "code": totp(&secret)[0] })).await.is(200);
     let token = login_token(&login(&world, &ann.email).await.problem(401, "mfa_required"));
-    let code = codes(&secret)[1].clone();
+    let code = totp(&secret)[1].clone();
     let choice = complete(&world, json!({ "login_token": token, "code": code })).await;
     assert_eq!(choice.problem(401, "tenant_required").body["data"]["tenants"][1]["id"], other);
     let chosen = json!({ "login_token": token, "code": code, "tenant_id": other });
@@ -145,13 +127,13 @@ async fn the_choice_of_a_tenant_comes_after_the_code_and_does_not_use_it_up() {
 async fn a_token_of_an_account_without_a_password_sets_up_no_second_factor() {
     let world = World::alone().await;
     let ann = world.register("acme").await;
-    let totp = async || world.post(&ann, "/v1/auth/mfa/totp", json!({ "password": PASSWORD })).await;
-    let secret = totp().await.is(200).body["secret"].as_str().unwrap().to_owned();
+    let prepare = async || world.post(&ann, "/v1/auth/mfa/totp", json!({ "password": PASSWORD })).await;
+    let secret = prepare().await.is(200).body["secret"].as_str().unwrap().to_owned();
     // As of somebody who logs in at a provider.
     let none = "UPDATE config.accounts SET password_hash = NULL";
     world.postgres().await.execute(none, &[]).await.unwrap();
-    totp().await.problem(409, "conflict");
-    let confirm = json!({ "code": codes(&secret)[0] });
+    prepare().await.problem(409, "conflict");
+    let confirm = json!({ "code": totp(&secret)[0] });
     world.post(&ann, "/v1/auth/mfa/totp/confirm", confirm).await.problem(409, "conflict");
     assert_eq!(world.get(&ann, "/v1/auth/me").await.body["second_factor"], false);
 }

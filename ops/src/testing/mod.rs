@@ -14,6 +14,7 @@ mod proxy;
 mod scratch;
 pub mod shape;
 mod shim;
+mod totp;
 mod wait;
 
 pub use cluster::NatsCluster;
@@ -26,6 +27,7 @@ pub use process::{Process, ProcessBuilder, program};
 pub use proxy::{Direction, Fault, FaultProxy};
 pub use scratch::Scratch;
 pub use shim::{LiveShim, Tampered};
+pub use totp::totp;
 pub use wait::{Condition, wait_for};
 
 pub use crate::dev::guard::Signal;

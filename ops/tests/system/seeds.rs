@@ -1,197 +1,19 @@
 //! What the five systems that inspired this one offer over HTTP, line by line, through the running services.
 //! `docs/seeds.md` says which line is which test.
 
-use std::time::Duration;
+mod accounts;
+mod api;
+mod live;
 
-use ops::{client::new_visitor_key, testing::wait_for};
-use reqwest::{Method, StatusCode};
+pub use api::shared;
+
+use bus_schema::ErrorCode;
+use ops::{client::new_client_id, testing::wait_for};
+use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::world::{Shape, World};
-
-const SOON: Duration = Duration::from_secs(20);
-
-/// One system for all of these tests; it ends with the process.
-static WORLD: OnceCell<World> = OnceCell::const_new();
-
-/// A tenant of a test's own in it, as its admin.
-struct Api {
-    http: reqwest::Client,
-    admin_url: String,
-    edge_url: String,
-    token: String,
-    me: String,
-    email: String,
-}
-
-struct Got {
-    status: StatusCode,
-    headers: reqwest::header::HeaderMap,
-    body: Value,
-}
-
-const PASSWORD: &str = "a-long-enough-passphrase";
-
-impl Got {
-    #[track_caller]
-    fn is(self, status: u16) -> Self {
-        assert_eq!(self.status.as_u16(), status, "{:#}", self.body);
-        self
-    }
-
-    #[track_caller]
-    fn code(self, status: u16, code: &str) -> Self {
-        let got = self.is(status);
-        assert_eq!(got.body["code"], code);
-        got
-    }
-
-    fn id(&self) -> String {
-        self.body["id"].as_str().unwrap().to_owned()
-    }
-
-    fn ids(&self) -> Vec<&str> {
-        self.body["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect()
-    }
-}
-
-/// A visitor with an open thread.
-struct Visit {
-    token: String,
-    conversation: String,
-    thread: String,
-    visitor: String,
-}
-
-/// The one that tests share which disturb nobody.
-pub async fn shared() -> &'static World {
-    // All of them come from one address within seconds.
-    let unlimited = ["LOGINS_PER_MINUTE", "SESSIONS_PER_MINUTE"]
-        .map(|name| (format!("CHATBUS_LIMIT_{name}_PER_ADDRESS"), "0"));
-    let unlimited = unlimited.each_ref().map(|(name, value)| (name.as_str(), *value));
-    WORLD.get_or_init(|| World::up(Shape { edges: 1, ..Shape::default() }, &unlimited)).await
-}
-
-impl Api {
-    async fn new() -> Self {
-        let world = shared().await;
-        let http = reqwest::Client::new();
-        let (admin_url, edge_url) = (world.var("CHATBUS_ADMIN_URL"), world.edge_urls().remove(0));
-        let email = format!("{}@seed.example", Uuid::now_v7().simple());
-        let mut api = Self { http, admin_url, edge_url, token: String::new(), me: String::new(), email };
-        let body = json!({ "tenant_name": "Seed", "name": "Ann", "email": api.email, "password": PASSWORD });
-        let made = api.post("/v1/auth/register", body).await.is(201);
-        api.token = made.body["access_token"].as_str().unwrap().to_owned();
-        api.me = made.body["agent"]["id"].as_str().unwrap().to_owned();
-        api
-    }
-
-    async fn send(&self, request: reqwest::RequestBuilder) -> Got {
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        let bytes = response.bytes().await.unwrap();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        Got { status, headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::String(text)) }
-    }
-
-    async fn call_as(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Got {
-        let mut request = self.http.request(method, format!("{}{path}", self.admin_url));
-        if !token.is_empty() {
-            request = request.bearer_auth(token);
-        }
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        self.send(request).await
-    }
-
-    async fn get(&self, path: &str) -> Got {
-        self.call_as(&self.token, Method::GET, path, None).await
-    }
-
-    async fn post(&self, path: &str, body: Value) -> Got {
-        self.call_as(&self.token, Method::POST, path, Some(body)).await
-    }
-
-    async fn put(&self, path: &str, body: Value) -> Got {
-        self.call_as(&self.token, Method::PUT, path, Some(body)).await
-    }
-
-    async fn patch(&self, path: &str, body: Value) -> Got {
-        self.call_as(&self.token, Method::PATCH, path, Some(body)).await
-    }
-
-    async fn delete(&self, path: &str) -> Got {
-        self.call_as(&self.token, Method::DELETE, path, None).await
-    }
-
-    /// As the holder of a token, at the edge.
-    async fn edge(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Got {
-        let mut request = self.http.request(method, format!("{}{path}", self.edge_url)).bearer_auth(token);
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        self.send(request).await
-    }
-
-    /// An agent with a token.
-    async fn agent(&self, name: &str, groups: &[&str]) -> (String, String) {
-        let email = format!("{name}-{}@seed.example", Uuid::now_v7().simple());
-        let new = json!({ "email": email, "name": name, "role": "agent", "password": PASSWORD, "group_ids": groups });
-        let id = self.post("/v1/agents", new).await.is(201).id();
-        let login =
-            self.post("/v1/auth/login", json!({ "email": email, "password": PASSWORD })).await.is(200);
-        (id, login.body["access_token"].as_str().unwrap().to_owned())
-    }
-
-    async fn widget(&self, group: Option<&str>) -> String {
-        let new = json!({ "name": "Site", "default_group_id": group });
-        self.post("/v1/widgets", new).await.is(201).body["key"].as_str().unwrap().to_owned()
-    }
-
-    /// A visitor who says something, once the edge knows the widget.
-    async fn visit(&self, widget: &str, text: &str) -> Visit {
-        let session = json!({
-            "widget_key": widget, "visitor_key": new_visitor_key(), "name": "Vera", "email": "vera@example.com",
-            "initial_message": text,
-        });
-        let url = format!("{}/v1/widget/session", self.edge_url);
-        let got = wait_for(SOON, "the edge to know the widget", async || {
-            let got = self.send(self.http.post(&url).json(&session)).await;
-            if got.status == 200 { Ok(got) } else { Err(got.body.to_string()) }
-        })
-        .await;
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        Visit {
-            token: text(&got.body["token"]),
-            conversation: text(&got.body["conversation"]["id"]),
-            thread: text(&got.body["conversation"]["thread"]["id"]),
-            visitor: text(&got.body["visitor"]["id"]),
-        }
-    }
-
-    /// Waits until a GET answers so that `holds`.
-    async fn shows(&self, path: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        wait_for(SOON, what, async || {
-            let got = self.get(path).await;
-            if got.status == 200 && holds(&got.body) { Ok(got.body) } else { Err(got.body.to_string()) }
-        })
-        .await
-    }
-
-    /// Assigns, once the router knows the agent.
-    async fn assign(&self, conversation: &str, agent: &str) {
-        wait_for(SOON, "the router to know the agent", async || {
-            let got = self
-                .post(&format!("/v1/conversations/{conversation}/assign"), json!({ "agent_id": agent }))
-                .await;
-            if got.status == 200 { Ok(()) } else { Err(got.body.to_string()) }
-        })
-        .await;
-    }
-}
+use api::{Api, PASSWORD, SOON};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn register_and_sign_up() {
@@ -390,15 +212,6 @@ async fn rate_with_the_visitors_token() {
     rate(&api.token, json!({ "score": 5 })).await.code(403, "forbidden");
 }
 
-impl Api {
-    async fn widget_named(&self, name: &str) -> String {
-        self.post("/v1/widgets", json!({ "name": name })).await.is(201).body["key"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_of_a_conversation_and_send() {
     let api = Api::new().await;
@@ -495,14 +308,21 @@ async fn mark_read_read_all_and_unread_count() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn visitors_list_and_get() {
+async fn visitors_list_get_and_update() {
     let api = Api::new().await;
     let visit = api.visit(&api.widget(None).await, "hello").await;
     let list = api
         .shows("/v1/visitors", "the visitor", |body| body["data"][0]["id"] == visit.visitor.as_str())
         .await;
     assert_eq!(list["data"][0]["email"], "vera@example.com");
-    assert_eq!(api.get(&format!("/v1/visitors/{}", visit.visitor)).await.is(200).body["name"], "Vera");
+    let path = format!("/v1/visitors/{}", visit.visitor);
+    assert_eq!(api.get(&path).await.is(200).body["name"], "Vera");
+    let changed =
+        api.patch(&path, json!({ "name": "Vera B.", "custom": { "plan": "gold" } })).await.is(200).body;
+    let now = api.get(&format!("{path}?min_seq={}", changed["seq"])).await.is(200).body;
+    assert_eq!((&now["name"], &now["custom"]), (&json!("Vera B."), &json!({ "plan": "gold" })));
+    assert_eq!(now["email"], "vera@example.com", "what is left out stays");
+    api.patch(&path, json!({ "email": "nobody" })).await.code(422, "invalid_request");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -545,9 +365,28 @@ async fn action_templates_and_the_forms_made_of_them() {
     let data = json!({ "template_id": template["id"], "fields": template["fields"] });
     let form = json!({ "event": { "kind": "form", "client_id": "f-1", "data": data } });
     let path = format!("/v1/conversations/{}/events", visit.conversation);
-    api.call_as(&token, Method::POST, &path, Some(form)).await.is(201);
+    let form = api.call_as(&token, Method::POST, &path, Some(form)).await.is(201).body;
     let seen = api.edge(&visit.token, Method::GET, &path, None).await.is(200).body;
     assert!(seen["events"].as_array().unwrap().iter().any(|event| event["kind"] == "form"), "{seen}");
+    // The visitor answers over the socket.
+    let client = api.connect(&visit.token, |_| ()).await;
+    let fill = async |values: Value| {
+        let name = new_client_id();
+        let data = json!({ "form_event_id": form["event_id"], "values": values });
+        let event = json!({ "kind": "form_filled", "client_id": name, "data": data }).to_string();
+        let conversation = visit.conversation.parse().unwrap();
+        client.send_json(conversation, None, name, event.into()).unwrap().done().await
+    };
+    let refused = fill(json!({})).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::InvalidRequest), "it is required: {refused}");
+    let filled = fill(json!({ "order": "A-17" })).await.unwrap();
+    let read = format!("{path}?min_seq={}", filled.seq);
+    let events = api.call_as(&token, Method::GET, &read, None).await.is(200).body;
+    let last = events["data"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&last["kind"], &last["data"]["values"]),
+        (&json!("form_filled"), &json!({ "order": "A-17" }))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -596,11 +435,25 @@ async fn a_person_in_several_projects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_on_the_public_ports() {
+async fn health_on_the_public_and_the_operations_ports() {
     let api = Api::new().await;
     for url in [&api.admin_url, &api.edge_url] {
         let got = api.send(api.http.get(format!("{url}/healthz"))).await.is(200);
         assert!(got.headers.get("content-type").is_none() || got.body.to_string().len() < 100, "no detail");
+        for path in ["/livez", "/readyz"] {
+            api.send(api.http.get(format!("{url}{path}"))).await.is(404);
+        }
+    }
+    let env = shared().await.env();
+    for service in ["EDGE", "ROUTER", "PERSISTER", "ADMIN_API"] {
+        let url = &env[&format!("CHATBUS_{service}_OPS_URLS")];
+        let livez = api.send(api.http.get(format!("{url}/livez"))).await.is(200);
+        assert_eq!(livez.body, "ok\n", "{service}");
+        wait_for(SOON, &format!("{service} to be ready"), async || {
+            let readyz = api.send(api.http.get(format!("{url}/readyz?verbose"))).await;
+            if readyz.status == 200 { Ok(()) } else { Err(readyz.body.to_string()) }
+        })
+        .await;
     }
 }
 
@@ -615,8 +468,12 @@ fn every_line_of_the_page_has_its_test() {
             line.trim_end_matches(" |").rsplit('|').next().unwrap().trim().trim_matches('`').to_owned()
         })
         .collect();
-    let tests =
-        include_str!("seeds.rs").split("#[tokio::test(flavor = \"multi_thread\")]\nasync fn ").skip(1);
-    let tests = tests.map(|rest| rest.split('(').next().unwrap().to_owned()).collect();
+    let files = [include_str!("seeds.rs"), include_str!("seeds/accounts.rs"), include_str!("seeds/live.rs")];
+    let tests = files.iter().flat_map(|file| {
+        file.split("#[tokio::test(flavor = \"multi_thread\")]\nasync fn ")
+            .skip(1)
+            .map(|rest| rest.split('(').next().unwrap().to_owned())
+    });
+    let tests = tests.collect();
     assert_eq!(named, tests);
 }

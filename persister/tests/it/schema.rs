@@ -159,8 +159,10 @@ async fn every_table_has_a_tenant_first_and_no_key_leads_out() {
 }
 
 /// Lists of the HTTP API: the table, what all of a page's rows have in common, and then what orders them.
-const LISTS: [(&str, &[&str]); 9] = [
+const LISTS: [(&str, &[&str]); 11] = [
     ("chat.conversations", &["tenant_id", "last_at", "id"]),
+    ("chat.conversations", &["tenant_id", "assignee_id", "last_at", "id"]),
+    ("chat.conversations", &["tenant_id", "group_id", "last_at", "id"]),
     ("chat.visitors", &["tenant_id", "last_seen_at", "id"]),
     ("chat.threads", &["tenant_id", "conversation_id", "started_seq"]),
     ("chat.events", &["tenant_id", "conversation_id", "seq"]),

@@ -1,0 +1,215 @@
+//! Lists read through what they show, not through the tenant: their plans, as Postgres ran them.
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use ops::testing::wait_for;
+use reqwest::Method;
+use serde_json::json;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::world::{Person, World};
+
+const SOON: Duration = Duration::from_secs(10);
+/// Of the tenant. One in twenty is open.
+const CONVERSATIONS: i64 = 40_000;
+/// What a step of a plan may read or throw away: 41 conversations for each of a page of 51.
+const READ_MAX: u64 = 2_200;
+const LARGE: [&str; 7] = ["conversations", "threads", "messages", "events", "marks", "tags", "visitors"];
+const TELL: [&str; 4] = [
+    "session_preload_libraries = 'auto_explain'",
+    "auto_explain.log_min_duration = 0",
+    "auto_explain.log_analyze = on",
+    "auto_explain.log_timing = off",
+];
+/// The last that is asked for a list: what is unread.
+const LAST: &str = "GROUP BY c.id";
+
+/// `$1` tenant, `$2` common group, `$3` rare group, `$4` an agent with a tenth of what is open, `$5` who joined one, `$6`
+/// common tag, `$7` rare tag, `$8` how many. What is rare is the oldest.
+const SEED: &str = "WITH made AS (
+        SELECT n, md5('c' || n)::uuid AS id, md5('t' || n)::uuid AS thread, md5('v' || n)::uuid AS visitor,
+            n % 20 = 0 AS active,
+            CASE WHEN n <= 3 THEN $3::uuid WHEN n % 5 = 0 THEN $2::uuid ELSE md5('g' || n % 9)::uuid END AS of_group,
+            CASE WHEN n % 200 = 0 THEN $4::uuid WHEN n % 20 = 0 THEN md5('a' || n % 7)::uuid END AS held,
+            '2026-01-01T00:00:00Z'::timestamptz + n * interval '1 minute' AS at
+        FROM generate_series(1, $8::bigint) n),
+    c AS (INSERT INTO chat.conversations (tenant_id, id, visitor_id, created_at, thread_id, status, group_id,
+            assignee_id, participants, life_seq, last_at, last_seq)
+        SELECT $1::uuid, id, visitor, at, thread, CASE WHEN active THEN 'active' ELSE 'closed' END, of_group, held,
+            CASE WHEN n = 40 THEN ARRAY[held, $5::uuid] WHEN active THEN ARRAY[held] ELSE '{}' END, n, at, n FROM made),
+    t AS (INSERT INTO chat.threads (tenant_id, id, conversation_id, visitor_id, status, participants, life_seq,
+            started_at, started_seq)
+        SELECT $1::uuid, thread, id, visitor, 'active', '{}', n, at, n FROM made),
+    m AS (INSERT INTO chat.messages (tenant_id, conversation_id, seq, id, thread_id, at, kind, author_type, author_id,
+            visibility, text)
+        SELECT $1::uuid, id, n, thread, thread, at, 'message', 'visitor', visitor, 'all', 'hello' FROM made),
+    k AS (INSERT INTO chat.marks (tenant_id, conversation_id, author_type, author_id, delivered_seq, read_seq, seq, at)
+        SELECT $1::uuid, id, 'visitor', visitor, n, n, n, at FROM made),
+    v AS (INSERT INTO chat.visitors (tenant_id, id, conversation_id, custom, verified, banned, first_seen_at,
+            last_seen_at, seq)
+        SELECT $1::uuid, visitor, id, '{}', false, false, at, at, n FROM made)
+    INSERT INTO chat.tags (tenant_id, thread_id, tag_id, conversation_id, present, seq, at, author_type, author_id)
+        SELECT $1::uuid, thread, CASE WHEN n <= 30 THEN $7::uuid ELSE $6::uuid END, id, true, n, at, 'agent', $4::uuid
+        FROM made WHERE n <= 30 OR n % 3 = 0";
+
+struct Scene {
+    world: World,
+    /// Whose database it is.
+    _quiet: World,
+    sql: Client,
+    ann: Person,
+    bob: Person,
+    eve: Person,
+    /// The common one and the rare one.
+    groups: [String; 2],
+    tags: [Uuid; 2],
+}
+
+/// Ann sees all, Bob the common group, Eve the rare group and one conversation that she joined.
+async fn scene() -> Scene {
+    let quiet = World::alone().await;
+    let sql = quiet.postgres().await;
+    let database: String = sql.query_one("SELECT current_database()::text", &[]).await.unwrap().get(0);
+    for setting in TELL {
+        sql.batch_execute(&format!("ALTER DATABASE {database} SET {setting}")).await.unwrap();
+    }
+    let ann = quiet.register("acme").await;
+    let [bob, eve] = [quiet.agent(&ann, "bob", "agent").await, quiet.agent(&ann, "eve", "agent").await];
+    let mut groups = [String::new(), String::new()];
+    for (group, (name, member)) in groups.iter_mut().zip([("Common", &bob), ("Rare", &eve)]) {
+        *group = quiet.post(&ann, "/v1/groups", json!({ "name": name })).await.is(201).id();
+        let path = format!("/v1/groups/{group}/members/{}", member.id);
+        quiet.call(Method::PUT, &ann, &path, json!({})).await.is(200);
+    }
+    let tags = [Uuid::from_u128(0xc0), Uuid::from_u128(0xa0)];
+    let uuid = |text: &str| text.parse::<Uuid>().unwrap();
+    let (tenant, common, rare) = (uuid(&ann.tenant), uuid(&groups[0]), uuid(&groups[1]));
+    let (bob_id, eve_id) = (uuid(&bob.id), uuid(&eve.id));
+    sql.execute(SEED, &[&tenant, &common, &rare, &bob_id, &eve_id, &tags[0], &tags[1], &CONVERSATIONS])
+        .await
+        .unwrap();
+    for table in LARGE {
+        sql.batch_execute(&format!("VACUUM ANALYZE chat.{table}")).await.unwrap();
+    }
+    // Only who connects from now on is told to explain.
+    let world = World::beside(&quiet).await;
+    Scene { world, _quiet: quiet, sql, ann, bob, eve, groups, tags }
+}
+
+impl Scene {
+    /// What Postgres's log says beyond `from`.
+    async fn said(&self, from: i64) -> String {
+        let read = "SELECT convert_from(pg_read_binary_file(current_setting('data_directory') || '/../postgres.log', $1,
+            1 << 28), 'UTF8')";
+        self.sql.query_one(read, &[&from]).await.unwrap().get(0)
+    }
+
+    /// The plans of what one list asks, and how many it shows.
+    async fn plans(&self, who: &Person, path: &str) -> (String, usize) {
+        let from = self.sql.query_one(
+            "SELECT (pg_stat_file(current_setting('data_directory') || '/../postgres.log')).size",
+            &[],
+        );
+        let from: i64 = from.await.unwrap().get(0);
+        let shown = self.world.get(who, path).await.is(200).body["data"].as_array().unwrap().len();
+        let said = wait_for(SOON, "the plan of the last statement", async || {
+            let said = self.said(from).await;
+            let whole = said
+                .rsplit_once(LAST)
+                .is_some_and(|(_, plan)| plan.ends_with('\n') && plan.contains("(actual"));
+            if whole { Ok(said) } else { Err(said) }
+        });
+        (said.await, shown)
+    }
+}
+
+/// Everything in these plans that reads more than a page needs.
+fn faults(plans: &str) -> Vec<&str> {
+    let number =
+        |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u64>().ok();
+    let after = |line: &str, word: &str| line.split_once(word).and_then(|(_, rest)| number(rest));
+    let is_fault = |line: &&str| {
+        let through = LARGE.iter().any(|table| {
+            line.split_once("Seq Scan on ").is_some_and(|(_, rest)| rest.split(' ').next() == Some(table))
+        });
+        let thrown = after(line, "Rows Removed by Filter: ").unwrap_or(0);
+        let actual = line.split_once("(actual rows=").map_or("", |(_, rest)| rest);
+        let read = number(actual).unwrap_or(0) * after(actual, "loops=").unwrap_or(1);
+        through || thrown.max(read) > READ_MAX
+    };
+    plans.lines().filter(is_fault).collect()
+}
+
+fn cursor(at_minute: i64) -> String {
+    let at = 1_767_225_600_000 + at_minute * 60_000;
+    let mut bytes = vec![1];
+    bytes.extend_from_slice(&at.to_be_bytes());
+    bytes.extend_from_slice(&[0x80; 16]);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_filter_of_the_list_of_conversations_reads_the_tenant_through() {
+    let scene = scene().await;
+    let [common, rare] = &scene.groups;
+    let [much, little] = scene.tags;
+    let absent = Uuid::from_u128(7);
+    let deep = cursor(300);
+    let (bob, eve) = (&scene.bob.id, &scene.eve.id);
+    // Who asks for what, and how many there are to see.
+    let cases = [
+        (&scene.ann, String::new(), 50),
+        (&scene.ann, format!("cursor={deep}"), 50),
+        (&scene.ann, "status=open".to_owned(), 50),
+        (&scene.ann, "status=active".to_owned(), 50),
+        (&scene.ann, "status=queued".to_owned(), 0),
+        (&scene.ann, "status=closed".to_owned(), 50),
+        (&scene.ann, format!("group_id={common}"), 50),
+        (&scene.ann, format!("group_id={common}&cursor={deep}"), 50),
+        (&scene.ann, format!("group_id={rare}"), 3),
+        (&scene.ann, format!("group_id={absent}"), 0),
+        (&scene.ann, format!("agent_id={bob}"), 50),
+        (&scene.ann, format!("agent_id={eve}"), 0),
+        (&scene.ann, format!("agent_id={bob}&status=closed"), 0),
+        (&scene.ann, format!("tag_id={much}"), 50),
+        (&scene.ann, format!("tag_id={little}"), 30),
+        (&scene.ann, format!("tag_id={absent}"), 0),
+        (&scene.ann, format!("visitor_id={absent}"), 0),
+        (&scene.ann, "from=2026-01-02T00:00:00Z&to=2026-01-02T00:30:00Z".to_owned(), 30),
+        (&scene.ann, "from=2030-01-02T00:00:00Z".to_owned(), 0),
+        (&scene.ann, "view=mine".to_owned(), 0),
+        (&scene.bob, String::new(), 50),
+        (&scene.bob, "view=mine".to_owned(), 50),
+        (&scene.bob, format!("group_id={common}&status=open"), 50),
+        (&scene.bob, format!("tag_id={little}"), 6),
+        (&scene.eve, String::new(), 4),
+        (&scene.eve, "view=mine".to_owned(), 1),
+        (&scene.eve, format!("group_id={common}"), 1),
+        (&scene.eve, format!("tag_id={absent}"), 0),
+    ];
+    let mut bad = Vec::new();
+    for (who, filter, there) in cases {
+        let (plans, shown) = scene.plans(who, &format!("/v1/conversations?{filter}")).await;
+        let faults = faults(&plans);
+        if shown != there || !faults.is_empty() {
+            bad.push(format!("?{filter}: shows {shown} of {there}, {faults:#?} in\n{plans}"));
+        }
+    }
+    assert!(bad.is_empty(), "{}", bad.join("\n\n"));
+}
+
+#[test]
+fn what_reads_a_large_table_through_is_a_fault() {
+    let faulty = "\t->  Parallel Seq Scan on conversations c  (cost=0 rows=9) (actual rows=1 loops=1)
+\tRows Removed by Filter: 39999
+\t->  Index Scan using x on tags  (cost=0 rows=9) (actual rows=100 loops=51)";
+    assert_eq!(faults(faulty).len(), 3);
+    assert!(
+        faults(
+            "\t->  Seq Scan on agents  (cost=0 rows=9) (actual rows=1 loops=1)\nRows Removed by Filter: 9"
+        )
+        .is_empty()
+    );
+}

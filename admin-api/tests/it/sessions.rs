@@ -1,0 +1,40 @@
+//! Logins that are over.
+
+use std::time::Duration;
+
+use ops::testing::wait_for;
+
+use crate::world::World;
+
+const SOON: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_session_is_not_listed_and_is_removed_in_the_end() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    world.login(&ann.email).await;
+    let listed = async || {
+        let got = world.get(&ann, "/v1/auth/sessions").await.is(200);
+        got.body["data"].as_array().unwrap().iter().map(|one| one["current"] == true).collect::<Vec<_>>()
+    };
+    assert_eq!(listed().await, [true, false]);
+    let postgres = world.postgres().await;
+    let newest = "(SELECT id FROM config.sessions ORDER BY created_at DESC, id DESC LIMIT 1)";
+    let ended = async |ago: &str| {
+        let sql =
+            format!("UPDATE config.sessions SET expires_at = now() - interval '{ago}' WHERE id = {newest}");
+        assert_eq!(postgres.execute(&sql, &[]).await.unwrap(), 1);
+    };
+    let rows = async || {
+        let count = "SELECT count(*) FROM config.sessions";
+        postgres.query_one(count, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    ended("1 second").await;
+    assert_eq!(listed().await, [true]);
+    assert_eq!(rows().await, 2, "what was is known for a while");
+    ended("1 year").await;
+    // Another instance tidies as soon as it starts.
+    let _beside = World::beside(&world).await;
+    wait_for(SOON, "the expired one to be removed", async || rows().await == 1).await;
+    assert_eq!(listed().await, [true], "the one in use stays");
+}
