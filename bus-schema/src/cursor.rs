@@ -1,18 +1,22 @@
 //! The bytes of a resume position: what a client holds for a conversation, opaque to it.
 //!
-//! It names the log's epoch, the conversation, the principal and the last sequence of each lane. The edge appends a
-//! MAC before it leaves, so that nobody can make one up; nothing here is secret.
+//! It names the log's epoch, the conversation, the principal, the last sequence of each lane and what its holder has
+//! come to there. The edge appends a MAC before it leaves, so that nobody can make one up; nothing here is secret.
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{Audience, Author, ConversationId, Epoch, Lane};
+use crate::{Audience, Author, ConversationId, Epoch, Lane, tally::Tally};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without a tally.
+const VERSION_1: u8 = 1;
 const PRINCIPAL_BYTES: usize = 8;
+/// Room for two people's marks, a few unread messages, and a MAC behind them.
+const TYPICAL_BYTES: usize = 160;
 
 /// A position in all lanes that a principal may read of one conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     pub epoch: Epoch,
     pub conversation: ConversationId,
@@ -21,6 +25,8 @@ pub struct Cursor {
     pub audience: Audience,
     /// Last sequence delivered of each lane, by [`Lane::index`]; 0 where none, or not the audience's.
     pub last: [u64; Lane::ALL.len()],
+    /// What the thread comes to there; none: not known, or more than fits.
+    pub tally: Option<Tally>,
 }
 
 /// Bytes that are no cursor of this version.
@@ -49,7 +55,7 @@ impl Cursor {
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(2 + 16 + 16 + PRINCIPAL_BYTES + 5 * Lane::ALL.len());
+        let mut out = Vec::with_capacity(TYPICAL_BYTES);
         out.push(VERSION);
         out.push(match self.audience {
             Audience::All => 0,
@@ -61,14 +67,17 @@ impl Cursor {
         for lane in self.audience.lanes() {
             push_varint(&mut out, self.last[lane.index()]);
         }
+        if let Some(tally) = self.tally.as_ref().filter(|tally| tally.fits()) {
+            tally.push_to(&mut out);
+        }
         out
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadCursor> {
         let (head, mut rest) = bytes.split_at_checked(2 + 16 + 16 + PRINCIPAL_BYTES).ok_or(BadCursor)?;
         let audience = match (head[0], head[1]) {
-            (VERSION, 0) => Audience::All,
-            (VERSION, 1) => Audience::Staff,
+            (VERSION | VERSION_1, 0) => Audience::All,
+            (VERSION | VERSION_1, 1) => Audience::Staff,
             _ => return Err(BadCursor),
         };
         let uuid = |at: usize| Uuid::from_slice(&head[at..at + 16]).map_err(|_| BadCursor);
@@ -78,6 +87,11 @@ impl Cursor {
         for lane in audience.lanes() {
             last[lane.index()] = pop_varint(&mut rest)?;
         }
+        let tally = match (head[0], rest.is_empty()) {
+            (_, true) => None,
+            (VERSION, false) => Some(Tally::pop_from(&mut rest)?),
+            _ => return Err(BadCursor),
+        };
         if !rest.is_empty() {
             return Err(BadCursor);
         }
@@ -87,11 +101,12 @@ impl Cursor {
             principal,
             audience,
             last,
+            tally,
         })
     }
 }
 
-fn push_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value as u8 & 0x7f) | 0x80);
         value >>= 7;
@@ -99,7 +114,7 @@ fn push_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn pop_varint(bytes: &mut &[u8]) -> Result<u64, BadCursor> {
+pub(crate) fn pop_varint(bytes: &mut &[u8]) -> Result<u64, BadCursor> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first().ok_or(BadCursor)?;
@@ -122,7 +137,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cursors_round_trip(epoch: u128, conversation: u128, mut last: [u64; 5], staff: bool) {
+        fn cursors_round_trip(epoch: u128, conversation: u128, mut last: [u64; 5], staff: bool, started: Option<u64>) {
             let audience = if staff { Audience::Staff } else { Audience::All };
             if !staff {
                 last[Lane::Desk.index()] = 0;
@@ -134,8 +149,24 @@ mod tests {
                 principal: Cursor::principal(Author::SYSTEM),
                 audience,
                 last,
+                tally: started.map(|started_seq| Tally { started_seq, unread: vec![3, 7], ..Tally::default() }),
             };
             prop_assert_eq!(Cursor::from_bytes(&cursor.to_bytes()), Ok(cursor));
+        }
+
+        #[test]
+        fn those_of_the_version_before_are_read(last: [u64; 5]) {
+            let cursor = Cursor {
+                epoch: Epoch::NIL,
+                conversation: ConversationId::NIL,
+                principal: Cursor::principal(Author::SYSTEM),
+                audience: Audience::Staff,
+                last,
+                tally: None,
+            };
+            let mut bytes = cursor.to_bytes();
+            bytes[0] = VERSION_1;
+            prop_assert_eq!(Cursor::from_bytes(&bytes), Ok(cursor));
         }
 
         #[test]

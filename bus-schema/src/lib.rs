@@ -37,6 +37,7 @@ pub mod splice;
 pub mod state;
 pub mod stream;
 pub mod subject;
+pub mod tally;
 pub mod time;
 
 pub use error::{ErrorBody, ErrorCode, FieldError};

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bus_schema::{
     Audience, Author, AuthorType, ConversationId, Epoch, IncarnationId, Lane, Shard, TenantId,
     cursor::Cursor, limits::Limits, protocol::Person, signal::Signal, subject::ConversationSubjects,
+    tally::Tally,
 };
 use ops::{files::Files, log::Log, nats::Bus};
 
@@ -68,9 +69,10 @@ impl Core {
         audience: Audience,
         principal: [u8; 8],
         last: [u64; Lane::ALL.len()],
+        tally: Option<Tally>,
     ) -> String {
         let epoch = self.epoch(home.shard).unwrap_or(Epoch::NIL);
-        self.seal.seal(&Cursor { epoch, conversation: home.conversation, principal, audience, last })
+        self.seal.seal(&Cursor { epoch, conversation: home.conversation, principal, audience, last, tally })
     }
 
     /// The authors whom the connection has not met, who are met from now on.

@@ -107,10 +107,11 @@ pub async fn conversation(app: &App, who: Who, id: ConversationId) -> Result<Opt
     let viewer = who.author();
     let place = Place { home, audience };
     let visitor_online = app.core.floors.is_online(home.tenant, life.state.visitor_id);
-    let wish = Wish { place, life, position, viewer, resume: None, visitor_online, queue: None };
-    let mut conv = load::content(&app.core, log, &wish).await?.conv;
+    let reader = Some(viewer);
+    let wish = Wish { place, life, position, viewer, reader, resume: None, visitor_online, queue: None };
+    let load::Content { mut conv, tally, .. } = load::content(&app.core, log, &wish).await?;
     let principal = bus_schema::cursor::Cursor::principal(viewer);
-    conv.cursor = Some(app.core.cursor(home, audience, principal, position));
+    conv.cursor = Some(app.core.cursor(home, audience, principal, position, tally));
     Ok(Some(conv))
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use bus_schema::{Audience, Event, Lane, close::CloseCode};
+use bus_schema::{Audience, Event, Lane, close::CloseCode, tally::Fact};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use ops::{
-    chat::{Head, Life, Marked},
+    chat::{self, Head, Life, Marked},
     log::LiveCopy,
     wire,
 };
@@ -80,6 +80,7 @@ impl Worker {
         }
         let name = room.visitor_name.clone();
         let Some(state) = room.feed(place.audience) else { return };
+        let fact = chat::fact(entry.lane, entry.seq, &message.payload, late);
         let delivery = Delivery {
             core: &self.core,
             place,
@@ -87,6 +88,7 @@ impl Worker {
             message,
             late,
             position,
+            fact,
             name: name.as_deref(),
         };
         delivery.to_members(state, &mut self.dirty);
@@ -131,6 +133,7 @@ struct Delivery<'a> {
     late: bool,
     /// After this message; the feed itself may be ahead, with more to be delivered.
     position: [u64; Lane::ALL.len()],
+    fact: Fact,
     name: Option<&'a str>,
 }
 
@@ -145,7 +148,9 @@ impl Delivery<'_> {
             if matches!(member.mode, Mode::Dormant) || member.ended {
                 continue;
             }
-            let cursor = self.core.cursor(home, audience, member.principal, self.position);
+            member.takes(self.seq, self.fact);
+            let tally = member.tally.clone();
+            let cursor = self.core.cursor(home, audience, member.principal, self.position, tally);
             let people = self.core.people(&member.conn, home.tenant, author, self.name);
             let frame = encode::event(shared.clone(), &cursor, &people);
             measures.delivered.increment(1);
@@ -160,6 +165,7 @@ impl Delivery<'_> {
                     held.frames.push(frame);
                     if held.bytes > crate::limits::or_unbounded(self.core.limits.outbox_bytes) {
                         held.frames.clear();
+                        held.facts = None;
                         member.conn.outbox.close(CloseCode::SlowConsumer);
                     }
                 }

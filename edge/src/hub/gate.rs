@@ -90,7 +90,7 @@ impl Worker {
         for member in &mut feed.members {
             let Some(gate) = &member.gate else { continue };
             match gate.standing(&index, state) {
-                Some(standing) => member.principal = standing.principal(member.viewer),
+                Some(standing) => member.stands_as(standing),
                 None => ended.push(member.conn.id),
             }
         }
@@ -151,18 +151,14 @@ impl Worker {
         self.remove(place, conn);
     }
 
-    /// Whether the one who wants to join may, by the newest state; who may not is told.
-    pub(super) fn admits(&mut self, place: Place, join: Join) -> Option<(Join, [u8; 8])> {
-        let Some(gate) = &join.gate else {
-            let principal = Cursor::principal(join.viewer);
-            return Some((join, principal));
-        };
+    /// As what the one who wants to join may, by the newest state; who may not is told.
+    pub(super) fn admits(&mut self, place: Place, join: Join) -> Option<(Join, Standing)> {
+        let Some(gate) = &join.gate else { return Some((join, Standing::TakesPart)) };
         let room = self.rooms.get_mut(&place.home)?;
         let life = room.life.as_ref();
         let standing = life.and_then(|life| gate.standing(&self.core.directory.now(), &life.state));
         if let Some(standing) = standing {
-            let principal = standing.principal(join.viewer);
-            return Some((join, principal));
+            return Some((join, standing));
         }
         let id = join.conn.id;
         if room.feed(place.audience).is_some_and(|feed| feed.member(id).is_some()) {

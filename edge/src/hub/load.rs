@@ -3,11 +3,12 @@
 //! Invariant: what is replayed is complete from the cursor to the position; what cannot be, or is more than the bounds
 //! of a conversation, a connection or the edge allow, is a reset.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 
 use bus_schema::{
     Audience, Author, ErrorBody, Lane,
     protocol::{Conv, QueueView, ResetReason, ThreadView, VisitorView},
+    tally::Tally,
 };
 use ops::{
     chat::{self, AboveHorizon, Found, Life, Record, Sight, Snapshot, Span},
@@ -32,6 +33,8 @@ pub struct Loaded {
 /// A conversation at a position.
 pub struct Content {
     pub conv: Conv,
+    /// What the thread comes to there, where it is known.
+    pub tally: Option<Tally>,
     pub authors: Vec<Author>,
     pub visitor_name: Option<String>,
     pub missed: Option<Missed>,
@@ -48,6 +51,8 @@ impl Content {
 pub enum Missed {
     Events {
         from: [u64; Lane::ALL.len()],
+        /// What the client had come to.
+        tally: Option<Tally>,
         messages: Vec<(Lane, StoredMsg)>,
         /// Given back once the client has them.
         room: Option<Room>,
@@ -58,19 +63,24 @@ pub enum Missed {
 /// Where a client is that is replayed what it missed.
 pub struct ReaderAt {
     pub position: [u64; Lane::ALL.len()],
+    /// What it has come to.
+    pub tally: Option<Tally>,
+    reader: Option<Author>,
     highest: u64,
 }
 
 impl ReaderAt {
-    pub fn new(position: [u64; Lane::ALL.len()]) -> Self {
-        Self { position, highest: position.into_iter().max().unwrap_or(0) }
+    pub fn new(position: [u64; Lane::ALL.len()], tally: Option<Tally>, reader: Option<Author>) -> Self {
+        Self { position, tally, reader, highest: position.into_iter().max().unwrap_or(0) }
     }
 
     /// It gets the next message; true if it has a later one, of another lane, already.
-    pub fn gets(&mut self, lane: Lane, seq: u64) -> bool {
+    pub fn gets(&mut self, lane: Lane, seq: u64, stored: &[u8]) -> bool {
         self.position[lane.index()] = seq;
         let late = seq < self.highest;
         self.highest = self.highest.max(seq);
+        let fact = chat::fact(lane, seq, stored, late);
+        self.tally = self.tally.take().and_then(|tally| tally.with(self.reader, seq, fact));
         late
     }
 }
@@ -81,6 +91,8 @@ pub struct Wish {
     pub life: Life,
     pub position: [u64; Lane::ALL.len()],
     pub viewer: Author,
+    /// For whom messages count as unread.
+    pub reader: Option<Author>,
     pub resume: Option<Resume>,
     pub visitor_online: bool,
     /// The thread's place in its queue, where it was told.
@@ -106,16 +118,13 @@ pub async fn content(core: &Core, log: &Log, wish: &Wish) -> Result<Content, Err
 }
 
 async fn read(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Content, ErrorBody> {
-    let Wish { place, life, position, viewer, .. } = wish;
-    let Place { home, audience } = *place;
+    let Wish { place, life, viewer, .. } = wish;
+    let home = place.home;
     let visitor = life.state.visitor_id;
     // Before the snapshot, so that what is on its way for one client stays small.
     let missed = missed(core, log, wish, horizon).await?;
-    // Who is replayed what it missed has the others.
-    let events = !matches!(missed, Some(Missed::Events { .. }));
-    let sight = Sight { home, audience, life, position, viewer: *viewer, horizon, events };
     let (snapshot, record, queue) = tokio::join!(
-        chat::snapshot(log, &sight),
+        snapshot(log, wish, horizon, missed.as_ref()),
         chat::record(log, home.tenant, visitor),
         place_of(log, wish),
     );
@@ -123,11 +132,53 @@ async fn read(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Conte
     let visitor_name = record.record.name.clone();
     let online = wish.visitor_online || *viewer == Author::visitor(visitor);
     let authors = snapshot.authors.iter().copied().collect();
+    let tally = snapshot.is_whole.then(|| Tally {
+        started_seq: life.started_seq(),
+        marks: snapshot.marks.clone(),
+        unread: snapshot.unread.clone(),
+        has_more: snapshot.has_more,
+    });
     let mut conv = conv(place, life, snapshot, record, online);
     if let Some(thread) = &mut conv.thread {
         thread.queue = queue;
     }
-    Ok(Content { conv, authors, visitor_name, missed })
+    Ok(Content { conv, tally, authors, visitor_name, missed })
+}
+
+/// The thread at the position. Who is replayed what it missed has the events before, and where its cursor says what it
+/// had come to, neither the log nor the read model is asked for that.
+async fn snapshot(
+    log: &Log,
+    wish: &Wish,
+    horizon: u64,
+    missed: Option<&Missed>,
+) -> Result<Snapshot, ErrorBody> {
+    let Wish { place: Place { home, audience }, life, position, viewer, .. } = wish;
+    let (home, audience) = (*home, *audience);
+    if let Some(tally) = missed.and_then(|missed| missed.comes_to(wish)) {
+        let tags = match audience {
+            Audience::Staff => chat::tags_until(log, home, life, position[Lane::Note.index()]).await?,
+            Audience::All => BTreeSet::new(),
+        };
+        let Tally { marks, unread, has_more, .. } = tally;
+        return Ok(Snapshot { has_more, unread, marks, tags, is_whole: true, ..Snapshot::default() });
+    }
+    let events = !matches!(missed, Some(Missed::Events { .. }));
+    let sight = Sight { home, audience, life, position, viewer: *viewer, horizon, events };
+    chat::snapshot(log, &sight).await
+}
+
+impl Missed {
+    /// What the thread comes to with what was missed, if what it came to before is known.
+    fn comes_to(&self, wish: &Wish) -> Option<Tally> {
+        let Missed::Events { from, tally: Some(tally), messages, .. } = self else { return None };
+        let mut client = ReaderAt::new(*from, Some(tally.clone()), wish.reader);
+        for (lane, message) in messages {
+            client.gets(*lane, message.seq, &message.payload);
+        }
+        let whole = client.tally?;
+        (whole.started_seq == wish.life.started_seq()).then_some(whole)
+    }
 }
 
 /// Where the thread waits: as was told here, else as the router says.
@@ -163,7 +214,7 @@ pub fn conv(place: &Place, life: &Life, snapshot: Snapshot, record: Record, onli
         events: Some(snapshot.events),
         has_more: snapshot.has_more,
         cursor: None,
-        unread: snapshot.unread,
+        unread: snapshot.unread.len() as u64,
         marks: snapshot.marks,
     }
 }
@@ -171,9 +222,9 @@ pub fn conv(place: &Place, life: &Life, snapshot: Snapshot, record: Record, onli
 async fn missed(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Option<Missed>, ErrorBody> {
     let Some(Resume { position: from, conn }) = &wish.resume else { return Ok(None) };
     let reset = |reason| Ok(Some(Missed::Reset(reason)));
-    let from = match *from {
-        Position::Lost(reason) => return reset(reason),
-        Position::At(from) => from,
+    let (from, tally) = match from {
+        Position::Lost(reason) => return reset(*reason),
+        Position::At(from, tally) => (*from, tally.clone()),
     };
     let Place { home, audience } = wish.place;
     let lanes = audience.lanes();
@@ -187,7 +238,7 @@ async fn missed(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Opt
     let moved: Vec<Lane> =
         lanes.iter().copied().filter(|lane| wish.position[lane.index()] > from[lane.index()]).collect();
     if moved.is_empty() {
-        return Ok(Some(Missed::Events { from, messages: Vec::new(), room: None }));
+        return Ok(Some(Missed::Events { from, tally, messages: Vec::new(), room: None }));
     }
     // No room in time: a snapshot is smaller than what may have been missed.
     let Some(mut room) = core.catch_ups.room(MISSED_BYTES_MAX).await else {
@@ -209,7 +260,7 @@ async fn missed(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Opt
     }
     room.shrink(gap.bytes);
     gap.messages.sort_unstable_by_key(|(_, message)| message.seq);
-    Ok(Some(Missed::Events { from, messages: gap.messages, room: Some(room) }))
+    Ok(Some(Missed::Events { from, tally, messages: gap.messages, room: Some(room) }))
 }
 
 fn unreadable(error: &ReadError) -> ErrorBody {
@@ -290,9 +341,15 @@ mod tests {
     fn one_order_says_late_of_what_a_lane_missed_while_another_went_on() {
         let mut from = [5; Lane::ALL.len()];
         from[Lane::Msg.index()] = 10;
-        let mut reader = ReaderAt::new(from);
-        let replayed = [(Lane::Life, 7), (Lane::Mark, 9), (Lane::Msg, 11), (Lane::Life, 12)];
-        assert_eq!(replayed.map(|(lane, seq)| reader.gets(lane, seq)), [true, true, false, false]);
+        let mut reader = ReaderAt::new(from, Some(Tally::default()), None);
+        let replayed = [(Lane::Mark, 9), (Lane::Life, 7), (Lane::Msg, 11), (Lane::Life, 12)];
+        let known = [true, false, false, false];
+        for ((lane, seq), (late, known)) in
+            replayed.into_iter().zip([true, true, false, false].into_iter().zip(known))
+        {
+            assert_eq!(reader.gets(lane, seq, b"{}"), late);
+            assert_eq!(reader.tally.is_some(), known, "a state that is late may begin a thread");
+        }
         assert_eq!((reader.position[Lane::Life.index()], reader.position[Lane::Msg.index()]), (12, 11));
     }
 

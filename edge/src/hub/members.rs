@@ -8,7 +8,7 @@ use bus_schema::{
     state::ThreadStatus,
 };
 use futures::FutureExt as _;
-use ops::chat::Marked;
+use ops::chat::{self, Marked};
 use serde::Serialize;
 
 use super::{
@@ -117,7 +117,7 @@ impl Worker {
     /// Fixes the member's position, and reads what lies below it.
     pub(super) fn load(&mut self, place: Place, join: Join, position: [u64; Lane::ALL.len()]) {
         let log = self.log(place.home);
-        let Some((join, principal)) = self.admits(place, join) else { return };
+        let Some((join, standing)) = self.admits(place, join) else { return };
         let Some(room) = self.rooms.get_mut(&place.home) else { return };
         let (life, queue) = (room.life.clone(), room.queue);
         let visitor_online = room
@@ -144,7 +144,8 @@ impl Worker {
             member.pending.push(Join { home, audience, conn, viewer, gate, resume, then });
             return;
         }
-        (member.principal, member.gate) = (principal, gate);
+        member.stands_as(standing);
+        member.gate = gate;
         let Some(life) = life else {
             member.mode = Mode::Dormant;
             if let Then::Hold(done) = then {
@@ -154,14 +155,18 @@ impl Worker {
         };
         self.loads += 1;
         let load = self.loads;
-        member.mode = Mode::Held(Held { load, ..Held::default() });
+        member.tally = None;
+        member.mode = Mode::Held(Held { load, facts: Some(Vec::new()), ..Held::default() });
+        let (principal, reader) = (member.principal, member.reader);
         let resume = resume.map(|position| Resume { position, conn });
-        let wish = Wish { place, life, position, viewer, resume, visitor_online, queue };
+        let wish = Wish { place, life, position, viewer, reader, resume, visitor_online, queue };
         let core = self.core.clone();
         let read = async move {
             let mut result = load::content(&core, &log, &wish).await;
             if let Ok(content) = &mut result {
-                content.conv.cursor = Some(core.cursor(place.home, place.audience, principal, position));
+                let tally = content.tally.clone();
+                content.conv.cursor =
+                    Some(core.cursor(place.home, place.audience, principal, position, tally));
             }
             Done::Loaded { place, conn: id, load, loaded: Box::new(Loaded { then, result }) }
         };
@@ -193,7 +198,8 @@ impl Worker {
         room.queue = room.queue.or_else(|| content.queue()).filter(|_| waits);
         let queue = room.queue;
         let Some(member) = room.feed(place.audience).and_then(|state| state.member(conn)) else { return };
-        let Content { mut conv, authors, visitor_name, missed } = content;
+        let Content { mut conv, tally, authors, visitor_name, missed } = content;
+        member.counts_from(tally);
         if let Some(thread) = conv.thread.as_mut().filter(|thread| thread.status == ThreadStatus::Queued) {
             thread.queue = queue;
         }
@@ -246,17 +252,18 @@ impl Worker {
                 let (conversation_id, conversation) = (home.conversation, conv.clone());
                 vec![push("reset", Reset { conversation_id, reason, conversation, people: Vec::new() })]
             }
-            Missed::Events { from, messages, room } => {
+            Missed::Events { from, tally, messages, room } => {
                 core.measures.resumed.increment(1);
                 core.measures.replayed.increment(messages.len() as u64);
-                let mut reader = ReaderAt::new(from);
+                let mut client = ReaderAt::new(from, tally, member.reader);
                 let mut frames = Vec::with_capacity(messages.len() + 1);
                 for (lane, message) in messages {
-                    let late = reader.gets(lane, message.seq);
-                    let author = ops::chat::Head::decode(&message.payload).ok().map(|head| head.author);
+                    let late = client.gets(lane, message.seq, &message.payload);
+                    let author = chat::Head::decode(&message.payload).ok().map(|head| head.author);
                     let people = core.people(&member.conn, home.tenant, author, name);
                     let shared = encode::shared(home, message.seq, message.at, &message.payload, late);
-                    let cursor = core.cursor(home, audience, member.principal, reader.position);
+                    let (position, tally) = (client.position, client.tally.clone());
+                    let cursor = core.cursor(home, audience, member.principal, position, tally);
                     frames.push(encode::event(shared, &cursor, &people));
                 }
                 let (conversation_id, cursor) = (home.conversation, conv.cursor.clone().unwrap_or_default());

@@ -32,6 +32,7 @@ use bus_schema::{
     command::View,
     protocol::{Conv, Person, ResetReason},
     subject::ConversationSubjects,
+    tally::Tally,
 };
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
@@ -91,9 +92,10 @@ pub struct Join {
 }
 
 /// Where a client says that it is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Position {
-    At([u64; Lane::ALL.len()]),
+    /// With what its cursor says that it had come to there.
+    At([u64; Lane::ALL.len()], Option<Tally>),
     /// Its cursor cannot be honoured.
     Lost(ResetReason),
 }

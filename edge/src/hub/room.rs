@@ -5,11 +5,18 @@ use std::{
     sync::Arc,
 };
 
-use bus_schema::{Audience, Author, command::View, cursor::Cursor, protocol::QueueView, state::ThreadStatus};
+use bus_schema::{
+    Audience, Author,
+    command::View,
+    cursor::Cursor,
+    protocol::QueueView,
+    state::ThreadStatus,
+    tally::{Fact, Tally},
+};
 use ops::chat::{Life, Marked};
 use tokio::time::Instant;
 
-use super::{Gate, Join, io::Shown, sends::SendJob};
+use super::{Gate, Join, gate::Standing, io::Shown, sends::SendJob};
 use crate::{conn::Conn, feed::Feed, socket::Outgoing};
 
 #[derive(Debug, Default)]
@@ -69,6 +76,10 @@ pub struct Member {
     pub principal: [u8; 8],
     pub gate: Option<Gate>,
     pub mode: Mode,
+    /// For whom messages count as unread: the viewer, unless it watches.
+    pub reader: Option<Author>,
+    /// What the thread came to for it at the last event it was given; none: not known, and its cursors do not say it.
+    pub tally: Option<Tally>,
     /// It may not follow any more, which is on its way to it.
     pub ended: bool,
     /// Wanted while a snapshot was on its way.
@@ -92,6 +103,8 @@ pub struct Held {
     /// What a client that resumes gets first; bounded by how it was read.
     pub lead: Vec<Outgoing>,
     pub frames: Vec<Outgoing>,
+    /// What they change of what the snapshot comes to; none: it is known already, or they were too many.
+    pub facts: Option<Vec<(u64, Fact)>>,
     pub bytes: usize,
 }
 
@@ -165,9 +178,45 @@ impl FeedState {
 }
 
 impl Member {
+    /// It is given the event stored at `seq`.
+    pub fn takes(&mut self, seq: u64, fact: Fact) {
+        if let Mode::Held(Held { facts: Some(facts), .. }) = &mut self.mode {
+            return facts.push((seq, fact));
+        }
+        self.tally = self.tally.take().and_then(|tally| tally.with(self.reader, seq, fact));
+    }
+
+    /// What the thread comes to in its snapshot is known: what was given since then changes it.
+    pub fn counts_from(&mut self, tally: Option<Tally>) {
+        let Mode::Held(held) = &mut self.mode else { return };
+        let since = held.facts.take();
+        self.tally = tally.zip(since).and_then(|(tally, since)| {
+            since.into_iter().try_fold(tally, |tally, (seq, fact)| tally.with(self.reader, seq, fact))
+        });
+    }
+
+    /// It follows as one who takes part, or watches: what counts for it is another thing from now on.
+    pub fn stands_as(&mut self, standing: Standing) {
+        let reader = (standing == Standing::TakesPart).then_some(self.viewer);
+        if reader != self.reader {
+            self.tally = None;
+        }
+        (self.principal, self.reader) = (standing.principal(self.viewer), reader);
+    }
+
     pub fn new(conn: Arc<Conn>, viewer: Author, mode: Mode) -> Self {
         let principal = Cursor::principal(viewer);
-        Self { conn, viewer, principal, gate: None, mode, ended: false, pending: Vec::new() }
+        Self {
+            conn,
+            viewer,
+            principal,
+            gate: None,
+            mode,
+            reader: Some(viewer),
+            tally: None,
+            ended: false,
+            pending: Vec::new(),
+        }
     }
 }
 

@@ -267,8 +267,11 @@ impl Session {
         if self.app.core.epoch(home.shard) != Some(cursor.epoch) {
             return (watches, Position::Lost(ResetReason::Epoch));
         }
-        let at =
-            if same && mine { Position::At(cursor.last) } else { Position::Lost(ResetReason::Principal) };
+        let at = if same && mine {
+            Position::At(cursor.last, cursor.tally)
+        } else {
+            Position::Lost(ResetReason::Principal)
+        };
         (watches && same, at)
     }
 

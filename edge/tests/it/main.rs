@@ -10,6 +10,7 @@ mod bad_fields;
 mod bad_input;
 mod budgets;
 mod client;
+mod counted;
 mod counts;
 mod desk;
 mod desk_work;

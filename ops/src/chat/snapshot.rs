@@ -12,11 +12,11 @@ use bus_schema::{
     Audience, Author, ErrorBody, Lane, TagId, event::Kind, limits::SNAPSHOT_EVENTS_MAX, protocol::MarkView,
     subject::ConversationSubjects,
 };
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     Head, Life,
+    fact::UpTo,
     lanes::ends,
     older::{Item, Older, Reach, Stop},
     unreadable,
@@ -53,12 +53,16 @@ pub struct Snapshot {
     /// At most 50 of the thread, and where they are long fewer, oldest first, as readers see them.
     pub events: Vec<Box<RawValue>>,
     pub has_more: bool,
-    pub unread: u64,
+    /// Sequences of what its viewer has not read, ascending.
+    pub unread: Vec<u64>,
+    /// In the order of their authors.
     pub marks: Vec<MarkView>,
     /// For an audience that reads notes.
     pub tags: BTreeSet<TagId>,
     /// Who wrote the events.
     pub authors: BTreeSet<Author>,
+    /// Nothing is left out because the read model did not answer.
+    pub is_whole: bool,
 }
 
 /// Reads the ends of the lanes from the leader. `life` comes last: a state that is older than another lane's end could
@@ -115,7 +119,7 @@ pub async fn snapshot(log: &Log, sight: &Sight<'_>) -> Result<Snapshot, ErrorBod
             // Chat goes on without the read model; `has_more` says that there is more.
             Err(Stop::Model(error)) => {
                 tracing::debug!(%error, "a snapshot without what is below the horizon");
-                gathered.is_cut = true;
+                (gathered.is_cut, gathered.is_whole) = (true, false);
                 break;
             }
         }
@@ -134,6 +138,7 @@ struct Gathered<'a> {
     authors: BTreeSet<Author>,
     /// There are older ones in the thread.
     is_cut: bool,
+    is_whole: bool,
     read: usize,
     read_bytes: usize,
     /// Where it is.
@@ -144,11 +149,6 @@ struct Gathered<'a> {
     marks: BTreeMap<Author, (u64, u64)>,
 }
 
-#[derive(Deserialize)]
-struct UpTo {
-    up_to_seq: u64,
-}
-
 impl<'a> Gathered<'a> {
     fn new(sight: &'a Sight<'a>) -> Self {
         Self {
@@ -156,6 +156,7 @@ impl<'a> Gathered<'a> {
             events: VecDeque::with_capacity(SNAPSHOT_EVENTS_MAX),
             authors: BTreeSet::new(),
             is_cut: false,
+            is_whole: true,
             read: 0,
             read_bytes: 0,
             lowest: u64::MAX,
@@ -226,10 +227,12 @@ impl<'a> Gathered<'a> {
     fn finish(self, tags: BTreeSet<TagId>) -> Snapshot {
         let Sight { life, viewer, .. } = *self.sight;
         let read = self.has_read();
-        let unread = match self.takes_part() {
-            true => self.said.iter().filter(|(seq, author)| *seq > read && *author != viewer).count(),
-            false => 0,
+        let is_unread = |(seq, author): &(u64, Author)| *seq > read && *author != viewer;
+        let mut unread: Vec<u64> = match self.takes_part() {
+            true => self.said.iter().filter(|said| is_unread(said)).map(|(seq, _)| *seq).collect(),
+            false => Vec::new(),
         };
+        unread.sort_unstable();
         // What is read was delivered.
         let mark = |(author, (delivered, read)): (Author, (u64, u64))| MarkView {
             author,
@@ -241,7 +244,8 @@ impl<'a> Gathered<'a> {
         Snapshot {
             has_more: is_cut || life.state.previous_thread_id.is_some(),
             events: self.events.into(),
-            unread: unread as u64,
+            unread,
+            is_whole: self.is_whole,
             marks: self.marks.into_iter().map(mark).collect(),
             authors: self.authors,
             tags,

@@ -13,7 +13,7 @@ pub async fn tags(log: &Log, home: ConversationSubjects, life: &Life) -> Result<
 }
 
 /// The tags that it had at a sequence.
-pub(super) async fn tags_until(
+pub async fn tags_until(
     log: &Log,
     home: ConversationSubjects,
     life: &Life,
