@@ -24,6 +24,8 @@ pub const SHARE: f64 = 0.01;
 pub const SHARE_AT_THE_TAIL: f64 = 0.25;
 /// By when 99 of 100 are repaired that something follows: four times what is promised, for slow machines.
 pub const MID_STREAM: Duration = Duration::from_secs(4);
+/// What is followed by nothing for longer, as when nobody leads the log, is found like a last copy.
+const SOON: Duration = Duration::from_millis(500);
 /// A lost last copy is followed by none: it is found by the look at the tail, every 10 s ± 20 %. Four times that.
 pub const AT_THE_TAIL: Duration = Duration::from_secs(48);
 /// Sequence and time of each event, as somebody got them.
@@ -66,7 +68,7 @@ impl Talk {
     }
 
     /// Everything acknowledged was seen, each once and in order; how long each of those wanted took.
-    async fn waits(&self, of: impl Fn(u64) -> bool) -> Vec<Duration> {
+    async fn waits(&self, followed: bool, shims: &[LiveShim]) -> Vec<Duration> {
         let last = self.last();
         wait_for(AT_THE_TAIL, "the other tab to have all of it", async || {
             self.seen.lock().unwrap().last().is_some_and(|(seq, _)| *seq >= last)
@@ -75,8 +77,15 @@ impl Talk {
         let seen = self.seen.lock().unwrap();
         let seqs = |list: &[(u64, Instant)]| list.iter().map(|(seq, _)| *seq).collect::<Vec<_>>();
         assert_eq!(seqs(&seen), seqs(&self.acked), "a list that is not the log's slice");
-        let both = self.acked.iter().zip(seen.iter()).filter(|((seq, _), _)| of(*seq));
-        both.map(|((_, acked), (_, seen))| seen.saturating_duration_since(*acked)).collect()
+        let next = self.acked.iter().skip(1).map(Some).chain([None]);
+        let all = self.acked.iter().zip(next).zip(seen.iter());
+        let is_wanted = |(seq, acked): (u64, Instant), next: Option<&(u64, Instant)>| {
+            let is_followed = next.is_some_and(|(_, next)| next.duration_since(acked) < SOON);
+            is_followed == followed && missed(shims, seq)
+        };
+        all.filter(|((acked, next), _)| is_wanted(**acked, *next))
+            .map(|(((_, acked), _), (_, seen))| seen.saturating_duration_since(*acked))
+            .collect()
     }
 
     fn last(&self) -> u64 {
@@ -113,15 +122,16 @@ impl Talks {
         join_all(self.0.iter_mut().map(Talk::write)).await;
     }
 
-    /// Waits until all is repaired; 99 of 100 of what the shims kept back and something followed were by this time.
+    /// Waits until all is repaired; 99 of 100 of what the shims kept back and something followed soon were by this
+    /// time.
     pub async fn mid_stream(&self, shims: &[LiveShim]) -> Duration {
-        let waits = self.0.iter().map(|talk| talk.waits(|seq| seq != talk.last() && missed(shims, seq)));
+        let waits = self.0.iter().map(|talk| talk.waits(true, shims));
         told("mid-stream", join_all(waits).await.concat())
     }
 
-    /// Likewise of last messages.
+    /// Likewise of last messages, and of what nothing followed soon.
     pub async fn at_the_tail(&self, shims: &[LiveShim]) -> Duration {
-        let waits = self.0.iter().map(|talk| talk.waits(|seq| seq == talk.last() && missed(shims, seq)));
+        let waits = self.0.iter().map(|talk| talk.waits(false, shims));
         told("at the tail", join_all(waits).await.concat())
     }
 }
