@@ -78,6 +78,16 @@ pub struct Who {
     /// Only these conversations' visitors. Empty: everyone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conversations: Vec<ConversationId>,
+    /// Each edge answers, also with nobody: whoever asks knows by that when all have.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub each_answers: bool,
+}
+
+impl Who {
+    /// Whether silence is no answer.
+    pub fn awaits_each(&self) -> bool {
+        self.each_answers || !self.conversations.is_empty()
+    }
 }
 
 /// How long a router may hold a conversation's writes.

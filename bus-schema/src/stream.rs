@@ -168,6 +168,11 @@ pub fn edge_lease(incarnation: crate::IncarnationId) -> String {
     format!("edge.{incarnation}")
 }
 
+/// Whose lease a key is, if it is an edge's.
+pub fn leased_edge(key: &str) -> Option<crate::IncarnationId> {
+    key.strip_prefix("edge.")?.parse().ok()
+}
+
 /// Key of the lease that keeps one router per shard working.
 pub fn router_lease(shard: Shard) -> String {
     format!("router.{shard}")

@@ -1,7 +1,7 @@
 //! Who is here: what routers and other edges ask of all edges.
 //!
-//! Invariant: a question about certain conversations is answered, also where nobody of that tenant ever was: for whoever
-//! asks, silence is no answer.
+//! Invariant: a question about certain conversations, or one that asks for it, is answered, also where nobody of that
+//! tenant ever was: for whoever asks, silence is no answer.
 
 use std::sync::Arc;
 
@@ -34,8 +34,8 @@ async fn answer(app: &App, mut questions: async_nats::Subscriber) {
         let (Some(tenant), Some(reply)) = (tenant, question.reply) else { continue };
         // Without a payload, and in words not known yet, it is about everyone.
         let about: bus_schema::signal::Who = serde_json::from_slice(&question.payload).unwrap_or_default();
-        let named = !about.conversations.is_empty();
-        if !app.core.floors.tell(tenant, floor::Ask::Who { about, reply: reply.clone() }) && named {
+        let awaited = about.awaits_each();
+        if !app.core.floors.tell(tenant, floor::Ask::Who { about, reply: reply.clone() }) && awaited {
             say(&app.core, reply, Vec::new()).await;
         }
     }

@@ -74,24 +74,27 @@ async fn a_thread_ends_once_every_edge_has_said_that_its_visitor_is_gone_and_not
 }
 
 #[tokio::test]
-async fn an_edge_says_that_nobody_is_here_where_it_is_asked_by_name() {
+async fn an_edge_says_that_nobody_is_here_where_it_is_asked_by_name_or_for_an_answer() {
     let world = World::new().await;
     let _edge = world.edge().await;
     let client = &world.bus.client;
     let subject = tenant_signals(world.log.shard(), world.tenant, TenantTopic::Who);
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.unwrap();
-    // About everyone there is nothing to say; whoever asks by name waits for each.
+    // About everyone there is nothing to say; who asks by name, or for an answer of each, waits for it.
     client.publish_with_reply(subject.clone(), inbox.clone(), "".into()).await.unwrap();
-    let about = Who { conversations: vec![ConversationId::NIL] };
-    let named = serde_json::to_vec(&about).unwrap();
-    client.publish_with_reply(subject, inbox, named.into()).await.unwrap();
-    let answer = timeout(SOON, answers.next()).await.expect("an answer").unwrap();
-    assert!(matches!(
-        serde_json::from_slice(&answer.payload).unwrap(),
-        TenantSignal::Visitors { visitors, .. } if visitors.is_empty()
-    ));
+    let named = Who { conversations: vec![ConversationId::NIL], ..Who::default() };
+    let each = Who { each_answers: true, ..Who::default() };
+    for about in [named, each] {
+        let question = serde_json::to_vec(&about).unwrap();
+        client.publish_with_reply(subject.clone(), inbox.clone(), question.into()).await.unwrap();
+        let answer = timeout(SOON, answers.next()).await.expect("an answer").unwrap();
+        assert!(matches!(
+            serde_json::from_slice(&answer.payload).unwrap(),
+            TenantSignal::Visitors { visitors, .. } if visitors.is_empty()
+        ));
+    }
     client.flush().await.unwrap();
-    let second = timeout(Duration::from_millis(300), answers.next()).await;
-    assert!(second.is_err(), "one answer, to the second question: {second:?}");
+    let more = timeout(Duration::from_millis(300), answers.next()).await;
+    assert!(more.is_err(), "one answer to each but the first: {more:?}");
 }

@@ -79,6 +79,8 @@ pub const RIGHTS: &[Rights] = &[
             "chat.v1.{shard}.*.conversation.*.staff.note",
             "chat.v1.{shard}.*.visitor.*",
             "command.v1.{shard}.*",
+            // Asks the edges who is here, and says nothing itself.
+            "signal.v1.{shard}.*.who",
             "$KV.config.>",
             "$KV.keys.staff.*",
             "$KV.revoked.*",

@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use bus_schema::{Lane, file::FileKey, stream, subject};
+use bus_schema::{
+    Lane,
+    file::FileKey,
+    stream,
+    subject::{self, TenantTopic},
+};
 use futures::StreamExt as _;
 use ops::{
     files::{NatsStore, Store as _},
@@ -144,6 +149,22 @@ async fn a_request_is_answered_by_who_may_answer() {
     });
     let command = subject::commands(SHARD, bus_schema::TenantId::NIL);
     assert_eq!(edge.client.request(command, "{}".into()).await.unwrap().payload, "done");
+    let mut asked = edge.client.subscribe(subject::who_of_shard(SHARD)).await.unwrap();
+    settled(&edge).await;
+    tokio::spawn(async move {
+        while let Some(request) = asked.next().await {
+            edge.client.publish(request.reply.unwrap(), "nobody".into()).await.unwrap();
+        }
+    });
+    let who = subject::tenant_signals(SHARD, bus_schema::TenantId::NIL, TenantTopic::Who);
+    for service in [Service::Router, Service::AdminApi] {
+        let bus = world.bus(service).await;
+        assert_eq!(
+            bus.client.request(who.clone(), "{}".into()).await.unwrap().payload,
+            "nobody",
+            "{service}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bus_schema::IncarnationId;
+use bus_schema::stream::leased_edge;
 use ops::kv::Kv;
 use tokio::time::{interval, timeout};
 
@@ -14,7 +14,6 @@ use crate::steps::{Edges, Source};
 const LIST_EVERY: Duration = Duration::from_secs(3);
 /// A list that takes longer says that the bus does not work.
 const LIST_WITHIN: Duration = Duration::from_secs(3);
-const PREFIX: &str = "edge.";
 
 pub async fn follow(kv: Kv, feed: Feed) -> anyhow::Result<()> {
     let mut watch = kv.watch("edge.*").await.context("watch leases")?;
@@ -26,7 +25,7 @@ pub async fn follow(kv: Kv, feed: Feed) -> anyhow::Result<()> {
         let mut inputs = Vec::new();
         tokio::select! {
             change = watch.next() => match change {
-                Ok(change) => match (incarnation(&change.key), change.value) {
+                Ok(change) => match (leased_edge(&change.key), change.value) {
                     (Some(edge), Some(_)) => inputs.extend(edges.written(edge)),
                     (_, None) => tick.reset_immediately(),
                     (None, Some(_)) => {}
@@ -40,7 +39,7 @@ pub async fn follow(kv: Kv, feed: Feed) -> anyhow::Result<()> {
                 // A process that was paused meanwhile holds an old list.
                 Ok(Ok(_)) if asked.elapsed() > LIST_WITHIN => inputs.extend(edges.unlisted()),
                 Ok(Ok(keys)) => {
-                    inputs.extend(edges.listed(keys.iter().filter_map(|key| incarnation(key)).collect()));
+                    inputs.extend(edges.listed(keys.iter().filter_map(|key| leased_edge(key)).collect()));
                     if !std::mem::replace(&mut whole, true)
                         && tell(&feed, Fed::Whole(Source::Leases)).await.is_err()
                     {
@@ -56,8 +55,4 @@ pub async fn follow(kv: Kv, feed: Feed) -> anyhow::Result<()> {
             }
         }
     }
-}
-
-fn incarnation(key: &str) -> Option<IncarnationId> {
-    key.strip_prefix(PREFIX)?.parse().ok()
 }

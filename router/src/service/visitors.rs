@@ -45,7 +45,7 @@ pub async fn ask(
     edges: BTreeSet<IncarnationId>,
 ) -> Input {
     let mut heard = Heard::default();
-    let about = Who { conversations: asked.clone() };
+    let about = Who { conversations: asked.clone(), ..Who::default() };
     let could = chat::who(&client, (shard, tenant), &about, ANSWER_WITHIN, |edge, visitors| {
         heard.edges.insert(edge);
         heard.there.extend(visitors.iter().filter(|visitor| visitor.online).map(|v| v.conversation_id));

@@ -431,7 +431,7 @@ impl Floor {
 
     async fn answer_who(&mut self, about: &Who, reply: async_nats::Subject) {
         let visitors = self.local.answer(about);
-        if !visitors.is_empty() || !about.conversations.is_empty() {
+        if !visitors.is_empty() || about.awaits_each() {
             let core = self.app.core.clone();
             who::say(&core, reply, visitors).await;
         }
