@@ -25,7 +25,7 @@ use crate::{
     api_tokens::{self, Bot},
     app::App,
     db::{By, meaning},
-    http::{Problem, RequestId, RouteName, remembered},
+    http::{IfMatch, Problem, RequestId, RouteName, remembered},
     scope::Scope,
 };
 
@@ -102,6 +102,8 @@ pub struct Guard {
     pub scope: Option<Scope>,
     /// Its answers may be remembered by `Idempotency-Key`.
     pub idempotent: bool,
+    /// What it changes has no revision that `If-Match` could name.
+    pub no_revision: bool,
 }
 
 pub async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
@@ -123,6 +125,9 @@ async fn admit(guard: &Guard, request: &mut Request) -> Result<Option<Caller>, P
         None => person(&guard.app, &token, request_id).await?,
     };
     caller.must_be(least)?;
+    if guard.no_revision {
+        IfMatch::of(request.headers())?.check_none()?;
+    }
     request.extensions_mut().insert(caller.clone());
     Ok(Some(caller))
 }

@@ -51,6 +51,8 @@ pub struct Route {
     pub query: &'static [QueryParam],
     /// PATCH, PUT and DELETE of things with a revision.
     pub if_match: bool,
+    /// PATCH and PUT of what has none, and why: of `If-Match` only `*` holds there.
+    pub no_revision: Option<&'static str>,
     /// POST whose answer may be remembered.
     pub idempotent: bool,
     /// Problems that do not follow from the rest of the line.
@@ -143,6 +145,7 @@ where
         status: StatusCode::OK,
         query: &[],
         if_match: false,
+        no_revision: None,
         idempotent,
         refuses: &[],
         handler: on(filter, handler),
@@ -222,6 +225,11 @@ impl Route {
         self
     }
 
+    fn no_revision(mut self, why: &'static str) -> Self {
+        self.no_revision = Some(why);
+        self
+    }
+
     pub fn shapes(&self) -> impl Iterator<Item = &Shape> {
         self.takes.iter().chain(&self.gives)
     }
@@ -240,11 +248,13 @@ impl Route {
         })
     }
 
-    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let if_match =
-            self.if_match.then_some(("If-Match", "The ETag the caller last saw; another one answers 412."));
-        let key = ("Idempotency-Key", "The same key gives the same answer, for a day.");
-        if_match.into_iter().chain(self.idempotent.then_some(key))
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let seen = "The ETag the caller last saw; another one answers 412.".to_owned();
+        let none = |why| format!("There is no ETag: {why}. Anything but `*` answers 412.");
+        let if_match = self.if_match.then_some(seen).or_else(|| self.no_revision.map(none));
+        let key = "The same key gives the same answer, for a day.".to_owned();
+        let key = self.idempotent.then_some(("Idempotency-Key", key));
+        if_match.map(|about| ("If-Match", about)).into_iter().chain(key)
     }
 
     /// The area, as documentation groups it.
@@ -263,6 +273,7 @@ pub fn router(app: &App, table: Vec<Route>) -> Router<App> {
             route: route.name,
             scope: route.scope(),
             idempotent: route.idempotent,
+            no_revision: route.no_revision.is_some(),
         };
         router.route(route.path, route.handler.layer(from_fn_with_state(state, guard)))
     })

@@ -49,11 +49,25 @@ impl<T: Serialize> IntoResponse for Tagged<T> {
 pub struct IfMatch(Option<String>);
 
 impl IfMatch {
+    pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let Some(value) = headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
+        let text = value.to_str().map_err(|_| Problem::from(ErrorCode::PreconditionFailed))?;
+        Ok(Self(Some(text.to_owned())))
+    }
+
     /// Refuses unless the thing is as the caller last saw it.
     pub fn check(&self, revision: i64) -> Result<(), Problem> {
+        self.check_tag(Some(&format!("\"{revision}\"")))
+    }
+
+    /// The same for what has no revision: nobody can have seen one.
+    pub fn check_none(&self) -> Result<(), Problem> {
+        self.check_tag(None)
+    }
+
+    fn check_tag(&self, tag: Option<&str>) -> Result<(), Problem> {
         let Some(wanted) = &self.0 else { return Ok(()) };
-        let tag = format!("\"{revision}\"");
-        let matches = wanted.split(',').map(str::trim).any(|one| one == "*" || one == tag);
+        let matches = wanted.split(',').map(str::trim).any(|one| one == "*" || Some(one) == tag);
         if matches { Ok(()) } else { Err(ErrorCode::PreconditionFailed.into()) }
     }
 }
@@ -62,9 +76,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
-        let text = value.to_str().map_err(|_| Problem::from(ErrorCode::PreconditionFailed))?;
-        Ok(Self(Some(text.to_owned())))
+        Self::of(&parts.headers)
     }
 }
 
@@ -77,5 +89,12 @@ mod tests {
         let check = |text: Option<&str>| IfMatch(text.map(str::to_owned)).check(7).is_ok();
         assert!(check(None) && check(Some("*")) && check(Some("\"7\"")) && check(Some("\"6\", \"7\"")));
         assert!(!check(Some("\"6\"")) && !check(Some("7")) && !check(Some("")) && !check(Some("W/\"7\"")));
+    }
+
+    #[test]
+    fn what_has_no_revision_is_as_nobody_saw_it() {
+        let check = |text: Option<&str>| IfMatch(text.map(str::to_owned)).check_none().is_ok();
+        assert!(check(None) && check(Some("*")));
+        assert!(!check(Some("\"7\"")) && !check(Some("")));
     }
 }

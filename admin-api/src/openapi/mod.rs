@@ -109,7 +109,7 @@ fn operation(route: &Route, walk: &Walk) -> Operation {
         operation = operation.parameter(parameter);
     }
     for (name, about) in route.headers() {
-        operation = operation.parameter(parameter(name, ParameterIn::Header, text(), about, None));
+        operation = operation.parameter(parameter(name, ParameterIn::Header, text(), &about, None));
     }
     if let Some(shape) = &route.takes {
         let required = if route.body_required { Required::True } else { Required::False };

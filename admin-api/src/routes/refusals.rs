@@ -95,7 +95,7 @@ impl Route {
             (self.path_params().next().is_some(), &[NotFound]),
             (!self.query.is_empty(), &[InvalidRequest]),
             (self.takes.is_some(), &[InvalidRequest, TooLarge, UnsupportedMediaType]),
-            (self.if_match, &[PreconditionFailed]),
+            (self.if_match || self.no_revision.is_some(), &[PreconditionFailed]),
             (self.idempotent, &[InvalidRequest, Conflict, TooLarge, IdempotencyMismatch]),
             (waits, &[Timeout]),
         ];

@@ -87,6 +87,12 @@ const OIDC_CALLBACK: &[QueryParam] = &[
     QueryParam { name: "code", kind: QueryKind::Text, about: "What the provider gave." },
 ];
 
+/// Why what these change has no revision.
+const LAST_WORD: &str = "a status replaces the one before whatever it was, and the router alone has it";
+const TAGS: &str = "a tag is there or is not, and others are left alone";
+const MARKS_GROW: &str = "a mark only grows";
+const OWN_WORDS: &str = "nobody but its author edits it, and each edit is an event of its own";
+
 /// Every route there is.
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
@@ -131,7 +137,7 @@ pub fn table() -> Vec<Route> {
         route(PATCH, "/v1/auth/me", Staff(Agent), "patch_me", auth::patch_me).about("Change one's own profile.")
             .takes::<auth::PatchMe>().gives::<agents::AgentView>().if_match(),
         route(PUT, "/v1/auth/status", Staff(Agent), "put_status", auth::put_status).about("Accept chats, or not.")
-            .takes::<auth::PutStatus>().gives::<auth::StatusView>().refuses(SETS_STATUS),
+            .takes::<auth::PutStatus>().gives::<auth::StatusView>().no_revision(LAST_WORD).refuses(SETS_STATUS),
         route(GET, "/v1/auth/me/devices", Staff(Agent), "devices", auth::devices).about("One's own devices for notifications.")
             .lists::<auth::DeviceView>().query(PAGE),
         route(POST, "/v1/auth/me/devices", Staff(Agent), "add_device", auth::add_device).about("Register a device for notifications; the same one again is no second.")
@@ -154,7 +160,7 @@ pub fn table() -> Vec<Route> {
         route(POST, "/v1/agents/{id}/restore", Staff(Admin), "restore_agent", things::restore::<AgentRow>).about("Restore a deleted agent.").gives::<agents::AgentView>().refuses(TAKEN),
         route(POST, "/v1/agents/{id}/invitation", Staff(Admin), "invite_agent", auth::invite_again).about("Send an agent's invitation once more.").empty().refuses(INVITES),
         route(PUT, "/v1/agents/{id}/status", Staff(Supervisor), "put_agent_status", agents::put_status).about("Set another agent's status.")
-            .takes::<auth::PutStatus>().gives::<auth::StatusView>().refuses(SETS_STATUS),
+            .takes::<auth::PutStatus>().gives::<auth::StatusView>().no_revision(LAST_WORD).refuses(SETS_STATUS),
 
         route(GET, "/v1/groups", Staff(Agent), "groups", things::list::<GroupRow>).about("The tenant's groups.")
             .lists::<groups::GroupView>().query(PAGE_OR_DELETED),
@@ -246,7 +252,7 @@ pub fn table() -> Vec<Route> {
             .gives::<conversations::Acted>().refuses(COMMANDS),
         route(POST, "/v1/conversations/bulk", Staff(Agent), "bulk", conversations::bulk).about("Assign, close, tag or untag many conversations.")
             .takes::<conversations::Bulk>().gives::<conversations::BulkResults>(),
-        route(PUT, "/v1/conversations/{id}/tags/{tag_id}", Staff(Agent), "put_conversation_tag", conversations::put_tag).about("Tag the thread that is open, or was last.").empty().refuses(STATE),
+        route(PUT, "/v1/conversations/{id}/tags/{tag_id}", Staff(Agent), "put_conversation_tag", conversations::put_tag).about("Tag the thread that is open, or was last.").empty().no_revision(TAGS).refuses(STATE),
         route(DELETE, "/v1/conversations/{id}/tags/{tag_id}", Staff(Agent), "remove_conversation_tag", conversations::remove_tag).about("Take the tag away.").empty().refuses(STATE),
         route(POST, "/v1/conversations/{id}/read-all", Staff(Agent), "read_all", conversations::read_all).about("Mark everything as read; for who takes part.")
             .gives::<conversations::ReadUpTo>().refuses(MARKS),
@@ -259,11 +265,11 @@ pub fn table() -> Vec<Route> {
         route(GET, "/v1/unread-count", Staff(Agent), "unread_count", conversations::unread_count).about("What others said in one's open conversations and one has not read.")
             .gives::<conversations::UnreadCount>().query(ONE),
         route(PATCH, "/v1/events/{id}", Staff(Agent), "edit_event", conversations::edit_event).about("Edit one's own message while its thread is open.")
-            .takes::<conversations::EditEvent>().gives::<conversations::Sent>().refuses(SAYS),
+            .takes::<conversations::EditEvent>().gives::<conversations::Sent>().no_revision(OWN_WORDS).refuses(SAYS),
         route(DELETE, "/v1/events/{id}", Staff(Agent), "delete_event", conversations::delete_event).about("Hide what one said oneself; supervisors what anybody said.")
             .gives::<conversations::Sent>().refuses(SAYS),
         route(PUT, "/v1/events/{id}/read", Staff(Agent), "read_event", conversations::read_event).about("Mark everything up to an event as read.")
-            .gives::<conversations::ReadUpTo>().refuses(MARKS),
+            .gives::<conversations::ReadUpTo>().no_revision(MARKS_GROW).refuses(MARKS),
         route(GET, "/v1/threads/{id}", Staff(Agent), "thread", conversations::thread).about("One thread.")
             .gives::<conversations::ThreadRecord>().query(ONE),
         route(GET, "/v1/threads/{id}/events", Staff(Agent), "thread_events", conversations::thread_events).about("A thread's events, oldest first.")

@@ -116,6 +116,14 @@ fn every_operation_documents_its_problems_by_status_and_code() {
 }
 
 #[test]
+fn whatever_replaces_or_changes_something_takes_if_match() {
+    for route in routes::table().iter().filter(|route| ["PUT", "PATCH"].contains(&route.method.as_str())) {
+        assert!(route.headers().any(|(name, _)| name == "If-Match"), "{}", route.name);
+        assert_eq!(route.if_match, route.no_revision.is_none(), "{}", route.name);
+    }
+}
+
+#[test]
 fn the_walk_takes_every_operation_once() {
     let walk = openapi::Walk::read();
     let mut walked: Vec<&str> = walk.steps.iter().map(|step| step.operation.as_str()).collect();

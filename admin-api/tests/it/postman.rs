@@ -98,7 +98,11 @@ fn at_admin_api(document: &Value, step: &Step) -> (String, Value) {
     let query: Vec<Value> = parameters.iter().filter(|p| place(p, "query")).map(|p| asked(step, p)).collect();
     let mut headers = Vec::new();
     for header in parameters.iter().filter(|p| place(p, "header")) {
-        let value = if header["name"] == "If-Match" { "{{etag}}" } else { "{{$guid}}" };
+        let value = match route.no_revision {
+            _ if header["name"] != "If-Match" => "{{$guid}}",
+            Some(_) => "*",
+            None => "{{etag}}",
+        };
         headers.push(json!({ "key": header["name"], "value": value, "description": header["description"] }));
     }
     let public = operation["security"].as_array().is_some_and(Vec::is_empty);

@@ -66,3 +66,21 @@ async fn who_has_not_seen_the_last_change_changes_nothing() {
         assert!(got.status.is_success(), "{last:?}: {got:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_names_a_revision_of_what_has_none_changes_nothing() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let nobody = "0190f3c2-5b7e-7c3a-9d4e-1f2a3b4c5d6e";
+    let without = admin_api::routes::table().into_iter().filter(|route| route.no_revision.is_some());
+    for route in without {
+        let path = route.path.replace("{id}", nobody).replace("{tag_id}", nobody);
+        let way = (route.method, path);
+        with_tag(&world, &ann, &way, "\"1\"", json!({})).await.problem(412, "precondition_failed");
+        // Anything goes on to what is wrong with it otherwise.
+        let any = with_tag(&world, &ann, &way, "*", json!({})).await;
+        assert!(any.status.is_client_error() && any.status != 412, "{way:?}: {any:?}");
+        let stranger = world.request(way.0.clone(), &way.1).header("if-match", "\"1\"");
+        world.send(stranger.json(&json!({}))).await.problem(401, "unauthenticated");
+    }
+}
