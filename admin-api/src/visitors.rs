@@ -1,15 +1,17 @@
-//! `GET /v1/visitors` and `/v1/visitors/{id}`, from the read model.
+//! Visitors: `GET /v1/visitors` and `/v1/visitors/{id}` from the read model, who is online, and changes.
 
 mod change;
 mod erase;
+mod online;
 
 pub use change::{ChangedVisitor, NewBan, PatchVisitor, ban, patch, unban};
 pub use erase::{Erased, erase, eraser};
+pub use online::{OnlineVisitor, online};
 
 use axum::extract::State;
-use bus_schema::{ConversationId, Timestamp, VisitorId};
+use bus_schema::{AgentId, ConversationId, GroupId, Timestamp, VisitorId};
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{
     At, Id,
     schema::chat::{conversations, visitors},
@@ -135,8 +137,6 @@ pub struct OneQuery {
     min_seq: Option<u64>,
 }
 
-type Seat = (Option<Id<bus_schema::GroupId>>, Option<Id<bus_schema::AgentId>>, Vec<Id<bus_schema::AgentId>>);
-
 pub async fn get(
     State(app): State<App>,
     caller: Caller,
@@ -145,25 +145,41 @@ pub async fn get(
 ) -> Result<Applied<VisitorRecord>, Problem> {
     let seq = applied(&app, &caller, query.min_seq).await?;
     let mut connection = app.within(caller.tenant).await?;
-    let row: Row = visitors::table
-        .find((Id(caller.tenant), Id(id)))
-        .filter(visitors::erased_at.is_null())
-        .select(Row::as_select())
-        .first(&mut connection)
-        .await
-        .optional()?
-        .ok_or_else(Problem::not_found)?;
-    let seat: Option<Seat> = conversations::table
-        .find((Id(caller.tenant), row.conversation_id))
-        .select((conversations::group_id, conversations::assignee_id, conversations::participants))
-        .first(&mut connection)
-        .await
-        .optional()?;
-    let (group, assignee, participants) = seat.unwrap_or_default();
-    let participants: Vec<_> = participants.into_iter().map(|id| id.0).collect();
     let scope = Scope::of(&mut connection, &caller).await?;
-    if !scope.sees(group.map(|id| id.0), assignee.map(|id| id.0), &participants) {
-        return Err(Problem::not_found());
-    }
-    Ok(Applied { seq, body: row.into() })
+    let record = records(&mut connection, &caller, &scope, &[id]).await?.pop();
+    Ok(Applied { seq, body: record.ok_or_else(Problem::not_found)? })
+}
+
+/// Of a conversation, if it has begun: its group, its assignee, who takes part.
+type Seat = (Option<Id<GroupId>>, Option<Id<AgentId>>, Option<Vec<Id<AgentId>>>);
+
+/// Those of these visitors who have a record, and whose conversations the caller may see.
+async fn records(
+    connection: &mut AsyncPgConnection,
+    caller: &Caller,
+    scope: &Scope,
+    ids: &[VisitorId],
+) -> Result<Vec<VisitorRecord>, Problem> {
+    let same =
+        conversations::tenant_id.eq(visitors::tenant_id).and(conversations::id.eq(visitors::conversation_id));
+    let ids: Vec<Id<VisitorId>> = ids.iter().copied().map(Id).collect();
+    let rows: Vec<(Row, Seat)> = visitors::table
+        .left_join(conversations::table.on(same))
+        .filter(visitors::tenant_id.eq(Id(caller.tenant)).and(visitors::id.eq_any(ids)))
+        .filter(visitors::erased_at.is_null())
+        .select((
+            Row::as_select(),
+            (
+                conversations::group_id.nullable(),
+                conversations::assignee_id.nullable(),
+                conversations::participants.nullable(),
+            ),
+        ))
+        .load(connection)
+        .await?;
+    let seen = |(_, (group, assignee, participants)): &(Row, Seat)| {
+        let participants: Vec<AgentId> = participants.iter().flatten().map(|id| id.0).collect();
+        scope.sees(group.map(|id| id.0), assignee.map(|id| id.0), &participants)
+    };
+    Ok(rows.into_iter().filter(seen).map(|(row, _)| row.into()).collect())
 }

@@ -5,6 +5,7 @@ mod compare;
 mod history;
 mod link;
 mod publish;
+mod who;
 
 pub use history::historian;
 pub use link::Link;

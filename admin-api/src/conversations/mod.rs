@@ -29,6 +29,7 @@ pub use change::{EditEvent, delete_event, edit_event};
 pub use events::{EventList, Lanes, Of, Way, events, page, thread_events};
 pub use get::get;
 pub use list::list;
+pub use mine::mine;
 pub use read::{ReadUpTo, UnreadCount, read_all, read_event, unread_count};
 pub use routing::{Routed, routing};
 pub use scope::{Current, Scope};

@@ -279,6 +279,8 @@ pub fn table() -> Vec<Route> {
 
         route(GET, "/v1/visitors", Staff(Agent), "visitors", visitors::list).about("Visitors, latest first.")
             .lists::<visitors::VisitorRecord>().query(PAGE_MIN),
+        route(GET, "/v1/visitors/online", Staff(Agent), "visitors_online", visitors::online).about("Visitors with a live connection, as the edges say; agents see those of their groups, their own, and who talks to nobody.")
+            .lists::<visitors::OnlineVisitor>().query(PAGE_MIN),
         route(GET, "/v1/visitors/{id}", Staff(Agent), "visitor", visitors::get).about("One visitor.")
             .gives::<visitors::VisitorRecord>().query(ONE),
         route(PATCH, "/v1/visitors/{id}", Staff(Agent), "patch_visitor", visitors::patch).about("Change what is known of a visitor.")

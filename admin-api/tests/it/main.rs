@@ -33,5 +33,6 @@ mod sessions;
 mod stale;
 mod tenancy;
 mod tokens;
+mod visitors_online;
 mod wall;
 mod world;

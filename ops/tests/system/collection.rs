@@ -84,7 +84,7 @@ async fn the_postman_collection_walks_through_every_operation() {
             wrong.push(format!("{errors:?} in {at}"));
         }
         let answer = names.shown(&one.body);
-        if !update && parts(&answer) != parts(&content["example"]) {
+        if !update && !is_like(&answer, &content["example"]) {
             wrong.push(format!("the example is old, run with UPDATE=1: {at}"));
         }
         made.insert(one.id.clone(), answer);
@@ -114,6 +114,15 @@ fn parts(value: &Value) -> BTreeSet<String> {
     let first = value["data"].get(0).and_then(Value::as_object);
     parts.extend(first.into_iter().flatten().map(|(name, _)| format!("data/0/{name}")));
     parts
+}
+
+/// Whether an example has what an answer has. An example may show one where the walk finds none.
+fn is_like(answer: &Value, example: &Value) -> bool {
+    let mut wanted = parts(example);
+    if answer["data"].as_array().is_some_and(Vec::is_empty) {
+        wanted.retain(|part| !part.starts_with("data/"));
+    }
+    parts(answer) == wanted
 }
 
 /// Real ids, times and secrets, and what stands for them in an example.
