@@ -1,11 +1,13 @@
-//! Visitors: `GET /v1/visitors` and `/v1/visitors/{id}` from the read model, who is online, and changes.
+//! Visitors: `GET /v1/visitors` and `/v1/visitors/{id}` from the read model, who is online, what is kept, and changes.
 
 mod change;
 mod erase;
+mod export;
 mod online;
 
 pub use change::{ChangedVisitor, NewBan, PatchVisitor, ban, patch, unban};
 pub use erase::{Erased, erase, eraser};
+pub use export::{Export, export};
 pub use online::{OnlineVisitor, online};
 
 use axum::extract::State;

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bus_schema::{ConversationId, TenantId, ThreadId, limits, splice::splice};
+use bus_schema::{ConversationId, TenantId, ThreadId, VisitorId, limits, splice::splice};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{
@@ -108,6 +108,7 @@ pub(super) mod lanes {
     pub const MSG: &str = "msg";
     pub const MARK: &str = "mark";
     pub const NOTE: &str = "note";
+    pub const DESK: &str = "desk";
 }
 
 /// Which of its lanes.
@@ -118,6 +119,8 @@ pub enum Lanes {
     Public,
     /// What staff are shown of a thread: all but how far each has read.
     Unmarked,
+    /// What is about the visitor: all but routing.
+    Unrouted,
 }
 
 type EventRow = (i64, At, Option<String>);
@@ -143,6 +146,7 @@ pub async fn page(
         Lanes::All => rows,
         Lanes::Public => rows.filter(events::lane.eq_any([lanes::LIFE, lanes::MSG, lanes::MARK])),
         Lanes::Unmarked => rows.filter(events::lane.ne(lanes::MARK)),
+        Lanes::Unrouted => rows.filter(events::lane.ne(lanes::DESK)),
     };
     rows = match from {
         Way::After(seq) => rows.filter(events::seq.gt(seq)).order(events::seq.asc()),
@@ -155,6 +159,26 @@ pub async fn page(
         rows.reverse();
     }
     Ok((rows.into_iter().filter_map(shown).collect(), has_more))
+}
+
+/// How a visitor's record came to be: what follows `after`, oldest first.
+pub async fn record_page(
+    connection: &mut AsyncPgConnection,
+    tenant: TenantId,
+    visitor: VisitorId,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<(i64, Box<RawValue>)>, Problem> {
+    let rows: Vec<EventRow> = events::table
+        .filter(events::tenant_id.eq(Id(tenant)).and(events::subject_id.eq(visitor.uuid())))
+        .filter(events::conversation_id.is_null().and(events::payload.is_not_null()))
+        .filter(events::seq.gt(after))
+        .order(events::seq)
+        .limit(number(limit as u64))
+        .select((events::seq, events::at, events::payload))
+        .load(connection)
+        .await?;
+    Ok(rows.into_iter().filter_map(shown).collect())
 }
 
 /// None: its bytes were purged.

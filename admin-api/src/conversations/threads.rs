@@ -1,9 +1,9 @@
 //! Threads: the episodes of a conversation.
 
 use axum::extract::State;
-use bus_schema::{AgentId, ConversationId, GroupId, ThreadId, Timestamp, VisitorId};
+use bus_schema::{AgentId, ConversationId, GroupId, TenantId, ThreadId, Timestamp, VisitorId};
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{At, Id, schema::chat::threads};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -124,18 +124,39 @@ pub async fn threads(
     let seq = applied(&app, &caller, query.min_seq).await?;
     let mut connection = app.within(caller.tenant).await?;
     visible(&mut connection, &caller, conversation).await?;
-    let mut rows = threads::table
-        .filter(threads::tenant_id.eq(Id(caller.tenant)).and(threads::conversation_id.eq(Id(conversation))))
-        .order(threads::started_seq)
-        .limit(page.rows())
-        .select(ThreadRow::as_select())
-        .into_boxed();
-    if let Some(position) = page.after {
-        rows = rows.filter(threads::started_seq.gt(position.seq()));
-    }
-    let rows: Vec<ThreadRow> = rows.load(&mut connection).await?;
+    let after = page.after.map_or(0, |position| position.seq());
+    let rows = rows(&mut connection, (caller.tenant, conversation), after, page.rows()).await?;
     let place = |row: &ThreadRow| Position::of_seq(row.started_at.0, row.started_seq);
     Ok(Applied { seq, body: page.of_rows(rows, place, ThreadRecord::from) })
+}
+
+/// The threads that follow the one that started at `after`, oldest first, with where they started.
+pub async fn threads_page(
+    connection: &mut AsyncPgConnection,
+    (tenant, conversation): (TenantId, ConversationId),
+    after: i64,
+    limit: usize,
+) -> Result<Vec<(i64, ThreadRecord)>, Problem> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = rows(connection, (tenant, conversation), after, limit).await?;
+    Ok(rows.into_iter().map(|row| (row.started_seq, row.into())).collect())
+}
+
+async fn rows(
+    connection: &mut AsyncPgConnection,
+    (tenant, conversation): (TenantId, ConversationId),
+    after: i64,
+    limit: i64,
+) -> Result<Vec<ThreadRow>, Problem> {
+    let rows = threads::table
+        .filter(threads::tenant_id.eq(Id(tenant)).and(threads::conversation_id.eq(Id(conversation))))
+        .filter(threads::started_seq.gt(after))
+        .order(threads::started_seq)
+        .limit(limit)
+        .select(ThreadRow::as_select())
+        .load(connection)
+        .await?;
+    Ok(rows)
 }
 
 pub async fn thread(

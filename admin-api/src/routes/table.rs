@@ -283,6 +283,8 @@ pub fn table() -> Vec<Route> {
             .lists::<visitors::OnlineVisitor>().query(PAGE_MIN),
         route(GET, "/v1/visitors/{id}", Staff(Agent), "visitor", visitors::get).about("One visitor.")
             .gives::<visitors::VisitorRecord>().query(ONE),
+        route(GET, "/v1/visitors/{id}/export", Staff(Supervisor), "export_visitor", visitors::export).about("Everything that is kept about a visitor, as one document: record, threads and events, with the notes of staff; of files what they are, without their bytes. An answer that breaks off is not whole.")
+            .gives::<visitors::Export>().query(ONE),
         route(PATCH, "/v1/visitors/{id}", Staff(Agent), "patch_visitor", visitors::patch).about("Change what is known of a visitor.")
             .takes::<visitors::PatchVisitor>().gives::<visitors::ChangedVisitor>().if_match(),
         route(DELETE, "/v1/visitors/{id}", Staff(Admin), "erase_visitor", visitors::erase).about("Forget a visitor: record, messages and files.")

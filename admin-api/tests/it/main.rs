@@ -12,6 +12,7 @@ mod conversations;
 mod crud;
 mod desk_work;
 mod erasure;
+mod export;
 mod http;
 mod invitations;
 mod keys;
