@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use axum::{Json, extract::State};
-use bus_schema::Timestamp;
-use diesel::{dsl::count_star, prelude::*};
-use diesel_async::RunQueryDsl;
+use bus_schema::{TenantId, Timestamp, state::ThreadStatus};
+use diesel::{
+    dsl::{count_star, sql},
+    prelude::*,
+    sql_types::{BigInt, Bool, Json as JsonSql, Uuid as UuidSql},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{
     At, Id,
     schema::{
@@ -20,13 +24,14 @@ use crate::{
     access::Caller,
     app::App,
     clock,
+    db::word,
     http::Problem,
     read_model::{Applied, applied, position},
 };
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Stats {
-    /// Conversations by the status of their last thread.
+    /// Conversations by the status of their last thread. Where there are more than 10,000, `closed` is an estimate.
     pub conversations: BTreeMap<String, i64>,
     /// Agents by what others see: accepting, not_accepting, offline.
     pub agents: BTreeMap<String, i64>,
@@ -40,12 +45,17 @@ pub async fn stats(State(app): State<App>, caller: Caller) -> Result<Applied<Sta
     let seq = applied(&app, &caller, None).await?;
     let tenant = Id(caller.tenant);
     let mut connection = app.within(caller.tenant).await?;
-    let by_status: Vec<(String, i64)> = conversations::table
-        .filter(conversations::tenant_id.eq(tenant))
+    let open: Vec<(String, i64)> = conversations::table
+        .filter(conversations::tenant_id.eq(tenant).and(sql::<Bool>("status <> 'closed'")))
         .group_by(conversations::status)
         .select((conversations::status, count_star()))
         .load(&mut connection)
         .await?;
+    let mut by_status: BTreeMap<String, i64> = open.into_iter().collect();
+    let closed = how_many(&mut connection, caller.tenant).await? - by_status.values().sum::<i64>();
+    if closed > 0 {
+        by_status.insert(word(ThreadStatus::Closed), closed);
+    }
     let by_seen: Vec<(String, i64)> = agent_states::table
         .filter(agent_states::tenant_id.eq(tenant).and(agent_states::deleted.eq(false)))
         .group_by(agent_states::status)
@@ -64,13 +74,47 @@ pub async fn stats(State(app): State<App>, caller: Caller) -> Result<Applied<Sta
     let agents = agents::table.filter(agents::tenant_id.eq(tenant).and(agents::deleted_at.is_null()));
     let widgets = widgets::table.filter(widgets::tenant_id.eq(tenant).and(widgets::deleted_at.is_null()));
     let body = Stats {
-        conversations: by_status.into_iter().collect(),
+        conversations: by_status,
         agents: by_seen.into_iter().collect(),
         agents_total: agents.select(count_star()).first(&mut connection).await?,
         widgets_total: widgets.select(count_star()).first(&mut connection).await?,
         today: today.into_iter().collect(),
     };
     Ok(Applied { seq, body })
+}
+
+/// Conversations that are counted one by one; how many more there are is what Postgres expects to find.
+const COUNTED_MAX: i64 = 10_000;
+const COUNTED: &str = "SELECT count(*) AS n
+    FROM (SELECT FROM chat.conversations WHERE tenant_id = $1 ORDER BY id LIMIT $2) AS counted";
+
+#[derive(QueryableByName)]
+struct Counted {
+    #[diesel(sql_type = BigInt)]
+    n: i64,
+}
+
+#[derive(QueryableByName)]
+struct Explained {
+    #[diesel(sql_type = JsonSql, column_name = "QUERY PLAN")]
+    plan: serde_json::Value,
+}
+
+async fn how_many(connection: &mut AsyncPgConnection, tenant: TenantId) -> Result<i64, Problem> {
+    let counted: Counted = diesel::sql_query(COUNTED)
+        .bind::<UuidSql, _>(Id(tenant))
+        .bind::<BigInt, _>(COUNTED_MAX + 1)
+        .get_result(connection)
+        .await?;
+    if counted.n <= COUNTED_MAX {
+        return Ok(counted.n);
+    }
+    // What is explained takes no parameters; an id is no more than its digits.
+    let explain =
+        format!("EXPLAIN (FORMAT JSON) SELECT FROM chat.conversations WHERE tenant_id = '{tenant}'");
+    let explained: Explained = diesel::sql_query(explain).get_result(connection).await?;
+    let expected = explained.plan.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_i64);
+    Ok(expected.unwrap_or(0).max(counted.n))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
