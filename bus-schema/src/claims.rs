@@ -15,6 +15,8 @@ pub const LEEWAY_SECONDS: u64 = 30;
 /// Longest life of a staff token.
 pub const STAFF_TOKEN_SECONDS: u64 = 600;
 pub const VISITOR_TOKEN_SECONDS: u64 = 3600;
+/// Longest life of an identity token.
+pub const IDENTITY_TOKEN_SECONDS: u64 = 3600;
 
 /// Roles of staff: each includes what the one before may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

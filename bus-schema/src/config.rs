@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::routing::{RoutingSettings, Rules};
-use crate::{AccountId, AgentId, GroupId, Shard, TagId, TenantId, WidgetId, claims::Role, state::Strategy};
+use crate::{
+    AccountId, AgentId, GroupId, Shard, TagId, TenantId, Timestamp, WidgetId, claims::Role, state::Strategy,
+};
 
 /// A member's place within a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
@@ -70,16 +72,43 @@ pub struct WidgetRecord {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "algorithm")]
 pub enum IdentityKey {
-    HS256 { secret: String },
-    EdDSA { public_key_pem: String },
+    HS256 {
+        secret: String,
+        /// The one before it, which still counts for a while.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<PreviousSecret>,
+    },
+    EdDSA {
+        public_key_pem: String,
+    },
+}
+
+impl IdentityKey {
+    /// The name of its algorithm, as tokens say it.
+    pub const fn algorithm(&self) -> &'static str {
+        match self {
+            IdentityKey::HS256 { .. } => "HS256",
+            IdentityKey::EdDSA { .. } => "EdDSA",
+        }
+    }
 }
 
 impl std::fmt::Debug for IdentityKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            IdentityKey::HS256 { .. } => "IdentityKey::HS256(…)",
-            IdentityKey::EdDSA { .. } => "IdentityKey::EdDSA(…)",
-        })
+        write!(f, "IdentityKey::{}(…)", self.algorithm())
+    }
+}
+
+/// A secret that was replaced.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    pub secret: String,
+    pub until: Timestamp,
+}
+
+impl std::fmt::Debug for PreviousSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PreviousSecret(until {})", self.until)
     }
 }
 

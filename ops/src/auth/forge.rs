@@ -3,10 +3,16 @@
 //! Every way in is tried with the same list.
 
 use aws_lc_rs::{hmac, signature::Ed25519KeyPair};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as B64};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as B64},
+};
 use serde_json::{Value, json};
 
 use super::SigningKey;
+
+/// What stands before the key's bytes in its DER form (RFC 8410).
+const SPKI_OF_ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// A token that must be refused, and what is wrong with it.
 #[derive(Debug, Clone)]
@@ -80,7 +86,7 @@ pub fn forged(key: &SigningKey, good: &str) -> Vec<Forged> {
 fn confused(key: &SigningKey, header: &Value, claims: &Value, add: &mut impl FnMut(&'static str, String)) {
     let public = key.public();
     let raw = B64.decode(public.x()).expect("a key");
-    let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", public.x());
+    let pem = Forger::new(key).public_pem();
     let mut confused = header.clone();
     confused["alg"] = json!("HS256");
     for (name, secret) in [
@@ -90,9 +96,7 @@ fn confused(key: &SigningKey, header: &Value, claims: &Value, add: &mut impl FnM
         ("HMAC with the public record", &public.to_json()),
         ("HMAC with nothing", b""),
     ] {
-        let text = format!("{}.{}", encoded(&confused), encoded(claims));
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), text.as_bytes());
-        add(name, format!("{text}.{}", B64.encode(tag)));
+        add(name, with_secret(secret, &confused, claims));
     }
     for (name, alg) in [("none, unsigned", "none"), ("NONE, unsigned", "NONE"), ("unsigned", "EdDSA")] {
         let mut unsigned = header.clone();
@@ -156,9 +160,23 @@ impl Forger {
         self.0.public().kid()
     }
 
+    /// What a site gives to its widget.
+    pub fn public_pem(&self) -> String {
+        let raw = B64.decode(self.0.public().x()).expect("a key");
+        let der = [&SPKI_OF_ED25519[..], &raw].concat();
+        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
+    }
+
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
         sign(self.0.der(), header, claims)
     }
+}
+
+/// Signs whatever it is told to with HMAC, whatever the header says.
+pub fn with_secret(secret: &[u8], header: &Value, claims: &Value) -> String {
+    let text = format!("{}.{}", encoded(header), encoded(claims));
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), text.as_bytes());
+    format!("{text}.{}", B64.encode(tag))
 }
 
 fn sign(der: &[u8], header: &Value, claims: &Value) -> String {

@@ -1,4 +1,5 @@
-//! Keys and tokens: EdDSA alone, one kind of token for staff and one for visitors (contract §4, “Tokens”).
+//! Keys and tokens: EdDSA alone, one kind of token for staff and one for visitors (contract §4, “Tokens”); and the
+//! tokens by which sites prove their visitors.
 //!
 //! Invariant: a token verifies only with a key published for its own audience, never by what the token says
 //! about itself.
@@ -6,6 +7,7 @@
 mod follow;
 #[cfg(feature = "testing")]
 mod forge;
+mod identity;
 mod key;
 mod key_set;
 mod public;
@@ -14,7 +16,8 @@ mod token;
 
 pub use follow::{KEYS_CHECK, follow, publish};
 #[cfg(feature = "testing")]
-pub use forge::{Forged, Forger, forged};
+pub use forge::{Forged, Forger, forged, with_secret};
+pub use identity::{IdentityError, is_identity_key, verify_identity};
 pub use key::{KeyError, SigningKey};
 pub use key_set::{Audience, KeySet};
 pub use public::{BadPublicKey, PublicKey, jwks};

@@ -113,7 +113,7 @@ fn life(now: Timestamp, seconds: u64) -> (u64, u64) {
     (iat, iat + seconds)
 }
 
-fn seconds_of(time: Timestamp) -> u64 {
+pub(super) fn seconds_of(time: Timestamp) -> u64 {
     u64::try_from(time.millis().div_euclid(1000)).unwrap_or(0)
 }
 
