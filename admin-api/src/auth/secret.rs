@@ -1,4 +1,4 @@
-//! Random secrets that are given out once and stored as their hash.
+//! Random secrets that are given out once and, but for those that others must check signatures with, stored as their hash.
 //!
 //! Invariant: each holds 256 bits, so that a plain hash is enough; its prefix says what it is, also to who finds one.
 
@@ -20,6 +20,8 @@ pub enum Purpose {
     /// `state` at an OpenID provider.
     OidcState,
     ApiToken,
+    /// A site's, to sign identity tokens with.
+    Identity,
 }
 
 impl Purpose {
@@ -30,6 +32,7 @@ impl Purpose {
             Purpose::OpenLogin => "cbl_",
             Purpose::OidcState => "cbo_",
             Purpose::ApiToken => "cbt_",
+            Purpose::Identity => "cbi_",
         }
     }
 }

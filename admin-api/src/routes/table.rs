@@ -185,6 +185,8 @@ pub fn table() -> Vec<Route> {
         route(DELETE, "/v1/widgets/{id}", Staff(Admin), "delete_widget", things::delete::<WidgetRow>).about("Delete a widget; can be restored.").empty().if_match(),
         route(POST, "/v1/widgets/{id}/restore", Staff(Admin), "restore_widget", things::restore::<WidgetRow>).about("Restore a deleted widget.").gives::<widgets::WidgetView>().refuses(TAKEN),
         route(POST, "/v1/widgets/{id}/rotate-key", Staff(Admin), "rotate_widget_key", widgets::rotate_key).about("Give a widget a new key.").gives::<widgets::WidgetView>(),
+        route(POST, "/v1/widgets/{id}/rotate-identity-secret", Staff(Admin), "rotate_widget_identity_secret", widgets::rotate_identity_secret)
+            .about("Give a widget a new secret for identity tokens; the one before counts for another hour.").gives::<widgets::WidgetView>().refuses(STATE),
 
         route(GET, "/v1/api-tokens", Staff(Admin), "api_tokens", api_tokens::list).about("The tenant's API tokens.")
             .lists::<api_tokens::ApiTokenView>().query(PAGE_OR_DELETED),

@@ -1,13 +1,11 @@
 //! Widgets: entry points on sites.
 
+mod identity;
 mod write;
 
-pub use write::{NewWidget, PatchWidget, create, patch, rotate_key};
+pub use write::{NewWidget, PatchWidget, WantedIdentity, create, patch, rotate_identity_secret, rotate_key};
 
-use bus_schema::{
-    GroupId, TenantId, WidgetId,
-    config::{IdentityKey, Record},
-};
+use bus_schema::{GroupId, TenantId, WidgetId, config::Record};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{At, Id, schema::config::widgets};
@@ -36,8 +34,11 @@ pub struct WidgetView {
     pub locale: Option<String>,
     #[schema(value_type = Object)]
     pub theme: Value,
-    /// How the site proves who its visitor is: `HS256` or `EdDSA`; the key itself is never shown.
+    /// How the site proves who its visitor is: `HS256` or `EdDSA`.
     pub identity_algorithm: Option<&'static str>,
+    /// What the site signs identity tokens with; in the answer to the request that made it, and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity_secret: Option<String>,
     pub identity_required: bool,
     #[serde(flatten)]
     pub times: Times,
@@ -45,10 +46,7 @@ pub struct WidgetView {
 
 impl WidgetView {
     fn of(row: WidgetRow) -> Result<Self, Problem> {
-        let algorithm = row.identity()?.map(|key| match key {
-            IdentityKey::HS256 { .. } => "HS256",
-            IdentityKey::EdDSA { .. } => "EdDSA",
-        });
+        let algorithm = row.identity()?.map(|key| key.algorithm());
         Ok(Self {
             id: row.id.0,
             key: row.key,
@@ -59,6 +57,7 @@ impl WidgetView {
             locale: row.locale,
             theme: row.theme,
             identity_algorithm: algorithm,
+            identity_secret: None,
             identity_required: row.identity_required,
             times: Times::of(row.created_at, row.updated_at, row.deleted_at),
         })

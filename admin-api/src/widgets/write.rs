@@ -2,14 +2,18 @@
 
 use axum::extract::State;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bus_schema::{GroupId, WidgetId, config::IdentityKey, object};
+use bus_schema::{ErrorBody, ErrorCode, GroupId, WidgetId, config::IdentityKey, object};
+use ops::auth::is_identity_key;
 use persister::db::{At, Id};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::WidgetView;
+use super::{
+    WidgetView,
+    identity::{fresh, rotated},
+};
 use crate::{
     access::Caller,
     app::App,
@@ -21,9 +25,18 @@ use crate::{
 
 const GREETING_CHARS_MAX: usize = 1000;
 const THEME_BYTES_MAX: usize = 8 * 1024;
-const SECRET_CHARS: std::ops::RangeInclusive<usize> = 32..=1024;
 const KEY_PREFIX: &str = "wk_";
 const KEY_BYTES: usize = 18;
+
+/// How a site is to prove who its visitor is.
+#[derive(Deserialize)]
+#[serde(tag = "algorithm", deny_unknown_fields)]
+pub enum WantedIdentity {
+    /// With a secret that is made, and shown in the answer alone.
+    HS256 {},
+    /// With a key of the site's own, of which this is the public half.
+    EdDSA { public_key_pem: String },
+}
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -42,10 +55,11 @@ pub struct NewWidget {
     #[serde(default)]
     #[schema(value_type = Object)]
     pub theme: Map<String, Value>,
-    /// `{"algorithm":"HS256","secret":"…"}` or `{"algorithm":"EdDSA","public_key_pem":"…"}`.
+    /// `{"algorithm":"HS256"}`, for which a secret is made, or `{"algorithm":"EdDSA","public_key_pem":"…"}`.
     #[serde(default, deserialize_with = "object::or_null")]
     #[schema(value_type = Option<Object>)]
-    pub identity: Option<IdentityKey>,
+    pub identity: Option<WantedIdentity>,
+    /// Whether visitors without an identity token are refused.
     #[serde(default)]
     pub identity_required: bool,
 }
@@ -74,7 +88,7 @@ fn check_rest(
     greeting: Option<&String>,
     locale: Option<&String>,
     theme: Option<&Map<String, Value>>,
-    identity: Option<&IdentityKey>,
+    identity: Option<&WantedIdentity>,
 ) {
     if let Some(greeting) = greeting {
         let count = greeting.chars().count();
@@ -92,14 +106,9 @@ fn check_rest(
         checks.that("/theme", json.len() <= THEME_BYTES_MAX, "must have at most 8 KiB");
         checks.json("/theme", theme.iter().map(|(key, value)| (key.as_str(), value)));
     }
-    match identity {
-        Some(IdentityKey::HS256 { secret }) => checks.text("/identity/secret", secret, SECRET_CHARS),
-        Some(IdentityKey::EdDSA { public_key_pem: pem }) => checks.that(
-            "/identity/public_key_pem",
-            pem.len() <= 1024 && pem.trim().starts_with("-----BEGIN PUBLIC KEY-----") && !pem.contains('\0'),
-            "must be an Ed25519 public key in PEM",
-        ),
-        None => {}
+    if let Some(WantedIdentity::EdDSA { public_key_pem: pem }) = identity {
+        let right = is_identity_key(pem);
+        checks.that("/identity/public_key_pem", right, "must be an Ed25519 public key in PEM");
     }
 }
 
@@ -124,6 +133,7 @@ pub async fn create(
 
 async fn create_in(change: &mut Change, new: NewWidget) -> Result<Tagged<WidgetView>, Problem> {
     must_exist(change, new.default_group_id.as_slice(), |_| "/default_group_id".to_owned()).await?;
+    let identity = new.identity.map(fresh);
     let row = WidgetRow {
         tenant_id: Id(change.tenant()),
         id: Id(WidgetId::from_uuid(Uuid::now_v7())),
@@ -134,14 +144,24 @@ async fn create_in(change: &mut Change, new: NewWidget) -> Result<Tagged<WidgetV
         greeting: new.greeting,
         locale: new.locale,
         theme: Value::Object(new.theme),
-        identity: stored(new.identity.as_ref()),
+        identity: stored(identity.as_ref()),
         identity_required: new.identity_required,
         revision: change.revision,
         created_at: At(change.now),
         updated_at: At(change.now),
         deleted_at: None,
     };
-    things::add(change, row).await
+    let mut made = things::add(change, row).await?;
+    made.body.identity_secret = identity.as_ref().and_then(secret_of);
+    Ok(made)
+}
+
+/// What the site must know to sign.
+fn secret_of(key: &IdentityKey) -> Option<String> {
+    match key {
+        IdentityKey::HS256 { secret, .. } => Some(secret.clone()),
+        IdentityKey::EdDSA { .. } => None,
+    }
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -163,9 +183,10 @@ pub struct PatchWidget {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub theme: Option<Map<String, Value>>,
+    /// The key before it counts no more from then on; `HS256` makes a new secret each time.
     #[serde(default, deserialize_with = "object::present")]
     #[schema(value_type = Option<Object>)]
-    pub identity: Option<Option<IdentityKey>>,
+    pub identity: Option<Option<WantedIdentity>>,
     #[serde(default)]
     pub identity_required: Option<bool>,
 }
@@ -226,13 +247,16 @@ async fn patch_in(
     row.greeting = patch.greeting.unwrap_or(row.greeting);
     row.locale = patch.locale.unwrap_or(row.locale);
     row.theme = patch.theme.map_or(row.theme, Value::Object);
-    row.identity = patch.identity.map_or(row.identity, |key| stored(key.as_ref()));
+    let identity = patch.identity.map(|wanted| wanted.map(fresh));
+    row.identity = identity.as_ref().map_or(row.identity, |key| stored(key.as_ref()));
     row.identity_required = patch.identity_required.unwrap_or(row.identity_required);
     let mut checks = Checks::default();
     check_required(&mut checks, row.identity_required, row.identity.is_some());
     checks.finish()?;
     things::save(change, &mut row, "changed", &fields).await?;
-    things::shown(change, row).await
+    let mut shown = things::shown(change, row).await?;
+    shown.body.identity_secret = identity.flatten().as_ref().and_then(secret_of);
+    Ok(shown)
 }
 
 /// Gives the widget a new key; pages with the old one are refused from then on.
@@ -251,4 +275,32 @@ async fn rotate_in(change: &mut Change, id: WidgetId) -> Result<Tagged<WidgetVie
     row.key = new_key();
     things::save(change, &mut row, "key_rotated", &[]).await?;
     things::shown(change, row).await
+}
+
+/// Gives the widget a new secret for identity tokens. One that it had counts for another hour, in which the site takes
+/// over the new one.
+pub async fn rotate_identity_secret(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(id): PathId<WidgetId>,
+) -> Result<Tagged<WidgetView>, Problem> {
+    let mut change = app.change(caller.by()).await?;
+    let done = rotate_identity_in(&mut change, id).await;
+    change.finish(done).await
+}
+
+async fn rotate_identity_in(change: &mut Change, id: WidgetId) -> Result<Tagged<WidgetView>, Problem> {
+    let mut row: WidgetRow = things::find(change, id).await?;
+    let Some(key) = rotated(row.identity()?, change.now) else {
+        return Err(ErrorBody::new(
+            ErrorCode::Conflict,
+            "the site signs with a key of its own: it has no secret here",
+        )
+        .into());
+    };
+    row.identity = stored(Some(&key));
+    things::save(change, &mut row, "identity_secret_rotated", &[]).await?;
+    let mut shown = things::shown(change, row).await?;
+    shown.body.identity_secret = secret_of(&key);
+    Ok(shown)
 }

@@ -14,6 +14,7 @@ mod desk_work;
 mod erasure;
 mod export;
 mod http;
+mod identity;
 mod invitations;
 mod keys;
 mod mailbox;

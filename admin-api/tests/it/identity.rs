@@ -1,0 +1,102 @@
+//! What sites prove their visitors with.
+
+use std::time::Duration;
+
+use bus_schema::stream;
+use ops::{
+    auth::{Forger, SigningKey},
+    kv::Kv,
+    testing::wait_for,
+};
+use serde_json::{Value, json};
+
+use crate::world::{BusServer, Got, Person, World};
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn secret(got: &Got) -> String {
+    got.body["identity_secret"].as_str().unwrap_or_else(|| panic!("no secret in {:#}", got.body)).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_secret_of_a_widget_is_shown_once_and_replaced() {
+    let server = BusServer::start().await;
+    let world = World::on(&server).await;
+    let bucket = Kv::open(&world.bus().await, stream::CONFIG).await.unwrap();
+    let ann = world.register("acme").await;
+    let new = json!({ "name": "Site", "identity": { "algorithm": "HS256" } });
+    let made = world.post(&ann, "/v1/widgets", new).await.is(201);
+    let path = format!("/v1/widgets/{}", made.id());
+    let first = secret(&made);
+    assert!(first.starts_with("cbi_") && first.len() == 47, "{first}");
+    let key = async || on_the_bus(&bucket, &ann, &made.id()).await;
+    wait_for(SOON, "the edges to hear of the secret", async || key().await["secret"] == first.as_str()).await;
+
+    let rotate = format!("{path}/rotate-identity-secret");
+    let second = secret(&world.post(&ann, &rotate, json!(null)).await.is(200));
+    assert_ne!(second, first);
+    wait_for(SOON, "the edges to hear of both", async || {
+        let key = key().await;
+        key["secret"] == second.as_str() && key["previous"]["secret"] == first.as_str()
+    })
+    .await;
+    // The one before the last counts no more, and after a leak neither does the last.
+    let third = secret(&world.post(&ann, &rotate, json!(null)).await.is(200));
+    wait_for(SOON, "the first to go", async || !key().await.to_string().contains(&first)).await;
+    let leaked = json!({ "identity": { "algorithm": "HS256" } });
+    let fourth = secret(&world.patch(&ann, &path, leaked).await.is(200));
+    wait_for(SOON, "all others to go", async || {
+        key().await == json!({ "algorithm": "HS256", "secret": fourth })
+    })
+    .await;
+
+    for path in [path.as_str(), "/v1/widgets"] {
+        let shown = world.get(&ann, path).await.is(200).body.to_string();
+        for secret in [&first, &second, &third, &fourth] {
+            assert!(!shown.contains(secret.as_str()), "{path} shows a secret");
+        }
+        assert!(shown.contains(r#""identity_algorithm":"HS256""#) && !shown.contains("identity_secret"));
+    }
+    let named = world.patch(&ann, &path, json!({ "name": "Shop" })).await.is(200);
+    assert_eq!(named.body["identity_secret"], json!(null));
+    assert_eq!(key().await["secret"], fourth.as_str(), "another change leaves it alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_may_sign_with_a_key_of_its_own() {
+    let server = BusServer::start().await;
+    let world = World::on(&server).await;
+    let bucket = Kv::open(&world.bus().await, stream::CONFIG).await.unwrap();
+    let ann = world.register("acme").await;
+    let site = Forger::new(&SigningKey::generate().unwrap());
+    let ed =
+        |pem: &str| json!({ "name": "Site", "identity": { "algorithm": "EdDSA", "public_key_pem": pem } });
+    let pem = site.public_pem();
+    for wrong in [
+        "",
+        "x",
+        "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+        &pem.replace("PUBLIC", "PRIVATE"),
+    ] {
+        let got = world.post(&ann, "/v1/widgets", ed(wrong)).await.problem(422, "invalid_request");
+        assert_eq!(got.body["errors"][0]["pointer"], "/identity/public_key_pem", "{wrong}");
+    }
+    let given = json!({ "name": "Site", "identity": { "algorithm": "HS256", "secret": "x".repeat(40) } });
+    world.post(&ann, "/v1/widgets", given).await.problem(400, "invalid_request");
+    let made = world.post(&ann, "/v1/widgets", ed(&pem)).await.is(201);
+    let shown = (&made.body["identity_algorithm"], &made.body["identity_secret"]);
+    assert_eq!(shown, (&json!("EdDSA"), &json!(null)));
+    wait_for(SOON, "the edges to hear of the key", async || {
+        on_the_bus(&bucket, &ann, &made.id()).await["public_key_pem"] == pem.as_str()
+    })
+    .await;
+    let rotate = format!("/v1/widgets/{}/rotate-identity-secret", made.id());
+    world.post(&ann, &rotate, json!(null)).await.problem(409, "conflict");
+}
+
+/// A widget's key for identity tokens as edges have it.
+async fn on_the_bus(bucket: &Kv, of: &Person, widget: &str) -> Value {
+    let entry = bucket.get(&format!("widget.{}.{widget}", of.tenant)).await.unwrap();
+    let record: Value = entry.map(|entry| serde_json::from_slice(&entry.value).unwrap()).unwrap_or_default();
+    record["identity"].clone()
+}
