@@ -9,7 +9,7 @@ use bus_schema::{
     Event, SessionId, Subject, TenantId, Timestamp, VisitorId, WidgetId,
     claims::{Role, StaffClaims, VisitorClaims},
     command::{CommandRequest, Outcome},
-    config::Record,
+    config::{IdentityKey, Record},
     cursor::Cursor,
     event::{Kind, Seen},
     history::{HistoryAnswer, HistoryRequest},
@@ -18,12 +18,12 @@ use bus_schema::{
     stream,
 };
 use ops::{
-    auth::{self, Audience, KeySet, PublicKey, SigningKey, StaffGrant, VisitorGrant},
+    auth::{self, Audience, Forger, KeySet, PublicKey, SigningKey, StaffGrant, VisitorGrant},
     chat::{self, TextLimit},
     testing::{Corpus, fuzz},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use serde_json::{json, value::RawValue};
 
 use crate::{
     cursor::CursorSeal,
@@ -171,6 +171,31 @@ fn tokens() {
 }
 
 #[test]
+fn identity_tokens() {
+    ops::service::install_crypto();
+    let site = Forger::new(&SigningKey::generate().unwrap());
+    let secret = "s".repeat(43);
+    let keys = [
+        IdentityKey::HS256 { secret: secret.clone(), previous: None },
+        IdentityKey::EdDSA { public_key_pem: site.public_pem() },
+    ];
+    let now = Timestamp::from_millis(1_795_222_923_004);
+    let claims = json!({ "aud": "wk_site", "sub": "crm-17", "exp": 1_795_222_923 + 600 });
+    let good = [
+        auth::with_secret(secret.as_bytes(), &json!({ "alg": "HS256", "typ": "JWT" }), &claims),
+        site.sign(&json!({ "alg": "EdDSA", "typ": "JWT" }), &claims),
+    ]
+    .map(String::into_bytes);
+    fuzz("identity_tokens", &Corpus::lines(&kept("tokens.txt")).with(good.clone()), |bytes| {
+        let Ok(token) = std::str::from_utf8(bytes) else { return };
+        for key in &keys {
+            let accepted = auth::verify_identity(key, "wk_site", token, now).is_ok();
+            assert!(!accepted || good.iter().any(|good| good == bytes), "only what was signed is accepted");
+        }
+    });
+}
+
+#[test]
 fn cursors() {
     let seal = CursorSeal::new(b"secret");
     let cursor = Cursor::from_bytes(&Corpus::hex(&kept("cursors.hex")).entries()[0]).unwrap();
@@ -237,7 +262,7 @@ fn bodies_of_sessions() {
     fuzz("sessions", &Corpus::lines(&kept("sessions.txt")), |bytes| {
         again::<WidgetSession>(bytes);
         if let Ok(session) = request::body::<WidgetSession>(bytes, "") {
-            let _ = ops::chat::profile::of_session(&session, WidgetId::NIL);
+            let _ = ops::chat::profile::of_session(&session, None, WidgetId::NIL);
         }
     });
 }

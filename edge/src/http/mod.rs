@@ -3,6 +3,7 @@
 mod attachments;
 mod conversations;
 mod cors;
+mod identity;
 mod problem;
 mod serve;
 mod upgrade;

@@ -26,7 +26,7 @@ use ops::{
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
-use super::{Problem, conversations::conversation, start_of};
+use super::{Problem, conversations::conversation, identity, start_of};
 use crate::{
     admission::{Caller, Want},
     app::App,
@@ -51,22 +51,20 @@ pub async fn session(
 ) -> Result<Json<WidgetSessionAnswer>, Problem> {
     app.admission.sessions_of_address.take_known(caller.peer)?;
     let wanted: WidgetSession = body(&bytes, "").map_err(Problem::malformed)?;
-    let (tenant, widget, identity_required) = widget_of(&app, &wanted.widget_key, &headers)?;
+    let (tenant, widget) = widget_of(&app, &wanted.widget_key, &headers)?;
     app.admission.sessions_of_widget.take(widget)?;
     let key = visitor_key(&wanted.visitor_key)?;
-    if wanted.identity_token.is_some() {
-        let error = ErrorBody::field("/identity_token", "identity tokens are not supported yet");
-        return Err(error.into());
-    }
-    if identity_required {
-        let error = ErrorBody::new(ErrorCode::Unauthenticated, "this widget asks for an identity token");
-        return Err(error.into());
-    }
-    let visitor = VisitorId::from_key(tenant, &key);
-    let change = chat::profile::of_session(&wanted, widget)?;
+    let proved = identity::proved(&app, tenant, widget, &wanted)?;
+    let anonymous = VisitorId::from_key(tenant, &key);
+    let visitor = proved.as_ref().map_or(anonymous, |id| VisitorId::from_external(tenant, id));
+    let change = chat::profile::of_session(&wanted, proved.as_deref(), widget)?;
     let initial = initial(&app, &wanted)?;
     let start = start_of(&app, tenant, visitor, widget, wanted.group_id, "/group_id")?;
     let log = app.core.log(start.home.shard).ok_or(ErrorCode::Unavailable)?;
+    if visitor != anonymous {
+        // First, so that what is said now finds the agent free who is left there.
+        identity::leave_anonymous(&app, tenant, anonymous).await;
+    }
     let record = match initial {
         Some(initial) => {
             app.admission.store(start.home.shard, tenant, Want::Start { bytes: bytes.len() })?;
@@ -97,7 +95,7 @@ pub async fn session(
 }
 
 /// The widget with this key, if the page may use it.
-fn widget_of(app: &App, key: &str, headers: &HeaderMap) -> Result<(TenantId, WidgetId, bool), ErrorBody> {
+fn widget_of(app: &App, key: &str, headers: &HeaderMap) -> Result<(TenantId, WidgetId), ErrorBody> {
     let index = app.core.directory.now();
     let missing = || ErrorBody::new(ErrorCode::NotFound, "there is no widget with this key");
     let (widget, _) = index.widget_by_key(key).ok_or_else(missing)?;
@@ -105,7 +103,7 @@ fn widget_of(app: &App, key: &str, headers: &HeaderMap) -> Result<(TenantId, Wid
     if !origin.is_in(&widget.allowed_origins) && !origin.is_in(&app.open_origins) {
         return Err(ErrorCode::OriginNotAllowed.into());
     }
-    Ok((widget.tenant_id, widget.widget_id, widget.identity_required))
+    Ok((widget.tenant_id, widget.widget_id))
 }
 
 fn visitor_key(text: &str) -> Result<Vec<u8>, ErrorBody> {
@@ -216,7 +214,7 @@ pub async fn config(
     Path(key): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<WidgetConfig>, Problem> {
-    let (tenant, id, identity_required) = widget_of(&app, &key, &headers)?;
+    let (tenant, id) = widget_of(&app, &key, &headers)?;
     let shard = app.core.directory.now().tenant(tenant).map(|tenant| tenant.shard);
     let statuses = app.core.floors.groups.of(&app.core.bus, shard.ok_or(ErrorCode::NotFound)?, tenant).await;
     let status = |group: &GroupId| statuses.get(group).copied().unwrap_or(GroupStatus::Queue);
@@ -240,7 +238,7 @@ pub async fn config(
         locale: widget.locale.clone(),
         limits: app.core.limits,
         ws_url: app.ws_url.clone(),
-        identity_required,
+        identity_required: widget.identity_required,
     }))
 }
 

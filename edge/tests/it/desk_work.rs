@@ -24,7 +24,11 @@ pub struct Desk {
 
 impl Desk {
     pub async fn open() -> Self {
-        let world = World::new().await;
+        Self::over(World::new().await).await
+    }
+
+    /// In a world that is set up already.
+    pub async fn over(world: World) -> Self {
         let router = world.routed().await;
         let (one, two) = (world.edge().await, world.edge().await);
         Self { world, one, two, _router: router }
@@ -88,7 +92,7 @@ pub async fn take(client: &mut Client, conversation: ConversationId) {
     .await;
 }
 
-async fn comes(client: &mut Client, conversation: ConversationId) -> Value {
+pub async fn comes(client: &mut Client, conversation: ConversationId) -> Value {
     client
         .find(|frame| {
             is(frame, "conversation_available", "mine", &frame["payload"]["conversation"]["id"], conversation)
@@ -104,7 +108,7 @@ async fn goes(client: &mut Client, conversation: ConversationId) {
         .await;
 }
 
-fn is(frame: &Value, action: &str, view: &str, id: &Value, conversation: ConversationId) -> bool {
+pub fn is(frame: &Value, action: &str, view: &str, id: &Value, conversation: ConversationId) -> bool {
     frame["action"] == action && frame["payload"]["view"] == view && *id == json!(conversation)
 }
 

@@ -23,6 +23,7 @@ mod foreign_bytes;
 mod frames;
 mod gone;
 mod http;
+mod identity;
 mod intake;
 mod leaving;
 mod listening;

@@ -34,15 +34,19 @@ class Cached {
 
 /** A visitor's: the widget's session, opened again when the token ends. The same key is the same visitor. */
 export class VisitorTokens extends Cached {
-  /** @param {{edges: string[], widgetKey: string, visitorKey: string, profile?: {name?: string, email?: string}}} options */
+  /**
+   * @param {{edges: string[], widgetKey: string, visitorKey: string, profile?: {name?: string, email?: string},
+   *   identify?: () => Promise<string>}} options `identify` brings an identity token from the site's own server
+   */
   constructor(options) {
     super();
     this.options = options;
   }
 
   async renew() {
-    const { edges, widgetKey, visitorKey, profile } = this.options;
-    const body = { widget_key: widgetKey, visitor_key: visitorKey, ...profile };
+    const { edges, widgetKey, visitorKey, profile, identify } = this.options;
+    const identity = identify && { identity_token: await brought(identify) };
+    const body = { widget_key: widgetKey, visitor_key: visitorKey, ...profile, ...identity };
     let last = new RequestError({ code: "unavailable", retryable: true });
     for (const edge of edges) {
       try {
@@ -87,6 +91,15 @@ export class StaffTokens extends Cached {
     const answer = await post(`${this.admin}/v1/auth/refresh`, { refresh_token });
     this.storage.setItem(this.key, answer.refresh_token);
     return { token: answer.access_token, goodUntil: Date.now() + answer.expires_in * 1000 };
+  }
+}
+
+/** @param {() => Promise<string>} identify */
+async function brought(identify) {
+  try {
+    return await identify();
+  } catch (error) {
+    throw new RequestError({ code: "unavailable", message: String(error), retryable: true });
   }
 }
 

@@ -20,16 +20,21 @@ pub fn of_update(
     at: &str,
 ) -> Result<ProfileChange, ErrorBody> {
     let UpdateVisitor { name, email, custom } = update;
-    checked(ProfileChange { name, email, custom, external_id: None, widget_id, page: None }, at)
+    checked(ProfileChange { name, email, custom, widget_id, ..ProfileChange::default() }, at)
 }
 
-/// Of a widget's session.
-pub fn of_session(session: &WidgetSession, widget_id: WidgetId) -> Result<ProfileChange, ErrorBody> {
+/// Of a widget's session, with the external id that an identity token proved.
+pub fn of_session(
+    session: &WidgetSession,
+    proved: Option<&str>,
+    widget_id: WidgetId,
+) -> Result<ProfileChange, ErrorBody> {
     let change = ProfileChange {
         name: session.name.clone(),
         email: session.email.clone(),
         custom: session.custom.clone(),
-        external_id: session.external_id.clone(),
+        external_id: proved.map(str::to_owned).or_else(|| session.external_id.clone()),
+        proved: proved.is_some(),
         widget_id: Some(widget_id),
         page: None,
     };

@@ -32,8 +32,10 @@ pub struct ProfileChange {
     pub name: Option<String>,
     pub email: Option<String>,
     pub custom: Option<BTreeMap<String, String>>,
-    /// A label, unless proved.
+    /// A label, unless `proved`.
     pub external_id: Option<String>,
+    /// An identity token says that the visitor is `external_id`.
+    pub proved: bool,
     pub widget_id: Option<WidgetId>,
     pub page: Option<Page>,
 }
@@ -139,9 +141,11 @@ impl ProfileChange {
         };
         set(&mut after.name, &self.name);
         set(&mut after.email, &self.email);
-        if !after.verified {
+        // What was proved is not relabelled.
+        if self.proved || !after.verified {
             set(&mut after.external_id, &self.external_id);
         }
+        after.verified |= self.proved;
         if let Some(custom) = &self.custom {
             after.custom.clone_from(custom);
         }
