@@ -11,7 +11,8 @@
 //! - [`mod@file`]: files beside the log
 //! - [`history`]: requests for events that the log no longer has
 //! - [`command`]: requests on the bus and their single outcome; [`signal`]: what is never stored
-//! - [`config`]: the configuration that travels from admin-api to edges and routers
+//! - [`config`]: the configuration that travels from admin-api to edges and routers; [`skill`]: what agents and threads
+//!   are matched by
 //! - [`protocol`]: what clients send and receive; [`error`], [`close`]: the two code tables; [`limits`]
 //! - [`claims`]: what tokens say
 
@@ -33,6 +34,7 @@ pub mod protocol;
 pub mod refusal;
 pub mod routing;
 pub mod signal;
+pub mod skill;
 pub mod splice;
 pub mod state;
 pub mod stream;

@@ -91,6 +91,9 @@ pub const VISITOR_KEY_BYTES: usize = 32;
 pub const VISITOR_EDIT_WITHIN_MS: u64 = 15 * 60_000;
 /// How long after the close a thread may be rated.
 pub const RATE_WITHIN_MS: u64 = 7 * 24 * 3_600_000;
+/// Skills that an agent has, or a thread wants, and the length of each in characters.
+pub const SKILLS_MAX: usize = 50;
+pub const SKILL_CHARS_MAX: usize = 64;
 /// Capacity of an agent.
 pub const CAPACITY_MAX: u32 = 100;
 /// An edge asks the router this long whether a group takes a start.

@@ -22,7 +22,6 @@ use crate::{
 };
 
 const JOB_TITLE_CHARS_MAX: usize = 100;
-const SKILLS_MAX: usize = 50;
 
 /// What an agent may hold at once unless told otherwise.
 pub const fn default_capacity(role: Role) -> i32 {
@@ -46,7 +45,7 @@ fn check_routing(checks: &mut Checks, capacity: Option<u32>, skills: Option<&[St
     let fits = capacity.is_none_or(|capacity| capacity <= bus_schema::limits::CAPACITY_MAX);
     checks.that("/capacity", fits, "must be from 0 to 100");
     if let Some(skills) = skills {
-        checks.labels("/skills", skills, SKILLS_MAX);
+        checks.skills("/skills", skills);
     }
 }
 

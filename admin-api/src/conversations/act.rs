@@ -2,15 +2,18 @@
 
 use axum::{Json, extract::State};
 use bus_schema::{
-    AgentId, ConversationId, ErrorCode, GroupId, ThreadId,
+    AgentId, ClientId, ConversationId, ErrorBody, ErrorCode, GroupId, ThreadId,
     claims::Role,
     command::{Answer, Command},
+    protocol::SendAnswer,
     state::CloseReason,
 };
+use http::HeaderMap;
+use ops::chat::{Note, TextLimit};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::scope::Current;
+use super::{scope::Current, send::client_id};
 use crate::{
     access::Caller,
     app::App,
@@ -28,28 +31,54 @@ pub struct Acted {
     pub seq: Option<u64>,
 }
 
-pub(super) async fn act(
+/// A command that the router carried out.
+pub(super) struct Done {
+    /// The conversation as it was before.
+    pub before: Current,
+    /// The thread that was meant.
+    pub thread: ThreadId,
+    pub answer: Answer,
+}
+
+impl Done {
+    fn acted(&self) -> Result<Acted, Problem> {
+        match self.answer {
+            Answer::Thread { thread_id, assignee_id, seq } => {
+                Ok(Acted { thread_id: Some(thread_id), assignee_id, seq: Some(seq) })
+            }
+            Answer::Done => Ok(Acted { thread_id: Some(self.thread), assignee_id: None, seq: None }),
+            Answer::Admitted { .. }
+            | Answer::PresenceDiffers { .. }
+            | Answer::Conversations { .. }
+            | Answer::Agents { .. }
+            | Answer::Explained { .. }
+            | Answer::Groups { .. } => Err(ErrorCode::Internal.into()),
+        }
+    }
+}
+
+/// Commands the router about a thread of the conversation: the last one, if none is named.
+pub(super) async fn command(
     app: &App,
     caller: &Caller,
     conversation: ConversationId,
     command: impl FnOnce(ThreadId) -> Command,
     thread: Option<ThreadId>,
+) -> Result<Done, Problem> {
+    let before = Current::read(app, caller, conversation).await?;
+    let thread = thread.unwrap_or(before.life.state.thread_id);
+    let answer = app.command(caller, command(thread)).await?;
+    Ok(Done { before, thread, answer })
+}
+
+pub(super) async fn act(
+    app: &App,
+    caller: &Caller,
+    conversation: ConversationId,
+    order: impl FnOnce(ThreadId) -> Command,
+    thread: Option<ThreadId>,
 ) -> Result<Json<Acted>, Problem> {
-    let current = Current::read(app, caller, conversation).await?;
-    let thread = thread.unwrap_or(current.life.state.thread_id);
-    let acted = match app.command(caller, command(thread)).await? {
-        Answer::Thread { thread_id, assignee_id, seq } => {
-            Acted { thread_id: Some(thread_id), assignee_id, seq: Some(seq) }
-        }
-        Answer::Done => Acted { thread_id: Some(thread), assignee_id: None, seq: None },
-        Answer::Admitted { .. }
-        | Answer::PresenceDiffers { .. }
-        | Answer::Conversations { .. }
-        | Answer::Agents { .. }
-        | Answer::Explained { .. }
-        | Answer::Groups { .. } => return Err(ErrorCode::Internal.into()),
-    };
-    Ok(Json(acted))
+    command(app, caller, conversation, order, thread).await?.acted().map(Json)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -113,6 +142,9 @@ pub struct Transfer {
     #[serde(default)]
     #[schema(value_type = Option<uuid::Uuid>)]
     pub group_id: Option<GroupId>,
+    /// Left for the next one, for staff alone.
+    #[serde(default)]
+    pub note: Option<String>,
     /// Wait in the group's queue if nobody can take it now.
     #[serde(default)]
     pub queue: bool,
@@ -128,16 +160,53 @@ impl Check for Transfer {
     }
 }
 
+/// What a transfer led to, and what became of the note.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Transferred {
+    #[serde(flatten)]
+    pub acted: Acted,
+    /// `{event_id, seq, duplicate}`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub note: Option<SendAnswer>,
+    /// The thread was handed on, and the note was not written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub note_error: Option<ErrorBody>,
+}
+
 pub async fn transfer(
     State(app): State<App>,
     caller: Caller,
     PathId(conversation_id): PathId<ConversationId>,
+    headers: HeaderMap,
     Body(body): Body<Transfer>,
-) -> Result<Json<Acted>, Problem> {
-    let Transfer { agent_id, group_id, queue, thread_id } = body;
-    let command =
+) -> Result<Json<Transferred>, Problem> {
+    let Transfer { agent_id, group_id, note, queue, thread_id } = body;
+    let note = note.map(|text| Note::new(text, TextLimit(app.text_max), "/note")).transpose()?;
+    let to =
         |thread| Command::Transfer { conversation_id, thread_id: Some(thread), agent_id, group_id, queue };
-    act(&app, &caller, conversation_id, command, thread_id).await
+    let done = command(&app, &caller, conversation_id, to, thread_id).await?;
+    let mut answer = Transferred { acted: done.acted()?, note: None, note_error: None };
+    if let Some(note) = note {
+        match leave(note, &caller, &headers, &done).await {
+            Ok(stored) => answer.note = Some(stored),
+            Err(error) => answer.note_error = Some(error),
+        }
+    }
+    Ok(Json(answer))
+}
+
+async fn leave(
+    note: Note,
+    caller: &Caller,
+    headers: &HeaderMap,
+    done: &Done,
+) -> Result<SendAnswer, ErrorBody> {
+    let client_id = ClientId::new(client_id(headers)).map_err(|_| ErrorCode::Internal)?;
+    let Current { log, home, .. } = &done.before;
+    let sent = note.leave(log, *home, caller.author(), client_id, &done.answer).await?;
+    Ok(SendAnswer { event_id: sent.event_id, seq: sent.seq, duplicate: sent.duplicate })
 }
 
 #[derive(Default, Deserialize, ToSchema)]

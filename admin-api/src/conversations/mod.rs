@@ -21,9 +21,10 @@ mod then;
 mod threads;
 mod transcript;
 mod view;
+mod wishes;
 mod words;
 
-pub use act::{Acted, Assign, CloseThread, Transfer, assign, close, reopen, resolve, transfer};
+pub use act::{Acted, Assign, CloseThread, Transfer, Transferred, assign, close, reopen, resolve, transfer};
 pub use bulk::{Bulk, BulkResults, bulk};
 pub use change::{EditEvent, delete_event, edit_event};
 pub use events::{EventList, Lanes, Of, Way, events, page, record_page, thread_events};
@@ -39,3 +40,4 @@ pub use tags::{put_tag, remove_tag};
 pub use threads::{ThreadRecord, thread, threads, threads_page};
 pub use transcript::transcript;
 pub use view::{ConversationDetail, ConversationView};
+pub use wishes::{PutPriority, PutSkills, ThreadPriority, ThreadSkills, put_priority, put_skills};

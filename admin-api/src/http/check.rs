@@ -4,7 +4,7 @@
 
 use std::ops::RangeInclusive;
 
-use bus_schema::{FieldError, limits};
+use bus_schema::{FieldError, limits, skill};
 use serde_json::Value;
 
 use super::Problem;
@@ -108,14 +108,9 @@ impl Checks {
         }
     }
 
-    /// Short labels, each once.
-    pub fn labels(&mut self, pointer: &str, labels: &[String], count_max: usize) {
-        self.that(pointer, labels.len() <= count_max, &format!("must hold at most {count_max}"));
-        for (at, label) in labels.iter().enumerate() {
-            let pointer = format!("{pointer}/{at}");
-            self.text(&pointer, label, 1..=64);
-            self.that(&pointer, !labels[..at].contains(label), "is there twice");
-        }
+    /// What an agent has, or a thread wants.
+    pub fn skills(&mut self, pointer: &str, skills: &[String]) {
+        self.errors.extend(skill::flaws(pointer, skills));
     }
 }
 
@@ -171,7 +166,6 @@ mod tests {
         for bad in ["", " ", "a\nb", "\u{0}", &"x".repeat(201)] {
             assert!(refused(|c| c.name("/n", bad)), "{bad:?}");
         }
-        assert!(refused(|c| c.labels("/l", &["a".into(), "a".into()], 5)));
     }
 
     #[test]

@@ -240,12 +240,16 @@ pub fn table() -> Vec<Route> {
             .takes::<conversations::SendEvent>().creates::<conversations::Sent>().refuses(SAYS),
         route(GET, "/v1/conversations/{id}/threads", Staff(Agent), "threads", conversations::threads).about("A conversation's threads, oldest first.")
             .lists::<conversations::ThreadRecord>().query(PAGE_MIN),
-        route(GET, "/v1/conversations/{id}/routing", Staff(Agent), "routing", conversations::routing).about("Every routing decision with its reasons, why the open thread still waits, and why the caller got it.")
+        route(GET, "/v1/conversations/{id}/routing", Staff(Agent), "routing", conversations::routing).about("Everything that routing did, in order and with its reasons, why the open thread still waits, and why the caller got it.")
             .gives::<conversations::Routed>().query(PAGE_MIN),
         route(POST, "/v1/conversations/{id}/assign", Staff(Agent), "assign", conversations::assign).about("Assign the open thread; agents to themselves only.")
             .takes::<conversations::Assign>().gives::<conversations::Acted>().refuses(ASSIGNS),
-        route(POST, "/v1/conversations/{id}/transfer", Staff(Agent), "transfer", conversations::transfer).about("Hand the open thread to an agent or a group.")
-            .takes::<conversations::Transfer>().gives::<conversations::Acted>().refuses(TRANSFERS),
+        route(POST, "/v1/conversations/{id}/transfer", Staff(Agent), "transfer", conversations::transfer).about("Hand the open thread to an agent or a group, with a note.")
+            .takes::<conversations::Transfer>().gives::<conversations::Transferred>().refuses(TRANSFERS),
+        route(PUT, "/v1/conversations/{id}/priority", Staff(Supervisor), "put_conversation_priority", conversations::put_priority).about("Say how urgent the open thread is.")
+            .takes::<conversations::PutPriority>().gives::<conversations::ThreadPriority>().refuses(COMMANDS),
+        route(PUT, "/v1/conversations/{id}/skills", Staff(Supervisor), "put_conversation_skills", conversations::put_skills).about("Name the skills that the open thread wants; agents without them do not get it by themselves.")
+            .takes::<conversations::PutSkills>().gives::<conversations::ThreadSkills>().refuses(COMMANDS),
         route(POST, "/v1/conversations/{id}/close", Staff(Agent), "close", conversations::close).about("Close the open thread.")
             .may_take::<conversations::CloseThread>().gives::<conversations::Acted>().refuses(COMMANDS),
         route(POST, "/v1/conversations/{id}/resolve", Staff(Agent), "resolve", conversations::resolve).about("Close the open thread as resolved.")

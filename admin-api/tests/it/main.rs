@@ -13,6 +13,7 @@ mod crud;
 mod desk_work;
 mod erasure;
 mod export;
+mod hands;
 mod http;
 mod identity;
 mod invitations;

@@ -74,6 +74,7 @@ actions! {
     Decline "decline" Who::Staff(Role::Agent), ConversationRef => Done;
     Assign "assign" Who::Staff(Role::Supervisor), Assign => Done;
     SetPriority "set_priority" Who::Staff(Role::Supervisor), SetPriority => Done;
+    SetSkills "set_skills" Who::Staff(Role::Supervisor), SetSkills => Done;
     Transfer "transfer" Who::Staff(Role::Agent), Transfer => TransferAnswer;
     Tag "tag" Who::Staff(Role::Agent), TagRef => Done;
     Untag "untag" Who::Staff(Role::Agent), TagRef => Done;

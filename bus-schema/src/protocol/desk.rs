@@ -86,6 +86,17 @@ pub struct SetPriority {
     pub priority: Priority,
 }
 
+/// `set_skills`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetSkills {
+    pub conversation_id: ConversationId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_id: Option<ThreadId>,
+    /// All of those that whoever gets the thread must have; none: anybody.
+    pub skills: Vec<String>,
+}
+
 /// `tag`, `untag`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,16 +4,17 @@
 //! acceptance.
 
 use bus_schema::{
-    Body, ClientId, ErrorBody, ErrorCode, Visibility,
+    ClientId, ErrorBody, ErrorCode,
     command::{Answer, Command},
-    event::{Kind, Message},
     protocol::{
-        Action, Assign, ConversationRef, Done, SendAnswer, SetPriority, SetStatus, Transfer, TransferAnswer,
+        Action, Assign, ConversationRef, Done, SendAnswer, SetPriority, SetSkills, SetStatus, Transfer,
+        TransferAnswer,
     },
+    skill,
     subject::ConversationSubjects,
 };
-use ops::chat::{self, Draft, TextLimit};
-use serde_json::value::{RawValue, to_raw_value};
+use ops::chat::{Note, TextLimit};
+use serde_json::value::RawValue;
 
 use super::seen;
 use crate::session::{Session, payload};
@@ -57,6 +58,17 @@ pub async fn set_priority(session: &Session, given: Option<&RawValue>) -> Result
     Ok(Done {})
 }
 
+pub async fn set_skills(session: &Session, given: Option<&RawValue>) -> Result<Done, ErrorBody> {
+    let SetSkills { conversation_id, thread_id, skills } = payload(given)?;
+    seen(session, conversation_id).await?;
+    let flaws = skill::flaws("/payload/skills", &skills);
+    if !flaws.is_empty() {
+        return Err(ErrorBody::fields(flaws));
+    }
+    session.command(Command::SetSkills { conversation_id, thread_id, skills }).await?;
+    Ok(Done {})
+}
+
 /// Hands the thread on, and then leaves the note; a note that could not be written undoes nothing.
 pub async fn transfer(session: &Session, given: Option<&RawValue>) -> Result<TransferAnswer, ErrorBody> {
     let Transfer { conversation_id, thread_id, to, note, queue } = payload(given)?;
@@ -67,52 +79,28 @@ pub async fn transfer(session: &Session, given: Option<&RawValue>) -> Result<Tra
     if queue && to.agent_id.is_some() {
         return Err(ErrorBody::field("/payload/queue", "only to a group: an agent has no queue"));
     }
-    let note = note.map(|text| body_of(session, text)).transpose()?;
+    // 0 is no bound, here as there.
+    let limit = TextLimit(usize::try_from(session.app.core.limits.text_bytes).unwrap_or(0));
+    let note = note.map(|text| Note::new(text, limit, "/payload/note")).transpose()?;
     let (agent_id, group_id) = (to.agent_id, to.group_id);
     let command = Command::Transfer { conversation_id, thread_id, agent_id, group_id, queue };
     let answer = session.command(command).await?;
     let Some(note) = note else { return Ok(TransferAnswer::default()) };
-    Ok(match write(session, home, &answer, note).await {
+    Ok(match leave(session, home, &answer, note).await {
         Ok(note) => TransferAnswer { note: Some(note), note_error: None },
         Err(error) => TransferAnswer { note: None, note_error: Some(error) },
     })
 }
 
-fn body_of(session: &Session, text: String) -> Result<Body, ErrorBody> {
-    let data = to_raw_value(&Message { text, quick_replies: Vec::new() }).map_err(|_| ErrorCode::Internal)?;
-    // 0 is no bound, here as there.
-    let limit = TextLimit(usize::try_from(session.app.core.limits.text_bytes).unwrap_or(0));
-    chat::content(Kind::Message, &data, limit, "/payload").map_err(|mut error| {
-        for field in &mut error.errors {
-            field.pointer = "/payload/note".to_owned();
-        }
-        error
-    })
-}
-
-async fn write(
+async fn leave(
     session: &Session,
     home: ConversationSubjects,
     answer: &Answer,
-    body: Body,
+    note: Note,
 ) -> Result<SendAnswer, ErrorBody> {
     let log = session.app.core.log(home.shard).ok_or(ErrorCode::Unavailable)?;
-    let thread = match answer {
-        Answer::Thread { thread_id, .. } => Some(*thread_id),
-        _ => None,
-    };
     let client_id = format!("transfer-{}", uuid::Uuid::now_v7());
-    let draft = Draft {
-        home,
-        author: session.who.author(),
-        client_id: ClientId::new(client_id).map_err(|_| ErrorCode::Internal)?,
-        visibility: Visibility::Agents,
-        body,
-        thread,
-        retry: false,
-        cause: None,
-    };
-    // Whoever handed the thread on could see it then; the next group's conversations may be hidden from them.
-    let sent = chat::send(log, &draft, None, |_| Ok(())).await?;
+    let client_id = ClientId::new(client_id).map_err(|_| ErrorCode::Internal)?;
+    let sent = note.leave(log, home, session.who.author(), client_id, answer).await?;
     Ok(SendAnswer { event_id: sent.event_id, seq: sent.seq, duplicate: sent.duplicate })
 }

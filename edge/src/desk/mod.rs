@@ -31,6 +31,7 @@ pub async fn carry_out(session: &Arc<Session>, action: Action, reply: Reply, giv
         }
         Action::Assign => reply.with(commands::assign(session, given).await),
         Action::SetPriority => reply.with(commands::set_priority(session, given).await),
+        Action::SetSkills => reply.with(commands::set_skills(session, given).await),
         Action::Transfer => reply.with(commands::transfer(session, given).await),
         Action::Watch => reply.with(watch::watch(session, given).await),
         Action::Unwatch => reply.with(watch::unwatch(session, given).await),

@@ -60,6 +60,11 @@ fn too_large(action: &str, pointer: &str) -> TooLarge {
         (_, "kind") => Never("there are only so many, and others are refused by name"),
         ("preview", "text") => Refused(text(16 * 1024), "too_large"),
         ("transfer", "note") => Refused(text(16 * 1024), "too_large"),
+        ("set_skills", "skills") => {
+            let skills = (0..=limits::SKILLS_MAX).map(|n| n.to_string());
+            invalid(json!(skills.collect::<Vec<_>>()))
+        }
+        ("set_skills", "0") => invalid(text(limits::SKILL_CHARS_MAX)),
         (_, "name") => invalid(text(limits::NAME_CHARS_MAX)),
         (_, "email") => invalid(json!(format!("{}@x.example", "x".repeat(limits::EMAIL_CHARS_MAX)))),
         (_, "custom") => invalid(many(limits::CUSTOM_FIELDS_MAX)),

@@ -212,6 +212,42 @@ async fn nobody_is_given_more_than_they_have_room_for() {
 }
 
 #[tokio::test]
+async fn a_thread_goes_to_who_has_the_skills_that_a_supervisor_asks_for() {
+    let desk = Desk::open().await;
+    let mut boss = desk.staff(&desk.one, 2, Role::Supervisor).await;
+    let mut plain = desk.staff(&desk.one, 0, Role::Agent).await;
+    let mut scholar = desk.staff(&desk.two, 1, Role::Agent).await;
+    let (_ann, latin) = desk.visitor(&desk.one, 1).await;
+    let wanted = with(latin, json!({ "skills": ["latin"] }));
+    wait_for(SOON, "the router to know of the thread", async || {
+        let outcome = ask(&mut boss, "set_skills", wanted.clone()).await;
+        if outcome == "ok" { Ok(()) } else { Err(outcome) }
+    })
+    .await;
+    assert_eq!(ask(&mut plain, "set_skills", with(latin, json!({ "skills": [] }))).await, "forbidden");
+    let stale = with(latin, json!({ "skills": [], "thread_id": Uuid::now_v7() }));
+    assert_eq!(ask(&mut boss, "set_skills", stale).await, "conflict");
+    let twice = boss.request("set_skills", with(latin, json!({ "skills": ["greek", " ", "greek"] }))).await;
+    let errors = twice["payload"]["error"]["errors"].as_array().unwrap();
+    let pointers: Vec<_> = errors.iter().map(|error| error["pointer"].as_str().unwrap()).collect();
+    assert_eq!(pointers, ["/payload/skills/1", "/payload/skills/2"]);
+
+    let accepting = json!({ "status": "accepting" });
+    assert_eq!(ask(&mut plain, "set_status", accepting.clone()).await, "ok");
+    // Who came later is served first, for the other one waits for somebody else.
+    let (_ben, later) = desk.visitor(&desk.two, 2).await;
+    comes(&mut plain, later).await;
+    let waits = boss.request("list_conversations", json!({ "view": "queue" })).await;
+    assert_eq!(waits["payload"]["conversations"][0]["id"], json!(latin), "{waits}");
+
+    let Record::Agent(mut record) = desk.world.renamed(1, "Scholar") else { panic!("an agent's record") };
+    record.skills = vec!["greek".to_owned(), "latin".to_owned()];
+    desk.world.put(&Record::Agent(record)).await;
+    assert_eq!(ask(&mut scholar, "set_status", accepting).await, "ok");
+    comes(&mut scholar, latin).await;
+}
+
+#[tokio::test]
 async fn views_places_in_the_queue_and_presence_are_the_same_on_every_edge() {
     let desk = Desk::open().await;
     let mut boss = desk.staff(&desk.one, 2, Role::Supervisor).await;

@@ -94,6 +94,7 @@ async fn visitors_are_sent_listed_fields_alone_whatever_staff_do() {
     let mut boss = desk.staff(&desk.two, 2, Role::Supervisor).await;
     ann.push("group_status").await;
     assert_eq!(ask(&mut boss, "set_priority", with(id, json!({ "priority": "urgent" }))).await, "ok");
+    assert_eq!(ask(&mut boss, "set_skills", with(id, json!({ "skills": ["latin"] }))).await, "ok");
     take(&mut agent, id).await;
     ann.event("assigned").await;
     ask(&mut boss, "watch", about(id)).await;

@@ -276,6 +276,7 @@ impl People {
             Action::ListConversations => json!({ "view": "all", "subscribe": true }),
             Action::Assign => with("agent_id", json!(self.world.agents[1])),
             Action::SetPriority => with("priority", json!("high")),
+            Action::SetSkills => with("skills", json!(["latin"])),
             Action::Transfer => {
                 let mut payload = with("to", json!({ "group_id": self.world.group }));
                 payload["queue"] = json!(true);

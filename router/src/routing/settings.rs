@@ -61,5 +61,3 @@ pub const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 pub const LOOKED_AT_MAX: usize = 1024;
 /// Agents who take part in one thread.
 pub const PARTICIPANTS_MAX: usize = 50;
-/// Skills that a thread may want.
-pub const SKILLS_MAX: usize = 20;

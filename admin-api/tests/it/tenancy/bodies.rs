@@ -73,6 +73,8 @@ fn plain(name: &str, unique: &str, ids: &Ids) -> Option<Value> {
         "bulk" => json!({ "ids": [ids["conversation"]], "action": "close" }),
         "send_event" | "send_thread_event" => json!({ "content": "x" }),
         "assign" | "transfer" => json!({ "agent_id": ids["agent"] }),
+        "put_conversation_priority" => json!({ "priority": "high" }),
+        "put_conversation_skills" => json!({ "skills": ["latin"] }),
         "session" => json!({
             "widget_key": ids["widget_key"], "visitor_key": URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()),
         }),

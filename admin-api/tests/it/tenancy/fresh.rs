@@ -11,6 +11,8 @@ use super::{
 };
 use crate::world::Person;
 
+const OPEN_MAX: usize = 40;
+
 impl Tenant {
     /// The tenant's things, and new ones of the kinds that the call may change.
     pub async fn fresh(&self, scene: &Scene, who: &Person, target: &Target) -> Ids {
@@ -61,6 +63,7 @@ impl Tenant {
     async fn chat(&self, scene: &Scene, who: &Person, target: &Target, ids: &mut Ids) {
         let world = &scene.world;
         let visit = scene.visit(&self.ids["widget_key"], &self.canary).await;
+        self.close_old(scene, visit.conversation.clone()).await;
         self.assign(scene, &visit.conversation, who).await;
         let home = format!("/v1/conversations/{}", visit.conversation);
         let said = world.post(who, &format!("{home}/events"), json!({ "content": "mine" })).await.is(201);
@@ -81,6 +84,20 @@ impl Tenant {
             ("event", event),
         ] {
             ids.insert(kind, id);
+        }
+    }
+
+    /// Remembers a conversation, and closes one of long before: nobody has room for all of them.
+    async fn close_old(&self, scene: &Scene, new: String) {
+        let old = {
+            let mut made = self.made.lock().unwrap();
+            made.push_back(new);
+            if made.len() > OPEN_MAX { made.pop_front() } else { None }
+        };
+        if let Some(old) = old {
+            // It may be closed or forgotten by now.
+            let path = format!("/v1/conversations/{old}/close");
+            scene.world.post(&self.supervisor, &path, json!({})).await;
         }
     }
 }

@@ -1,6 +1,10 @@
 //! A tenant with one thing of every kind, each of which says whose it is.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Mutex,
+    time::Duration,
+};
 
 use ops::testing::wait_for;
 use reqwest::Method;
@@ -14,7 +18,7 @@ use super::{
 use crate::world::Person;
 
 const WITHIN: Duration = Duration::from_secs(20);
-/// More than any test assigns.
+/// More than anybody is assigned before what was made for earlier calls is closed.
 const CAPACITY: u32 = 100;
 
 /// A thing of each kind, by kind.
@@ -38,6 +42,8 @@ pub struct Tenant {
     pub staff_canary: String,
     /// One that stands in what the other visitor said.
     pub other_canary: String,
+    /// Conversations that were made for one call, the oldest first.
+    pub made: Mutex<VecDeque<String>>,
 }
 
 fn word(what: &str) -> String {
@@ -103,6 +109,7 @@ impl Tenant {
             canary,
             staff_canary,
             other_canary,
+            made: Mutex::default(),
         };
         tenant.talk(scene).await;
         tenant

@@ -83,6 +83,7 @@ async fn carry_out(session: &Arc<Session>, action: Action, reply: Reply, payload
         | Action::Decline
         | Action::Assign
         | Action::SetPriority
+        | Action::SetSkills
         | Action::Transfer
         | Action::ListAgents
         | Action::ListVisitors => desk::carry_out(session, action, reply, payload).await,

@@ -104,7 +104,7 @@ fn adjustable() -> String {
 }
 
 fn fixed() -> String {
-    let rows: [(&str, u64); 21] = [
+    let rows: [(&str, u64); 23] = [
         ("milliseconds until the login", limits::LOGIN_WITHIN_MS),
         ("frames that are no requests, within 10 s", limits::BAD_FRAMES_MAX as u64),
         ("conversations in the answer to `login`", limits::LOGIN_CONVERSATIONS_MAX as u64),
@@ -124,6 +124,8 @@ fn fixed() -> String {
         ("fields of a form", limits::FORM_FIELDS_MAX as u64),
         ("characters of what is filled into a form's field", limits::FORM_VALUE_CHARS_MAX as u64),
         ("characters of a rating's comment", limits::COMMENT_CHARS_MAX as u64),
+        ("skills that a thread wants", limits::SKILLS_MAX as u64),
+        ("characters of a skill", limits::SKILL_CHARS_MAX as u64),
         ("milliseconds in which visitors edit and delete", limits::VISITOR_EDIT_WITHIN_MS),
         ("milliseconds after the close in which a thread is rated", limits::RATE_WITHIN_MS),
     ];

@@ -4,14 +4,14 @@ use bus_schema::{
     Body, ConversationId, ErrorBody, ErrorCode, ThreadId,
     command::{CommandRequest, Outcome},
     event::{Declined, PrioritySet, SkillsSet},
-    limits::NAME_CHARS_MAX,
+    skill,
     state::{Avoid, DeskState, Priority},
 };
 
 use super::{
     super::{
         plan::{After, Plan, Step},
-        settings::{AVOIDED_FOR, SKILLS_MAX},
+        settings::AVOIDED_FOR,
         shared::Shared,
         slot::QueueId,
         tenant::Tenant,
@@ -49,14 +49,12 @@ pub fn set_skills(
     if !thread::is_supervisor(&request.actor) {
         return Step::Reply(refused(ErrorCode::Forbidden, "only supervisors set wanted skills"));
     }
-    let bad = |skill: &&String| skill.trim().is_empty() || skill.chars().count() > NAME_CHARS_MAX;
-    if skills.len() > SKILLS_MAX || skills.iter().any(|skill| bad(&skill)) {
-        let message = format!("at most {SKILLS_MAX} skills of 1 to {NAME_CHARS_MAX} characters");
-        return Step::Reply(ErrorBody::field("/skills", message).into());
+    let flaws = skill::flaws("/skills", skills);
+    if !flaws.is_empty() {
+        return Step::Reply(ErrorBody::fields(flaws).into());
     }
     let mut skills = skills.to_vec();
     skills.sort_unstable();
-    skills.dedup();
     change(tenant, request, id, thread_id, |mut state, queue| {
         if state.skills == skills && !state.skills_waived {
             return Err(Outcome::DONE);
