@@ -1,18 +1,22 @@
-//! `GET /v1/conversations/{id}/routing`: why it went where it went, why it still waits, and why the caller got it.
+//! `GET /v1/conversations/{id}/routing`: everything that routing did, in order, with its reasons; why the open thread
+//! still waits, and why the caller got it.
 //!
-//! Invariant: what was decided comes from the log; what is in the way now, from the router, and is left out while that
-//! is away.
+//! Invariant: what was done is the log's word, event by event; what is in the way now is the router's, and is left out
+//! while that is away.
 
 use axum::extract::State;
 use bus_schema::{
-    AgentId, ConversationId, ThreadId, Timestamp,
+    AgentId, Author, ConversationId, ErrorCode, TenantId, ThreadId, Timestamp,
     command::{Answer, Command, Waits},
 };
-use diesel::prelude::*;
+use diesel::{dsl::sql, pg::Pg, prelude::*, sql_types::Bool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use persister::db::{At, Id, schema::chat::decisions};
-use serde::Serialize;
-use serde_json::Value;
+use persister::db::{
+    At, Id,
+    schema::chat::{decisions, events},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{get::visible, threads::ThreadQuery};
@@ -24,17 +28,23 @@ use crate::{
 };
 
 #[derive(Debug, Queryable, Selectable)]
-#[diesel(table_name = decisions)]
-struct DecisionRow {
+#[diesel(table_name = events)]
+struct EventRow {
     seq: i64,
     at: At,
-    thread_id: Id<ThreadId>,
-    rule: String,
-    chosen_id: Option<Id<AgentId>>,
-    decision: Value,
+    thread_id: Option<Id<ThreadId>>,
+    kind: String,
+    payload: Option<String>,
 }
 
-/// A decision of the router, with its reasons.
+/// What is shown of a stored event.
+#[derive(Deserialize)]
+struct Stored {
+    author: Author,
+    data: Map<String, Value>,
+}
+
+/// One thing that was done to a thread: an event of its life or of its routing.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RoutingEntry {
     pub seq: i64,
@@ -42,12 +52,22 @@ pub struct RoutingEntry {
     pub at: Timestamp,
     #[schema(value_type = uuid::Uuid)]
     pub thread_id: ThreadId,
-    pub rule: String,
+    /// Of the event: `decided`, `offered`, `declined`, `unanswered`, `priority_set`, `skills_set`, `skills_waived`, or what
+    /// came of it, such as `queued`, `assigned`, `agent_lost`, `transferred` or `closed`.
+    pub kind: String,
+    /// Who did it: an agent, a visitor, a program, or the router as `system`.
+    #[schema(value_type = Object)]
+    pub author: Author,
+    /// What the event says, without the state after it: a reason, whom it was offered to, who did not answer.
+    #[schema(value_type = Object)]
+    pub data: Map<String, Value>,
+    /// Of a decision; null for everything else.
+    pub rule: Option<String>,
     #[schema(value_type = Option<uuid::Uuid>)]
     pub chosen: Option<AgentId>,
-    /// The whole decision: strategy, candidates with load and refusals, what took how long.
-    #[schema(value_type = Object)]
-    pub decision: Value,
+    /// The whole decision: strategy, candidates with load and refusals, what took how long; null for everything else.
+    #[schema(value_type = Option<Object>)]
+    pub decision: Option<Value>,
 }
 
 /// Why the open thread waits, as it is now.
@@ -64,7 +84,7 @@ pub struct StillWaits {
     pub decision: Value,
 }
 
-/// Decisions, and what they mean for who asks.
+/// What was done, and what it means for who asks.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Routed {
     pub data: Vec<RoutingEntry>,
@@ -86,20 +106,14 @@ pub async fn routing(
     let seq = applied(&app, &caller, query.min_seq).await?;
     let mut connection = app.within(caller.tenant).await?;
     visible(&mut connection, &caller, conversation).await?;
-    let mut rows = decisions::table
-        .filter(
-            decisions::tenant_id.eq(Id(caller.tenant)).and(decisions::conversation_id.eq(Id(conversation))),
-        )
-        .order(decisions::seq)
-        .limit(page.rows())
-        .select(DecisionRow::as_select())
-        .into_boxed();
+    let mut rows = of_routing(caller.tenant, conversation).order(events::seq).limit(page.rows());
     if let Some(position) = page.after {
-        rows = rows.filter(decisions::seq.gt(position.seq()));
+        rows = rows.filter(events::seq.gt(position.seq()));
     }
-    let rows: Vec<DecisionRow> = rows.load(&mut connection).await?;
-    let place = |row: &DecisionRow| Position::of_seq(row.at.0, row.seq);
-    let List { data, next_cursor } = page.of_rows(rows, place, DecisionRow::show);
+    let rows: Vec<EventRow> = rows.select(EventRow::as_select()).load(&mut connection).await?;
+    let place = |row: &EventRow| Position::of_seq(row.at.0, row.seq);
+    let List { data, next_cursor } = page.of_rows(rows, place, EventRow::show);
+    let data = data.into_iter().collect::<Result<_, _>>()?;
     let (waits, mine) = match page.after {
         Some(_) => (None, None),
         None => {
@@ -112,23 +126,37 @@ pub async fn routing(
     Ok(Applied { seq, body: Routed { data, next_cursor, waits, mine } })
 }
 
+type Rows = events::BoxedQuery<'static, Pg>;
+
+/// What the router and who began a thread wrote of it.
+fn of_routing(tenant: TenantId, conversation: ConversationId) -> Rows {
+    events::table
+        .filter(events::tenant_id.eq(Id(tenant)).and(events::conversation_id.eq(Id(conversation))))
+        // As the index of these says it: a parameter could be any lane.
+        .filter(sql::<Bool>("chat.events.lane IN ('life', 'desk')"))
+        .into_boxed()
+}
+
 /// The last decision that gave it to the caller.
 async fn got(
     connection: &mut AsyncPgConnection,
     caller: &Caller,
     conversation: ConversationId,
 ) -> Result<Option<RoutingEntry>, Problem> {
-    let row = decisions::table
+    let last: Option<i64> = decisions::table
         .filter(
             decisions::tenant_id.eq(Id(caller.tenant)).and(decisions::conversation_id.eq(Id(conversation))),
         )
         .filter(decisions::chosen_id.eq(Id(caller.agent)))
         .order(decisions::seq.desc())
-        .select(DecisionRow::as_select())
+        .select(decisions::seq)
         .first(connection)
         .await
         .optional()?;
-    Ok(row.map(DecisionRow::show))
+    let Some(seq) = last else { return Ok(None) };
+    let row = of_routing(caller.tenant, conversation).filter(events::seq.eq(seq));
+    let row: EventRow = row.select(EventRow::as_select()).first(connection).await?;
+    row.show().map(Some)
 }
 
 async fn still_waits(app: &App, caller: &Caller, conversation_id: ConversationId) -> Option<StillWaits> {
@@ -147,15 +175,24 @@ async fn still_waits(app: &App, caller: &Caller, conversation_id: ConversationId
     }
 }
 
-impl DecisionRow {
-    fn show(self) -> RoutingEntry {
-        RoutingEntry {
+impl EventRow {
+    fn show(self) -> Result<RoutingEntry, Problem> {
+        let payload = self.payload.unwrap_or_default();
+        let stored = serde_json::from_str(&payload).map_err(|error| Problem::fault("a stored event", &error));
+        let Stored { author, mut data } = stored?;
+        data.remove("state");
+        let decision = data.remove("decision");
+        let of_decision = |name: &str| decision.as_ref()?.get(name)?.as_str();
+        Ok(RoutingEntry {
             seq: self.seq,
             at: self.at.0,
-            thread_id: self.thread_id.0,
-            rule: self.rule,
-            chosen: self.chosen_id.map(|id| id.0),
-            decision: self.decision,
-        }
+            thread_id: self.thread_id.map(|id| id.0).ok_or(ErrorCode::Internal)?,
+            kind: self.kind,
+            author,
+            rule: of_decision("rule").map(str::to_owned),
+            chosen: of_decision("chosen").and_then(|id| id.parse().ok()),
+            data,
+            decision,
+        })
     }
 }

@@ -214,6 +214,43 @@ async fn neither_a_filter_of_the_list_of_conversations_nor_counting_them_reads_t
     assert!((of("closed") - closed).abs() < closed / 10, "about {closed}: {counts}");
 }
 
+/// One conversation in which much was said: `$1` tenant, `$2` conversation, `$3` thread, `$4` how many messages. Every
+/// thousandth is followed by what routing did.
+const LONG: &str = "INSERT INTO chat.events (tenant_id, seq, at, id, lane, subject_id, conversation_id, thread_id, kind,
+        author_type, author_id, visibility, payload)
+    SELECT $1::uuid, n * 10 + o, now(), gen_random_uuid(), lane, $2::uuid, $2::uuid, $3::uuid, kind, 'agent', $3::uuid, 'all',
+        format('{\"author\":{\"type\":\"agent\",\"id\":\"%s\"},\"data\":{}}', $3::uuid)
+    FROM generate_series(1, $4::bigint) n,
+        (VALUES (1, 'msg', 'message'), (2, 'life', 'assigned'), (3, 'desk', 'decided')) v (o, lane, kind)
+    WHERE lane = 'msg' OR n % 1000 = 0";
+const SAID: i64 = 40_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_routing_did_is_not_looked_for_among_all_that_was_said() {
+    let scene = scene().await;
+    let tenant = scene.ann.tenant.parse::<Uuid>().unwrap();
+    let made = "SELECT md5('c40000')::uuid, md5('t40000')::uuid";
+    let row = scene.sql.query_one(made, &[]).await.unwrap();
+    let (conversation, thread): (Uuid, Uuid) = (row.get(0), row.get(1));
+    scene.sql.execute(LONG, &[&tenant, &conversation, &thread, &SAID]).await.unwrap();
+    scene.sql.batch_execute("VACUUM ANALYZE chat.events").await.unwrap();
+    let path = format!("/v1/conversations/{conversation}/routing");
+    let first = scene.world.get(&scene.ann, &path).await.is(200).body;
+    let deep = first["next_cursor"].as_str().unwrap();
+    // A first page asks as well for the last decision that is the caller's own.
+    for (query, last, there) in
+        [("?limit=50".to_owned(), "\"chosen_id\"", 50), (format!("?cursor={deep}"), "lane IN", 30)]
+    {
+        // A statement that is asked for often has a plan for any value.
+        for _ in 0..8 {
+            let (plans, shown) = scene.plans(&scene.ann, &format!("{path}{query}"), last).await;
+            let shown = shown["data"].as_array().unwrap().len();
+            assert_eq!((shown, faults(&plans, READ_MAX)), (there, vec![]), "{query}:\n{plans}");
+            assert!(plans.contains("events_of_routing"), "{query}:\n{plans}");
+        }
+    }
+}
+
 #[test]
 fn what_reads_a_large_table_through_is_a_fault() {
     let faulty = "\t->  Parallel Seq Scan on conversations c  (cost=0 rows=9) (actual rows=1 loops=1)
