@@ -89,6 +89,7 @@ const OIDC_CALLBACK: &[QueryParam] = &[
 
 /// Why what these change has no revision.
 const LAST_WORD: &str = "a status replaces the one before whatever it was, and the router alone has it";
+const WISHES: &str = "what is wished for replaces what was before it, and the router alone has it";
 const TAGS: &str = "a tag is there or is not, and others are left alone";
 const MARKS_GROW: &str = "a mark only grows";
 const OWN_WORDS: &str = "nobody but its author edits it, and each edit is an event of its own";
@@ -247,9 +248,9 @@ pub fn table() -> Vec<Route> {
         route(POST, "/v1/conversations/{id}/transfer", Staff(Agent), "transfer", conversations::transfer).about("Hand the open thread to an agent or a group, with a note.")
             .takes::<conversations::Transfer>().gives::<conversations::Transferred>().refuses(TRANSFERS),
         route(PUT, "/v1/conversations/{id}/priority", Staff(Supervisor), "put_conversation_priority", conversations::put_priority).about("Say how urgent the open thread is.")
-            .takes::<conversations::PutPriority>().gives::<conversations::ThreadPriority>().refuses(COMMANDS),
+            .takes::<conversations::PutPriority>().gives::<conversations::ThreadPriority>().no_revision(WISHES).refuses(COMMANDS),
         route(PUT, "/v1/conversations/{id}/skills", Staff(Supervisor), "put_conversation_skills", conversations::put_skills).about("Name the skills that the open thread wants; agents without them do not get it by themselves.")
-            .takes::<conversations::PutSkills>().gives::<conversations::ThreadSkills>().refuses(COMMANDS),
+            .takes::<conversations::PutSkills>().gives::<conversations::ThreadSkills>().no_revision(WISHES).refuses(COMMANDS),
         route(POST, "/v1/conversations/{id}/close", Staff(Agent), "close", conversations::close).about("Close the open thread.")
             .may_take::<conversations::CloseThread>().gives::<conversations::Acted>().refuses(COMMANDS),
         route(POST, "/v1/conversations/{id}/resolve", Staff(Agent), "resolve", conversations::resolve).about("Close the open thread as resolved.")
