@@ -168,7 +168,7 @@ impl Names {
 fn secret(name: &str, value: &Value) -> Option<Value> {
     let text = value.as_str()?;
     match name {
-        "token" => Some(format!("{}…", text.chars().take(4).collect::<String>()).into()),
+        "token" | "identity_secret" => Some(format!("{}…", text.chars().take(4).collect::<String>()).into()),
         "hint" => Some(format!("{}…", text.chars().take(4).collect::<String>()).into()),
         "secret" => Some("JBSWY3DPEHPK3PXP".into()),
         "otpauth_url" => {
