@@ -8,6 +8,7 @@
 
 mod browser;
 mod collection;
+mod dead_edge;
 mod demo_page;
 mod deploys;
 mod faults;
