@@ -15,7 +15,7 @@ use super::{
     config::Config,
     input::Stored,
     queue::{ListKey, WaitKey},
-    sight::Sight,
+    sight::{Sight, gone_at},
     slot::{Lock, QueueId},
     timers::Seen,
     unknown,
@@ -212,6 +212,10 @@ impl Conversation {
         let state =
             event.and_then(|event| event.body.desk_state().cloned().or_else(|| unknown::state(&event.body)));
         self.desk_unreadable = state.is_none();
+        // Where several routers decide for a while, none goes by what it saw before another did.
+        if self.desk.as_deref().and_then(gone_at) != state.as_ref().and_then(gone_at) {
+            self.sight.outdate();
+        }
         self.set_desk(state);
     }
 

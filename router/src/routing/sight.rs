@@ -3,6 +3,7 @@
 //! Invariant: nobody is taken for gone whom the edges were not asked about; what they say unasked only makes the router
 //! ask sooner, for it may be lost, and one edge does not know of another's visitors. An answer during which a visitor
 //! moved says nothing, and one that an edge has no part in says of nobody that they are gone: the edges are asked again.
+//! So they are once another router has written what it saw.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -53,11 +54,10 @@ impl Sight {
     /// What is due for the visitor's sake.
     pub fn due(&self, desk: &DeskState, began: Timestamp, rules: &Rules) -> Option<Due> {
         let after = rules.visitor_gone_after?;
-        let gone = desk.deadlines.iter().find(|deadline| deadline.kind == DeadlineKind::VisitorGone);
-        Some(match (gone, self.there) {
+        Some(match (gone_at(desk), self.there) {
             (Some(_), Some((true, at))) => Due { at, what: What::VisitorBack },
-            (Some(gone), Some((false, at))) if at >= gone.at => Due { at: gone.at, what: What::VisitorGone },
-            (Some(gone), _) => self.ask(gone.at),
+            (Some(gone), Some((false, at))) if at >= gone => Due { at: gone, what: What::VisitorGone },
+            (Some(gone), _) => self.ask(gone),
             (None, Some((false, at))) => Due { at, what: What::VisitorLeft(at.plus(after)) },
             (None, Some((true, at))) => self.ask(at.plus(after)),
             (None, None) => self.ask(began.plus(after)),
@@ -72,6 +72,12 @@ impl Sight {
     fn ask(&self, at: Timestamp) -> Due {
         Due { at: self.again.unwrap_or(at), what: What::AskEdges }
     }
+}
+
+/// When the thread ends, where the edges have missed the visitor.
+pub fn gone_at(desk: &DeskState) -> Option<Timestamp> {
+    let gone = desk.deadlines.iter().find(|deadline| deadline.kind == DeadlineKind::VisitorGone);
+    gone.map(|deadline| deadline.at)
 }
 
 /// The thread ends then, unless the visitor comes back.

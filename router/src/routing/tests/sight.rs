@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bus_schema::{
+    Body, Lane, Shard, Subject,
     claims::Role,
     command::{Actor, Command},
     config::RoutingSettings,
-    state::{CloseReason, DeadlineKind, DecisionRule, RoutingStatus, Strategy},
+    state::{CloseReason, Deadline, DeadlineKind, DecisionRule, RoutingStatus, Strategy},
 };
 
 use super::super::{Input, WriteFailure};
@@ -217,6 +218,29 @@ fn what_was_seen_is_forgotten_by_a_router_that_stands_by() {
     world.input(Input::Activate);
     world.wait(seconds(1));
     assert_eq!((world.closed(1), world.decision(1).rule), (None, DecisionRule::VisitorBack));
+    world.check();
+}
+
+#[test]
+fn what_another_router_saw_since_counts_more_than_what_was_seen_before() {
+    let mut world = world(&[2], 60);
+    world.start(1);
+    // The edges are asked, and the visitor is there.
+    world.wait(seconds(70));
+    world.away.push(1);
+    let id = conversation(1);
+    let subject =
+        Subject::Conversation { shard: Shard(0), tenant: TENANT, conversation: id, lane: Lane::Desk };
+    let mut missed = *world.bus.last(subject).and_then(|last| last.event).expect("its decision");
+    let Body::Decided(decided) = &mut missed.body else { panic!("a decision") };
+    let at = world.now.plus(seconds(60));
+    decided.state.deadlines.push(Deadline { kind: DeadlineKind::VisitorGone, at });
+    let seq = world.bus.store(subject, missed, world.now);
+    world.settle();
+    world.wait(seconds(55));
+    assert_eq!(world.bus.last_seq(subject), seq, "nobody takes back what the other wrote");
+    world.wait(seconds(10));
+    assert_eq!(world.closed(1), Some(CloseReason::VisitorGone));
     world.check();
 }
 
