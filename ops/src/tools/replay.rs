@@ -1,17 +1,21 @@
 //! `ops replay`: runs `router replay` on the running system's log, for this command links no service.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 
 use super::{
     program::program,
     target::{Target, TargetArgs},
+    up::keys::bus_seed,
 };
-use crate::settings::{names, table::PREFIX};
+use crate::{
+    service::Service,
+    settings::{names, table::PREFIX},
+};
 
 /// What its router needs to know of the system beside where its bus is.
-const FORWARDED: [&str; 3] = [names::NATS_CREDS_FILE, names::SHARDS, names::AGENT_GRACE_MS];
+const FORWARDED: [&str; 2] = [names::SHARDS, names::AGENT_GRACE_MS];
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -54,10 +58,18 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// What is known of the system, as settings of the router.
 fn environment(target: &Target) -> anyhow::Result<Vec<(String, String)>> {
-    let url = (names::NATS_URL, target.text(names::NATS_URL)?);
-    let others = FORWARDED.iter().filter_map(|name| Some((*name, target.opt(name)?)));
-    let named = |(name, value): (&str, &str)| (format!("{PREFIX}{name}"), value.to_owned());
-    Ok([url].into_iter().chain(others).map(named).collect())
+    let url = (names::NATS_URL, target.text(names::NATS_URL)?.to_owned());
+    let others = FORWARDED.iter().filter_map(|name| Some((*name, target.opt(name)?.to_owned())));
+    let user = target.opt(names::NATS_CREDS_FILE).map(|own| (names::NATS_CREDS_FILE, router_user(own)));
+    let named = |(name, value): (&str, String)| (format!("{PREFIX}{name}"), value);
+    Ok([url].into_iter().chain(others).chain(user).map(named).collect())
+}
+
+/// Who a router is on the bus, if its key lies beside this command's: each service hears its own inbox alone.
+fn router_user(own: &str) -> String {
+    let beside = Path::new(own).parent().map(|keys| bus_seed(keys, Service::Router));
+    let router = beside.filter(|seed| seed.is_file());
+    router.map_or_else(|| own.to_owned(), |seed| seed.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod network;
 mod outage;
 mod procs;
 mod races;
+mod replay;
 mod routers;
 mod seeds;
 mod staff;
