@@ -11,6 +11,8 @@ pub enum Bug {
     MismatchTakenForSuccess,
     /// A write without an answer counts as never stored.
     UnknownTakenForFailure,
+    /// 10164 ends a write, and the thread or agent is read again.
+    ContentionTakenForFailure,
     /// An agent may hold one more than the state says.
     CapacityOffByOne,
     /// Who disconnects is lost at once.
@@ -47,13 +49,18 @@ pub enum Bug {
     GapUnseen,
     /// Nobody remembers who was given a thread last.
     TurnsForgotten,
+    /// Groups are open at any time.
+    HoursIgnored,
+    /// Edges name none of their visitors.
+    VisitorsUnheard,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 21] = [
+    pub const ALL: [Bug; 24] = [
         Bug::ExpectationDropped,
         Bug::MismatchTakenForSuccess,
         Bug::UnknownTakenForFailure,
+        Bug::ContentionTakenForFailure,
         Bug::CapacityOffByOne,
         Bug::GraceSkipped,
         Bug::TimerTwice,
@@ -72,5 +79,7 @@ impl Bug {
         Bug::FenceDropped,
         Bug::GapUnseen,
         Bug::TurnsForgotten,
+        Bug::HoursIgnored,
+        Bug::VisitorsUnheard,
     ];
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bus_schema::{
     Body, Lane, Subject, Timestamp,
+    config::Record,
     state::{AgentState, DecisionRule, DeskState, Priority},
 };
 
@@ -18,6 +19,14 @@ pub fn settings(bug: Option<Bug>, mut settings: Settings) -> Settings {
         settings.agent_grace = Duration::ZERO;
     }
     settings
+}
+
+/// The configuration on its way to a core.
+pub fn config(bug: Option<Bug>, mut record: Record) -> Record {
+    if let (Some(Bug::HoursIgnored), Record::Group(group)) = (bug, &mut record) {
+        group.routing.hours = None;
+    }
+    record
 }
 
 /// A message of the log on its way to a core.

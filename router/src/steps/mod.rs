@@ -14,4 +14,4 @@ pub use edges::Edges;
 pub use holding::{Ask as LeaseAsk, Holder, Holding, Next as LeaseNext, Wrote};
 pub use pause::{Backoff, Pause};
 pub use turn::{Change, Role, Source, Turn};
-pub use writing::{Ask, Found, Next, Tried, Writing};
+pub use writing::{Ask, CONTENTION_TRIES, Found, Next, Tried, Writing};

@@ -9,7 +9,7 @@ use super::pause::{Backoff, Pause};
 use crate::routing::{Input, WriteFailure, WriteId};
 
 /// Tries beyond it are a refusal.
-const CONTENTION_TRIES: u32 = 20;
+pub const CONTENTION_TRIES: u32 = 20;
 /// Looks that found nothing where a write would be: then it is in doubt.
 const LOOKS: u32 = 2;
 /// After so many of them the conversation's writers are asked to hold on.

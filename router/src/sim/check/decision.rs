@@ -33,9 +33,11 @@ impl World {
                     self.check_choice(n, write, message, decided, std::mem::take(&mut first))?;
                 }
                 Body::Unanswered(_) | Body::Idle(_) => self.check_silence(n, message)?,
-                Body::Closed(closed) if closed.reason == CloseReason::Idle => {
-                    self.check_silence(n, message)?
-                }
+                Body::Closed(closed) => match closed.reason {
+                    CloseReason::Idle => self.check_silence(n, message)?,
+                    CloseReason::VisitorGone => self.check_gone(n, write, message)?,
+                    _ => {}
+                },
                 _ => {}
             }
         }
@@ -70,6 +72,7 @@ impl World {
             return Ok(());
         }
         self.is_there(n, chosen)?;
+        self.is_open(n, id, &kept.state)?;
         self.nobody_waits_longer(n, write, id, &kept.state)?;
         if first && rule != DecisionRule::Sticky && self.router(n).told == self.records().len() {
             self.nobody_is_nearer(n, id, &kept.state, chosen, rule)?;
@@ -88,6 +91,17 @@ impl World {
         match kept.state.seen_status() {
             AgentStatus::Accepting => Ok(()),
             status => Err(("nothing-for-who-is-away", format!("{chosen} is {status:?} and was chosen"))),
+        }
+    }
+
+    /// Nothing is given to anybody by a rule outside the hours of its group.
+    fn is_open(&self, n: usize, id: ConversationId, life: &LifeState) -> Result<(), Found> {
+        let group = life.group_id.and_then(|group| self.group(group));
+        let hours = group.and_then(|group| group.routing.hours.as_ref());
+        let now = self.router(n).core.now();
+        match hours.is_none_or(|hours| hours.is_open(now)) {
+            true => Ok(()),
+            false => Err(("hours-are-kept", format!("router {n} gives {id} to somebody at {now:?}"))),
         }
     }
 
@@ -210,6 +224,19 @@ impl World {
         if early {
             let what = format!("{} of {id}, where the last word is of {last:?}", message.event.body.name());
             return Err(("timers-fire-when-due", what));
+        }
+        Ok(())
+    }
+
+    /// Nobody is taken for gone whom any edge that was asked could see.
+    fn check_gone(&self, n: usize, write: &Write, message: &Message) -> Result<(), Found> {
+        let Some(id) = message.event.conversation_id else { return Ok(()) };
+        let free = !self.router(n).minds(key::Key::Conversation(id)) && self.hears_at_once(n);
+        if self.is_fresh(write) && free && self.is_surely_there(id) {
+            return Err((
+                "visitors-who-are-there-stay",
+                format!("router {n} ends {id}, whose visitor is there"),
+            ));
         }
         Ok(())
     }

@@ -108,6 +108,7 @@ fn due(ledger: &Ledger, id: ConversationId, body: &Body, at: Timestamp) -> Resul
     let kind = match body {
         Body::Closed(closed) if closed.reason == CloseReason::QueueTimeout => DeadlineKind::Queue,
         Body::Closed(closed) if closed.reason == CloseReason::Idle => DeadlineKind::IdleClose,
+        Body::Closed(closed) if closed.reason == CloseReason::VisitorGone => DeadlineKind::VisitorGone,
         _ => return Ok(()),
     };
     let desk = ledger.desk(id);

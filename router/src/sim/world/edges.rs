@@ -108,6 +108,7 @@ impl World {
         let edge = &mut self.edges[n];
         (edge.up, edge.run, edge.reporting) = (false, edge.run + 1, false);
         edge.told.clear();
+        self.visitors_of_crashed(n);
         self.after(back_in, To::World, "an edge starts", move |world| world.restart_edge(n));
     }
 

@@ -10,6 +10,7 @@ mod router;
 mod server;
 mod setting;
 mod shell;
+mod visitors;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,6 +42,7 @@ use edges::Edge;
 use net::Reply;
 use router::Router;
 use server::Ack;
+use visitors::Visitor;
 
 /// Who has a lease.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,10 +68,13 @@ pub struct World {
     /// Counts changes of it.
     outage: u64,
     outage_began: i64,
+    /// Since when it is up.
+    bus_since: i64,
     /// The configuration, in the order in which every router reads it.
     records: Vec<Record>,
     routers: Vec<Router>,
     edges: Vec<Edge>,
+    visitors: BTreeMap<u128, Visitor>,
     /// When an agent had no more connections at an edge, by the revision that says so.
     left_at: BTreeMap<(IncarnationId, AgentId, u64), i64>,
     /// When those left whom the log says to be away because an edge said so.
@@ -108,9 +113,11 @@ impl World {
             bus_up: true,
             outage: 0,
             outage_began: 0,
+            bus_since: 0,
             records: Vec::new(),
             routers: Vec::new(),
             edges: Vec::new(),
+            visitors: BTreeMap::new(),
             left_at: BTreeMap::new(),
             away_since: BTreeMap::new(),
             tries: BTreeMap::new(),

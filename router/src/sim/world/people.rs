@@ -43,7 +43,12 @@ impl World {
         self.after(next, To::World, "a visitor", World::visitor_acts);
         let n = self.random.one_of(VISITORS);
         let open = self.ledger.open(names::conversation(n)).cloned();
-        match (open, self.random.below(10)) {
+        let what = self.random.below(10);
+        if open.is_some() && what == 2 {
+            return self.visitor_goes(n);
+        }
+        self.visitor_comes(n);
+        match (open, what) {
             (None, _) => self.start(n),
             (Some(_), 0) => self.start(n),
             (Some(life), 1) => {

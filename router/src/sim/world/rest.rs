@@ -12,6 +12,8 @@ const WATCHED_MS: i64 = 12_000;
 /// A violation that is still there after so many looks, so far apart, stays.
 const LOOKS: u32 = 12;
 const LOOK_EVERY_MS: i64 = 500;
+/// Visitors are missed within the time that groups allow, twice: when that is asked for, and before it ends a thread.
+const LET_GO_MS: i64 = 30_000;
 
 impl World {
     pub fn come_to_rest(&mut self) {
@@ -76,7 +78,19 @@ impl World {
         if !self.setting.wild_clocks || self.routers.iter().all(|router| router.turn.decides()) {
             found.extend(self.presence_at_rest());
         }
+        found.extend(self.left_at_rest());
         found
+    }
+
+    /// Nobody's thread stays open for ever after they left.
+    fn left_at_rest(&self) -> Vec<(&'static str, String)> {
+        let open = self.ledger.lives.iter().filter(|(_, kept)| kept.state.status.is_open());
+        let left = open.filter(|(id, kept)| {
+            let away = self.visitor_away_since(**id).map(|since| self.now - since);
+            let ends = self.rules_of(&kept.state).and_then(|rules| rules.visitor_gone_after);
+            ends.is_some() && away.is_some_and(|away| away > LET_GO_MS) && !self.setting.wild_clocks
+        });
+        left.map(|(id, _)| ("visitors-who-left-are-let-go", format!("{id} is open"))).collect()
     }
 
     /// Nobody stays online without a connection, nobody offline with one.

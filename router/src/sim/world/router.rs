@@ -285,6 +285,7 @@ impl World {
     fn tell_config(&mut self, n: usize) {
         while let Some(record) = self.records.get(self.routers[n].told).cloned() {
             self.routers[n].told += 1;
+            let record = tamper::config(self.plan.bug, record);
             self.tell(n, Input::Config(record));
         }
     }

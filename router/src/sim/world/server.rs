@@ -128,7 +128,7 @@ impl World {
     }
 
     pub fn bus_works(&mut self) {
-        self.bus_up = true;
+        (self.bus_up, self.bus_since) = (true, self.now);
         self.outage += 1;
         let took = self.now - self.outage_began;
         for edge in self.edges.iter_mut().filter(|_| took >= OUTAGE_NOTICED_MS) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bus_schema::{
     AgentId,
     config::{MemberPriority, Record, RoutingSettings},
+    hours::{Day, Hours, OpenSpan},
     state::Strategy,
 };
 
@@ -32,13 +33,18 @@ pub struct Setting {
     pub visitors_every: u64,
     pub staff_every: u64,
     pub faults_every: u64,
-    /// Of each group.
-    pub groups: Vec<(Strategy, RoutingSettings)>,
+    pub groups: Vec<Group>,
 }
 
-impl Setting {
-    pub fn draw(random: &mut Random) -> Self {
-        let replicas = if random.chance(400) { Replicas::One } else { Replicas::Three };
+/// How a group routes.
+#[derive(Debug, Clone)]
+pub struct Group {
+    strategy: Strategy,
+    routing: RoutingSettings,
+}
+
+impl Group {
+    fn draw(random: &mut Random) -> Self {
         let strategies = [
             Strategy::LeastLoaded,
             Strategy::LeastLoaded,
@@ -47,9 +53,26 @@ impl Setting {
             Strategy::Broadcast,
             Strategy::Manual,
         ];
-        let groups = (0..GROUPS)
-            .map(|_| (*random.pick(&strategies).expect("there are some"), timers(random)))
-            .collect();
+        let strategy = *random.pick(&strategies).expect("there are some");
+        let routing = RoutingSettings { hours: hours(random), ..timers(random) };
+        Self { strategy, routing }
+    }
+}
+
+/// A world begins at 01:46:40 on a Sunday, so that these begin and end while it lasts.
+const OPEN: [(&str, &str); 5] =
+    [("00:00", "01:47"), ("00:00", "01:48"), ("01:47", "24:00"), ("01:48", "24:00"), ("01:47", "01:48")];
+
+fn hours(random: &mut Random) -> Option<Hours> {
+    let (from, to) = random.pick(&OPEN).copied().filter(|_| random.chance(200))?;
+    let span = OpenSpan { day: Day::Sun, from: from.to_owned(), to: to.to_owned() };
+    Some(Hours { time_zone: "UTC".to_owned(), open: vec![span] })
+}
+
+impl Setting {
+    pub fn draw(random: &mut Random) -> Self {
+        let replicas = if random.chance(400) { Replicas::One } else { Replicas::Three };
+        let groups = (0..GROUPS).map(|_| Group::draw(random)).collect();
         Self {
             replicas,
             lease: random.chance(500),
@@ -79,6 +102,7 @@ fn timers(random: &mut Random) -> RoutingSettings {
         idle_s: some(4, 15),
         idle_close_s: some(2, 8),
         queue_s: some(8, 30),
+        visitor_gone_s: some(2, 8),
         ..RoutingSettings::default()
     }
 }
@@ -97,7 +121,7 @@ impl World {
         let half: Vec<AgentId> = (1..=AGENTS / 2).map(names::agent).collect();
         for (n, members) in [(1, half), (2, all)] {
             self.revision += 1;
-            let (strategy, routing) = self.setting.groups[n - 1].clone();
+            let Group { strategy, routing } = self.setting.groups[n - 1].clone();
             let mut record = names::group_record(names::group(n as u128), strategy, &members, self.revision);
             record.routing = routing;
             for member in &mut record.members {

@@ -17,7 +17,7 @@ use crate::{
         names::{TENANT, msg_subject},
         tamper,
     },
-    steps::{Ask, Backoff, Found, Next, Tried, Writing},
+    steps::{Ask, Backoff, CONTENTION_TRIES, Found, Next, Tried, Writing},
 };
 
 const ACK_WAIT_MS: u64 = 5_000;
@@ -32,6 +32,9 @@ pub struct Flight {
     pub write: Write,
     writing: Writing,
     payloads: Vec<Rc<Payload>>,
+    /// Tries that met another write under way, and whether the last one did.
+    contended: u32,
+    held_up: bool,
 }
 
 impl World {
@@ -55,10 +58,7 @@ impl World {
                     self.answer(reply, outcome);
                 }
             }
-            // Visitors' connections are not modelled: edges cannot be asked.
-            Effect::AskEdges { tenant, conversations: asked, .. } => {
-                self.tell(n, Input::EdgesSaid { tenant, asked, heard: None });
-            }
+            Effect::AskEdges { conversations, .. } => self.ask_edges(n, conversations),
             Effect::Tell { .. } => {}
         }
     }
@@ -72,7 +72,7 @@ impl World {
         let payloads = payloads.collect();
         let writing = Writing::new(write.id, write.messages.len());
         let id = write.id;
-        self.routers[n].flights.insert(id, Flight { write, writing, payloads });
+        self.routers[n].flights.insert(id, Flight { write, writing, payloads, contended: 0, held_up: false });
         self.carry_on(n, id, Ask::Publish);
     }
 
@@ -136,6 +136,8 @@ impl World {
                 _ => Tried::Refused,
             },
         };
+        flight.held_up = tried == Tried::Contention;
+        flight.contended += u32::from(flight.held_up);
         let failed = |why| Next::Done(Box::new(Input::WriteFailed { id, why }));
         let next = match (self.plan.bug, tried) {
             (Some(Bug::MismatchTakenForSuccess), Tried::Mismatch) => {
@@ -143,7 +145,8 @@ impl World {
                 let seqs = (last + 1..=last + flight.write.messages.len() as u64).collect();
                 Next::Done(Box::new(Input::Written { id, seqs }))
             }
-            (Some(Bug::UnknownTakenForFailure), Tried::Unknown) => failed(WriteFailure::Mismatch),
+            (Some(Bug::UnknownTakenForFailure), Tried::Unknown)
+            | (Some(Bug::ContentionTakenForFailure), Tried::Contention) => failed(WriteFailure::Mismatch),
             (_, tried) => flight.writing.tried(tried),
         };
         self.next(n, id, next);
@@ -183,6 +186,10 @@ impl World {
             // Nothing is claimed of it.
             Input::WriteFailed { why: WriteFailure::InDoubt, .. } => {}
             _ => {
+                if flight.held_up && flight.contended <= CONTENTION_TRIES {
+                    let what = format!("{origin:?} was given up after {} tries", flight.contended);
+                    self.violate("contention-is-waited-out", what);
+                }
                 self.never.insert(origin);
                 if self.landed.contains(&origin) {
                     self.violate(
