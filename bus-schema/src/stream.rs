@@ -148,9 +148,10 @@ impl ObjectsDef {
     }
 }
 
-/// An edge refreshes its lease this often, and the lease lives that long without.
-pub const LEASE_REFRESH_MS: u64 = 1_500;
-pub const LEASE_TTL_MS: u64 = 6_000;
+/// An edge refreshes its lease this often, and the lease lives that long without: what a dead edge held is known to be
+/// free within the grace time and 5 s.
+pub const LEASE_REFRESH_MS: u64 = 1_000;
+pub const LEASE_TTL_MS: u64 = 4_000;
 
 /// Key in [`META`] of a shard's horizon: the first sequence from which on its log is whole, in decimal digits. Below it
 /// `msg`, `note` and `mark` may be gone, and of `life`, `desk`, `agent` and `visitor` all but the last. It only grows.

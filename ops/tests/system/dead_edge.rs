@@ -31,8 +31,8 @@ const BACK: usize = 5;
 /// Agents of the other edge, with room for one each.
 const OTHERS: usize = 10;
 const AGENT_GRACE: Duration = Duration::from_secs(8);
-/// Beyond the grace: 5 s, and four times that where other work has the cores.
-const BEYOND: Duration = Duration::from_secs(20);
+/// Beyond the grace: 5 s, and twice that where other work has the cores.
+const BEYOND: Duration = Duration::from_secs(10);
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const AT_ONCE: usize = 8;
 
