@@ -224,7 +224,7 @@ async fn missed(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Opt
     let reset = |reason| Ok(Some(Missed::Reset(reason)));
     let (from, tally) = match from {
         Position::Lost(reason) => return reset(*reason),
-        Position::At(from, tally) => (*from, tally.clone()),
+        Position::At(from, tally) => (*from, tally.as_deref().cloned()),
     };
     let Place { home, audience } = wish.place;
     let lanes = audience.lanes();

@@ -95,7 +95,7 @@ pub struct Join {
 #[derive(Debug, Clone)]
 pub enum Position {
     /// With what its cursor says that it had come to there.
-    At([u64; Lane::ALL.len()], Option<Tally>),
+    At([u64; Lane::ALL.len()], Option<Box<Tally>>),
     /// Its cursor cannot be honoured.
     Lost(ResetReason),
 }

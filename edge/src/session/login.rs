@@ -268,7 +268,7 @@ impl Session {
             return (watches, Position::Lost(ResetReason::Epoch));
         }
         let at = if same && mine {
-            Position::At(cursor.last, cursor.tally)
+            Position::At(cursor.last, cursor.tally.map(Box::new))
         } else {
             Position::Lost(ResetReason::Principal)
         };
