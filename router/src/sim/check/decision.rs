@@ -200,12 +200,12 @@ impl World {
         if !known || !self.knows(n, desk.seq) || self.clocks_are_wild() {
             return Ok(());
         }
-        let Some(looked) = self.router(n).looked.get(&id).copied().map(Timestamp::from_millis) else {
+        let Some(looked) = self.router(n).looked.get(&id).copied() else {
             return Err(("timers-ask-first", format!("router {n} did not ask what was said in {id}")));
         };
         let started = life.started_seq.unwrap_or(0);
         let (mut last, mut waits) = (assigned, Some(assigned));
-        for said in self.messages_after(msg_subject(id), started).take_while(|said| said.at <= looked) {
+        for said in self.messages_after(msg_subject(id), started).take_while(|said| said.seq <= looked) {
             last = last.max(said.at);
             match said.payload.event.author.kind {
                 AuthorType::Agent if said.at.plus(DIFFER) >= assigned => waits = None,

@@ -54,8 +54,8 @@ pub struct Router {
     pub flights: BTreeMap<WriteId, Flight>,
     pub asked: BTreeMap<u64, (CommandRequest, Reply<Outcome>)>,
     next_token: u64,
-    /// When it was last asked what was said in a conversation.
-    pub looked: BTreeMap<ConversationId, i64>,
+    /// Where the log ended when it was last asked what was said in a conversation.
+    pub looked: BTreeMap<ConversationId, u64>,
     /// Reads from the leader that are under way.
     pub reading: Vec<routing_key::Key>,
     /// What failed is left alone for a while: until then, by the core's time.

@@ -49,8 +49,8 @@ impl World {
                 self.refresh(n, subject, Backoff::LEADER);
             }
             Effect::Look { conversation, thread, after, .. } => {
-                let now = self.now;
-                self.routers[n].looked.insert(conversation, now);
+                let end = self.stream.log().len() as u64;
+                self.routers[n].looked.insert(conversation, end);
                 self.look(n, (conversation, thread, after), Backoff::LEADER);
             }
             Effect::Reply { token, outcome } => {
