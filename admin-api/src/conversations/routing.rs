@@ -134,6 +134,7 @@ fn of_routing(tenant: TenantId, conversation: ConversationId) -> Rows {
         .filter(events::tenant_id.eq(Id(tenant)).and(events::conversation_id.eq(Id(conversation))))
         // As the index of these says it: a parameter could be any lane.
         .filter(sql::<Bool>("chat.events.lane IN ('life', 'desk')"))
+        .filter(events::payload.is_not_null())
         .into_boxed()
 }
 
