@@ -1,7 +1,7 @@
 //! Asking all edges which visitors of a tenant have a connection now.
 //!
 //! Invariant: it ends once every edge with a lease has answered; one that does not answer in time is taken for dead,
-//! with its visitors.
+//! with its visitors, unless none does.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -62,6 +62,7 @@ impl Link {
         if silent.is_empty() {
             return Ok(Vec::new());
         }
+        let edges = silent.len();
         let mut here = Here::default();
         let about = Who { each_answers: true, ..Who::default() };
         let asked =
@@ -72,6 +73,10 @@ impl Link {
             });
         if !asked.await {
             return Err(Problem::unavailable("the edges cannot be asked now", RETRY));
+        }
+        // Not a word from any: they did not hear the question, or may not answer it. Nobody knows who is there.
+        if silent.len() == edges {
+            return Err(Problem::unavailable("no edge says who is there", RETRY));
         }
         if !silent.is_empty() {
             tracing::debug!(edges = silent.len(), "edges did not say who is there");

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     tenancy::{Scene, Tenant, targets::Side},
-    world::{Person, World},
+    world::{BusServer, Person, World},
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -126,5 +126,16 @@ async fn who_is_connected_is_listed_to_those_whose_business_it_is() {
 async fn without_the_bus_nobody_knows_who_is_there() {
     let world = World::alone().await;
     let ann = world.register("acme").await;
+    world.get(&ann, LIST).await.problem(503, "unavailable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_edge_says_a_word_nobody_knows_who_is_there() {
+    let server = BusServer::start().await;
+    let world = World::on(&server).await;
+    let ann = world.register("acme").await;
+    assert_eq!(list(&world, &ann).await, Vec::<Value>::new(), "no edge, no visitors");
+    let leases = Kv::open(&world.bus().await, LEASES).await.unwrap();
+    leases.put(&edge_lease(IncarnationId::from_uuid(Uuid::now_v7())), "{}").await.unwrap();
     world.get(&ann, LIST).await.problem(503, "unavailable");
 }
