@@ -133,6 +133,7 @@ fn agent_state() -> AgentState {
         }],
         last_assigned_at: Some(at()),
         offline_since: None,
+        left_at: None,
         misses: 0,
         deleted: false,
         commands: vec![],

@@ -52,6 +52,7 @@ impl World {
                     conversations: Vec::new(),
                     last_assigned_at: None,
                     offline_since: None,
+                    left_at: None,
                     misses: 0,
                     deleted: false,
                     commands: Vec::new(),

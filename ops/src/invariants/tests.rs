@@ -136,6 +136,7 @@ impl Script {
             conversations: holds.iter().map(held).collect(),
             last_assigned_at: None,
             offline_since: None,
+            left_at: None,
             misses: 0,
             deleted: false,
             commands: vec![],

@@ -214,6 +214,7 @@ impl Story {
             conversations: vec![held; conversations],
             last_assigned_at: None,
             offline_since: None,
+            left_at: None,
             misses: 0,
             deleted: false,
             commands: Vec::new(),

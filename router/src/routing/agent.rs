@@ -150,6 +150,7 @@ fn new_state(record: &AgentRecord) -> AgentState {
         conversations: Vec::new(),
         last_assigned_at: None,
         offline_since: None,
+        left_at: None,
         misses: 0,
         deleted: record.deleted,
         commands: Vec::new(),

@@ -72,13 +72,15 @@ fn deleted(mut state: AgentState, deleted: bool) -> Body {
     Body::AgentStatusSet(AgentStatusSet { state })
 }
 
-/// The grace time has passed with the edge: nobody waits for the agent a second time.
+/// The grace time has passed with the edge: nobody waits for the agent a second time, unless another edge had a
+/// connection of the agent meanwhile. Then they have the grace time from the end of that one.
 fn after_dead_edge(mut state: AgentState, shared: &Shared) -> Body {
     if state.is_connected() {
         return Body::AgentConnected(AgentConnected { state });
     }
     let grace = i64::try_from(shared.settings.agent_grace.as_millis()).unwrap_or(i64::MAX);
-    state.offline_since = Some(Timestamp::from_millis(shared.now.millis().saturating_sub(grace)));
+    let with_the_edge = Timestamp::from_millis(shared.now.millis().saturating_sub(grace));
+    state.offline_since = state.left_at.take().max(Some(with_the_edge));
     Body::AgentDisconnected(AgentDisconnected { state })
 }
 

@@ -79,13 +79,16 @@ fn change(mut state: AgentState, edge: IncarnationId, presence: Presence, shared
     state.presence.insert(edge, presence);
     if state.is_connected() {
         (state.offline_since, state.misses) = (None, 0);
+        if presence.connections == 0 {
+            state.left_at = Some(shared.now);
+        }
         for held in &mut state.conversations {
             held.given_away = false;
         }
         return Body::AgentConnected(AgentConnected { state });
     }
     if was_connected {
-        state.offline_since = Some(shared.now);
+        (state.offline_since, state.left_at) = (Some(shared.now), None);
     }
     Body::AgentDisconnected(AgentDisconnected { state })
 }

@@ -130,6 +130,25 @@ fn a_dead_edge_takes_its_agents_off_after_the_grace_time() {
 }
 
 #[test]
+fn who_moved_on_from_a_dead_edge_has_the_grace_time_from_the_last_edge_they_left() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
+    world.start(1);
+    world.lease(edge(1), false);
+    world.lease(edge(2), true);
+    world.connect(agent(1), edge(2), 1);
+    world.wait(GRACE - Duration::from_secs(1));
+    world.disconnect(agent(1), edge(2), 2);
+    assert!(world.state(agent(1)).is_connected(), "the dead edge never said that they left");
+    world.wait(Duration::from_secs(2));
+    assert!(!world.state(agent(1)).is_connected(), "the dead edge is found dead");
+    world.wait(GRACE - Duration::from_secs(3));
+    assert_eq!(world.assignee(1), Some(agent(1)), "they were here until a moment ago");
+    world.wait(Duration::from_secs(2));
+    assert_eq!(world.assignee(1), None);
+    world.check();
+}
+
+#[test]
 fn an_edge_whose_lease_was_never_seen_is_given_the_grace_time() {
     let mut world = World::with_group(Strategy::LeastLoaded, &[1]);
     world.lease(edge(1), false);

@@ -54,16 +54,14 @@ impl World {
         Ok(())
     }
 
-    /// Remembers since when those are away whom a stored state says to be.
+    /// Remembers when agents were last seen to leave an edge, whatever other edges are believed to have of them.
     pub fn note_leaving(&mut self, stored: &Stored<Rc<Payload>>, before: &AgentState) {
         let Some(state) = stored.payload.event.body.agent_state() else { return };
-        if state.is_connected() || before.is_connected() {
-            self.away_since_mut().remove(&state.agent_id);
-        }
         for (edge, _) in before.presence.iter().filter(|(_, presence)| presence.connections > 0) {
-            let now = state.presence.get(edge).filter(|now| now.connections == 0 && !state.is_connected());
+            let now = state.presence.get(edge).filter(|now| now.connections == 0);
             if let Some(left) = now.and_then(|now| self.left_at(*edge, state.agent_id, now.rev)) {
-                self.away_since_mut().insert(state.agent_id, left);
+                let since = self.away_since_mut().entry(state.agent_id).or_insert(left);
+                *since = left.max(*since);
             }
         }
     }

@@ -126,6 +126,7 @@ impl Traffic {
                 conversations: mine.map(held).collect(),
                 last_assigned_at: Some(now()),
                 offline_since: None,
+                left_at: None,
                 misses: 0,
                 deleted: false,
                 commands: Vec::new(),

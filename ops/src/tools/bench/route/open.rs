@@ -44,6 +44,7 @@ pub async fn write(world: &World, threads: usize) -> anyhow::Result<()> {
             conversations: held,
             last_assigned_at: None,
             offline_since: None,
+            left_at: None,
             misses: 0,
             deleted: false,
             commands: Vec::new(),
