@@ -160,6 +160,10 @@ async fn serve(ctx: &Context, app: Arc<App>) -> anyhow::Result<()> {
     let leaving = async {
         ctx.shutdown.cancelled().await;
         drain::drain(&app, grace).await;
+        // Agents whose leaving nobody hears of count as connected here until the lease has been gone for their grace time.
+        if !app.agents.presence.all_settled(grace / 4).await {
+            tracing::warn!("the router does not know of all agents who left");
+        }
     };
     tokio::join!(serving, leaving);
     Ok(())

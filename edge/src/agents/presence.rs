@@ -48,6 +48,12 @@ struct Told {
     answered: u64,
 }
 
+impl Told {
+    const fn is_settled(&self) -> bool {
+        self.answered >= self.rev
+    }
+}
+
 impl Presence {
     pub fn new(bus: Bus, incarnation: IncarnationId) -> Self {
         Self { incarnation, bus, state: Mutex::default(), changed: Notify::new(), answered: Notify::new() }
@@ -67,11 +73,20 @@ impl Presence {
 
     /// Waits until the router knows of the agent's connections here, at most `wait`.
     pub async fn settled(&self, shard: Shard, tenant: TenantId, agent: AgentId, wait: Duration) -> bool {
+        let key = (shard, tenant, agent);
+        self.when(wait, |state| state.agents.get(&key).is_none_or(Told::is_settled)).await
+    }
+
+    /// Waits until the router knows of everybody's, at most `wait`.
+    pub async fn all_settled(&self, wait: Duration) -> bool {
+        self.when(wait, |state| state.agents.values().all(Told::is_settled)).await
+    }
+
+    async fn when(&self, wait: Duration, holds: impl Fn(&State) -> bool) -> bool {
         let end = Instant::now() + wait;
         loop {
             let answered = self.answered.notified();
-            let told = self.lock().agents.get(&(shard, tenant, agent)).copied();
-            if told.is_none_or(|told| told.answered >= told.rev) {
+            if holds(&self.lock()) {
                 return true;
             }
             if timeout_at(end, answered).await.is_err() {
@@ -100,7 +115,7 @@ impl Presence {
     /// Sends what the router has not answered; says whether something is left.
     async fn report(&self) -> bool {
         let mut open = false;
-        for ((shard, tenant), reports) in self.reports(|told| told.answered < told.rev) {
+        for ((shard, tenant), reports) in self.reports(|told| !told.is_settled()) {
             for reports in reports.chunks(REPORT_MAX) {
                 let command = Command::Presence { incarnation: self.incarnation, agents: reports.to_vec() };
                 let request = chat::command(Actor::SYSTEM, command);
@@ -148,7 +163,7 @@ impl Presence {
             let key = (shard, tenant, report.agent_id);
             let Some(told) = state.agents.get_mut(&key) else { continue };
             told.answered = told.answered.max(report.rev);
-            if told.connections == 0 && told.answered >= told.rev {
+            if told.connections == 0 && told.is_settled() {
                 state.agents.remove(&key);
             }
         }

@@ -1,6 +1,6 @@
 //! Agents: their presence, their commands, and life without a router.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bus_schema::{
     claims::Role,
@@ -46,6 +46,32 @@ async fn the_router_is_told_of_every_change_of_an_agents_connections() {
     let none = asked(&mut commands, |command| report(command).filter(|r| r.connections == 0)).await;
     assert_eq!((one.connections, two.connections), (1, 2));
     assert!(one.rev < two.rev && two.rev < none.rev);
+}
+
+#[tokio::test]
+async fn an_edge_that_leaves_says_first_that_its_agents_are_gone() {
+    let world = World::new().await;
+    let edge = world.edge().await;
+    let mut here = Vec::new();
+    for agent in &world.agents {
+        here.push(Client::login(edge.at, &world.staff_token(*agent, Role::Agent)).await.0);
+    }
+    let stopping = tokio::spawn(edge.stop());
+    for mut client in here {
+        assert_eq!(client.closed().await, Got::Closed(3000));
+    }
+    // The router is deployed at the same time, say.
+    let mut commands = world.answer_commands().await;
+    stopping.await.unwrap();
+    let mut gone = BTreeSet::new();
+    while gone.len() < world.agents.len() {
+        let reports = asked(&mut commands, |command| match command {
+            Command::Presence { agents, .. } => Some(agents.clone()),
+            _ => None,
+        })
+        .await;
+        gone.extend(reports.iter().filter(|report| report.connections == 0).map(|report| report.agent_id));
+    }
 }
 
 #[tokio::test]
