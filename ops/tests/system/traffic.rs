@@ -23,7 +23,9 @@ use crate::{staff::Admin, world::World};
 /// How long a client may take to be logged in and caught up on a healthy system.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// A send ends within this time, faults included.
-const SENT_WITHIN: Duration = Duration::from_secs(120);
+fn sent_within() -> Duration {
+    Duration::from_secs(if crate::long() { 300 } else { 120 })
+}
 
 const GOES_ON_WITHIN: Duration = Duration::from_secs(90);
 
@@ -212,7 +214,7 @@ impl Talker {
         let data = serde_json::value::to_raw_value(&serde_json::json!({"text": "me again"})).unwrap();
         let initial = SendBody { kind: "message".to_owned(), client_id, visibility: Visibility::All, data };
         let ask = StartThread { initial_event: Some(initial), ..StartThread::default() };
-        let end = Instant::now() + SENT_WITHIN;
+        let end = Instant::now() + sent_within();
         while let Err(error) = client.start_thread(&ask).await {
             assert!(Instant::now() < end, "start_thread in {conversation}: {error}");
             self.pause().await;
@@ -240,7 +242,11 @@ impl Talker {
 
     async fn say(&mut self, client: &Client, conversation: ConversationId, text: &str) {
         let sending = client.send_text(conversation, text).unwrap();
-        match tokio::time::timeout(SENT_WITHIN, sending.done()).await.expect("a send ends") {
+        let Ok(sent) = tokio::time::timeout(sent_within(), sending.done()).await else {
+            let (counts, unsent) = (client.counts(), client.unsent());
+            panic!("{text:?} in {conversation} is not sent: {unsent} unsent, {counts:?}");
+        };
+        match sent {
             Ok(sent) => self.acked.lock().unwrap().push((sent.event_id, sent.seq)),
             // The thread may be closed, or an agent's gone to somebody else, between looking and sending.
             Err(RequestError::Refused(error)) if !error.retryable => {}
