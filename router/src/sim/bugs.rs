@@ -53,10 +53,12 @@ pub enum Bug {
     HoursIgnored,
     /// Edges name none of their visitors.
     VisitorsUnheard,
+    /// Nobody remembers when an agent left the last edge that worked.
+    LeavingForgotten,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 24] = [
+    pub const ALL: [Bug; 25] = [
         Bug::ExpectationDropped,
         Bug::MismatchTakenForSuccess,
         Bug::UnknownTakenForFailure,
@@ -81,5 +83,6 @@ impl Bug {
         Bug::TurnsForgotten,
         Bug::HoursIgnored,
         Bug::VisitorsUnheard,
+        Bug::LeavingForgotten,
     ];
 }

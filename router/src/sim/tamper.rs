@@ -43,6 +43,11 @@ pub fn heard(bug: Option<Bug>, mut stored: Stored) -> Stored {
                 state.last_assigned_at = None;
             }
         }
+        Some(Bug::LeavingForgotten) => {
+            if let Some(state) = agent_state(&mut event.body) {
+                state.left_at = None;
+            }
+        }
         Some(Bug::DedupeLost) => {
             event.cause = None;
             if let Some(state) = agent_state(&mut event.body) {
