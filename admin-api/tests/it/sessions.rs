@@ -2,11 +2,30 @@
 
 use std::time::Duration;
 
-use ops::testing::wait_for;
+use ops::{
+    client::{Http, Tokens},
+    testing::wait_for,
+};
 
-use crate::world::World;
+use reqwest::Method;
+
+use crate::world::{PASSWORD, World};
 
 const SOON: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_renews_its_tokens_stays_in_one_session() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let tokens = Tokens::staff(Http::new().unwrap(), &world.url, &ann.email, PASSWORD);
+    for fresh in [false, true, true] {
+        let token = tokens.get(fresh).await.unwrap();
+        let who = world.request(Method::GET, "/v1/auth/me").bearer_auth(token);
+        world.send(who).await.is(200);
+    }
+    let listed = world.get(&ann, "/v1/auth/sessions").await.is(200);
+    assert_eq!(listed.body["data"].as_array().unwrap().len(), 2, "of the registration, and the client's own");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_session_is_not_listed_and_is_removed_in_the_end() {

@@ -64,15 +64,24 @@ impl From<reqwest::Error> for ApiError {
     }
 }
 
-/// Answer to a staff login or refresh.
+/// Answer to a staff login.
 #[derive(Debug, Clone, Deserialize)]
 pub struct StaffSession {
-    pub access_token: String,
-    pub refresh_token: String,
-    pub expires_in: u64,
+    #[serde(flatten)]
+    pub tokens: StaffTokens,
     pub agent: StaffAgent,
     #[serde(default)]
     pub tenant: Value,
+}
+
+/// Answer to a refresh, and part of that to a login.
+#[derive(Debug, Clone, Deserialize)]
+pub struct StaffTokens {
+    pub access_token: String,
+    /// Good once: the next answer brings the next one.
+    pub refresh_token: String,
+    /// In seconds.
+    pub expires_in: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -133,7 +142,7 @@ impl Http {
             .await
     }
 
-    pub async fn staff_refresh(&self, admin: &str, refresh_token: &str) -> Result<StaffSession, ApiError> {
+    pub async fn staff_refresh(&self, admin: &str, refresh_token: &str) -> Result<StaffTokens, ApiError> {
         let body = serde_json::json!({ "refresh_token": refresh_token });
         self.call(Method::POST, &format!("{admin}/v1/auth/refresh"), None, Some(&body)).await
     }

@@ -24,7 +24,7 @@ mod wire;
 
 pub use conversation::ThreadNow;
 pub use handle::{Client, Sending, View, message_json, new_client_id};
-pub use http::{ApiError, Http, StaffAgent, StaffSession};
+pub use http::{ApiError, Http, StaffAgent, StaffSession, StaffTokens};
 pub use list::{Applied, Entry, EventList, ListCounts};
 pub use options::{Counts, Observer, Options, Phase, Push, RequestError, Sent, State, Stopped};
 pub use outbox::OutboxLimits;

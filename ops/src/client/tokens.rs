@@ -107,12 +107,12 @@ impl Source {
                     },
                     None => None,
                 };
-                let session = match refreshed {
-                    Some(session) => session,
-                    None => http.staff_login(admin, email, password).await?,
+                let tokens = match refreshed {
+                    Some(tokens) => tokens,
+                    None => http.staff_login(admin, email, password).await?.tokens,
                 };
-                let good_until = Instant::now() + Duration::from_secs(session.expires_in);
-                Ok(Held { token: session.access_token, refresh: Some(session.refresh_token), good_until })
+                let good_until = Instant::now() + Duration::from_secs(tokens.expires_in);
+                Ok(Held { token: tokens.access_token, refresh: Some(tokens.refresh_token), good_until })
             }
         }
     }

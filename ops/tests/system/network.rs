@@ -24,6 +24,10 @@ const EVERY: Duration = Duration::from_millis(150);
 const PROCESS_ONE_IN: u32 = 25;
 /// Traffic must go on between this many faults.
 const ROUND: usize = 100;
+/// After so many rounds everybody is to have come back. Whoever is cut again and again waits longer each time, up to
+/// half a minute, and may miss the moments in between in which all ways are open.
+const ROUNDS_UNTIL_ALL_ARE_BACK: usize = 5;
+const BACK_WITHIN: Duration = Duration::from_secs(90);
 
 /// How many faults: `CHATBUS_FAULTS`, else as the profile says.
 fn faults() -> usize {
@@ -46,6 +50,11 @@ async fn one_order_while_the_network_fails_at_any_byte() {
         if n % ROUND == 0 {
             net.heal();
             traffic.goes_on(conversations / 2).await;
+        }
+        if n > 0 && n % (ROUND * ROUNDS_UNTIL_ALL_ARE_BACK) == 0 {
+            for client in traffic.clients() {
+                client.ready(BACK_WITHIN).await.unwrap();
+            }
         }
         let name = match random.random_ratio(1, PROCESS_ONE_IN) {
             true => disturb_process(&world, &mut random).await,

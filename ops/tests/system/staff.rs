@@ -22,7 +22,7 @@ impl Admin {
         let url = world.var("CHATBUS_ADMIN_URL");
         let (email, password) = (world.var("CHATBUS_ADMIN_EMAIL"), world.var("CHATBUS_ADMIN_PASSWORD"));
         let session = http.staff_login(&url, &email, &password).await.unwrap();
-        let token = session.access_token;
+        let token = session.tokens.access_token;
         let groups: Value = http.get(&format!("{url}/v1/groups"), &token).await.unwrap();
         let group = groups["data"][0]["id"].as_str().unwrap().parse().unwrap();
         Self { http, url, token, group }

@@ -92,16 +92,16 @@ async fn seed_000_walk_ends_in_postgres_step_by_step() {
     let staff = http.staff_login(&admin.url, &email, &world.var("CHATBUS_AGENT_PASSWORD")).await.unwrap();
     let events = format!("{}/v1/threads/{}/events", admin.url, thread.id);
     let said = json!({"author_type": "agent", "content": "Hello! How can I help?"});
-    let _: Value = http.post(&events, &staff.access_token, &said).await.unwrap();
+    let _: Value = http.post(&events, &staff.tokens.access_token, &said).await.unwrap();
     visible(&admin, &url, &[("message", Some("Hello! How can I help?"))]).await;
 
     let lie = json!({"author_type": "visitor", "content": "It was not me"});
-    let refused = http.post::<_, Value>(&events, &staff.access_token, &lie).await.unwrap_err();
+    let refused = http.post::<_, Value>(&events, &staff.tokens.access_token, &lie).await.unwrap_err();
     assert_eq!(refused.code(), Some("forbidden"), "{refused}");
 
     let _: Value = http.post(&format!("{url}/close"), &admin.token, &json!({})).await.unwrap();
     visible(&admin, &url, &[("closed", None)]).await;
-    let late = http.post::<_, Value>(&events, &staff.access_token, &said).await.unwrap_err();
+    let late = http.post::<_, Value>(&events, &staff.tokens.access_token, &said).await.unwrap_err();
     assert_eq!(late.code(), Some("thread_closed"), "{late}");
 }
 
