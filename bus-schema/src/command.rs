@@ -106,6 +106,8 @@ pub enum Command {
     },
     Reopen {
         conversation_id: ConversationId,
+        /// The closed thread that the new one follows.
+        thread_id: Option<ThreadId>,
     },
     SetPriority {
         conversation_id: ConversationId,
@@ -149,13 +151,13 @@ impl Command {
             | Command::Join { conversation_id, thread_id }
             | Command::Leave { conversation_id, thread_id }
             | Command::Close { conversation_id, thread_id, .. }
+            | Command::Reopen { conversation_id, thread_id }
             | Command::SetPriority { conversation_id, thread_id, .. }
             | Command::SetSkills { conversation_id, thread_id, .. } => Some((*conversation_id, *thread_id)),
             Command::Admit { .. }
             | Command::Presence { .. }
             | Command::PresenceDigest { .. }
             | Command::SetStatus { .. }
-            | Command::Reopen { .. }
             | Command::ListConversations { .. }
             | Command::GetConversation { .. }
             | Command::Explain { .. }
@@ -174,6 +176,7 @@ impl Command {
             | Command::Join { thread_id, .. }
             | Command::Leave { thread_id, .. }
             | Command::Close { thread_id, .. }
+            | Command::Reopen { thread_id, .. }
             | Command::SetPriority { thread_id, .. }
             | Command::SetSkills { thread_id, .. } => *thread_id = Some(thread),
             _ => {}

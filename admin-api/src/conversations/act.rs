@@ -124,13 +124,28 @@ pub(super) async fn assign_to(
     act(app, caller, conversation_id, command, thread).await
 }
 
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reopen {
+    /// The closed thread that is meant; another one that was the last answers `conflict`.
+    #[serde(default)]
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub thread_id: Option<ThreadId>,
+}
+
+impl Check for Reopen {
+    fn check(&self, _: &mut Checks) {}
+}
+
 /// Opens the next thread of a conversation whose last one is closed.
 pub async fn reopen(
     State(app): State<App>,
     caller: Caller,
     PathId(conversation_id): PathId<ConversationId>,
+    body: Option<Body<Reopen>>,
 ) -> Result<Json<Acted>, Problem> {
-    act(&app, &caller, conversation_id, |_| Command::Reopen { conversation_id }, None).await
+    let command = |thread| Command::Reopen { conversation_id, thread_id: Some(thread) };
+    act(&app, &caller, conversation_id, command, body.and_then(|Body(body)| body.thread_id)).await
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -145,7 +160,7 @@ pub struct Transfer {
     /// Left for the next one, for staff alone.
     #[serde(default)]
     pub note: Option<String>,
-    /// Wait in the group's queue if nobody can take it now.
+    /// Wait if nobody can take it now: in the group's queue, or, where an agent is named, in that of the thread's own.
     #[serde(default)]
     pub queue: bool,
     #[serde(default)]

@@ -24,7 +24,9 @@ mod view;
 mod wishes;
 mod words;
 
-pub use act::{Acted, Assign, CloseThread, Transfer, Transferred, assign, close, reopen, resolve, transfer};
+pub use act::{
+    Acted, Assign, CloseThread, Reopen, Transfer, Transferred, assign, close, reopen, resolve, transfer,
+};
 pub use bulk::{Bulk, BulkResults, bulk};
 pub use change::{EditEvent, delete_event, edit_event};
 pub use events::{EventList, Lanes, Of, Way, events, page, record_page, thread_events};

@@ -256,7 +256,7 @@ pub fn table() -> Vec<Route> {
         route(POST, "/v1/conversations/{id}/resolve", Staff(Agent), "resolve", conversations::resolve).about("Close the open thread as resolved.")
             .may_take::<conversations::CloseThread>().gives::<conversations::Acted>().refuses(COMMANDS),
         route(POST, "/v1/conversations/{id}/reopen", Staff(Agent), "reopen", conversations::reopen).about("Open the next thread of a conversation that is closed.")
-            .gives::<conversations::Acted>().refuses(COMMANDS),
+            .may_take::<conversations::Reopen>().gives::<conversations::Acted>().refuses(COMMANDS),
         route(POST, "/v1/conversations/bulk", Staff(Agent), "bulk", conversations::bulk).about("Assign, close, tag or untag many conversations.")
             .takes::<conversations::Bulk>().gives::<conversations::BulkResults>(),
         route(PUT, "/v1/conversations/{id}/tags/{tag_id}", Staff(Agent), "put_conversation_tag", conversations::put_tag).about("Tag the thread that is open, or was last.").empty().no_revision(TAGS).refuses(STATE),

@@ -241,3 +241,26 @@ async fn who_hands_a_thread_on_leaves_a_note_and_who_may_not_leaves_none() {
     let back = floor.world.post(&floor.eve, &transfer, json!({ "agent_id": floor.bob.id })).await.is(200);
     assert_eq!((back.body.get("note"), back.body.get("note_error")), (None, None));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_thread_is_reopened_by_its_name_or_as_the_last() {
+    let floor = Floor::open(json!({ "name": "Support", "is_default": true })).await;
+    let chat = floor.begins().await;
+    let base = format!("/v1/conversations/{}", chat.id());
+    let act =
+        async |what: &str, body: Value| floor.world.post(&floor.ann, &format!("{base}/{what}"), body).await;
+    let first = json!({ "thread_id": chat.thread() });
+    act("reopen", first.clone()).await.problem(409, "conflict");
+    act("close", json!({})).await.is(200);
+    act("reopen", json!({ "thread_id": "0190f3c2-5b7e-7c3a-9d4e-1f2a3b4c5d6e" }))
+        .await
+        .problem(409, "conflict");
+    let second = act("reopen", first.clone()).await.is(200).body["thread_id"].clone();
+    assert_ne!(second, chat.thread());
+    act("close", json!({})).await.is(200);
+    act("reopen", first).await.problem(409, "conflict");
+    let third = act("reopen", json!({})).await.is(200).body;
+    assert!(third["thread_id"].is_string() && third["thread_id"] != second, "{third}");
+    let life = ops::chat::life(&floor.log, chat.home).await.unwrap().unwrap();
+    assert_eq!(json!(life.state.previous_thread_id), second);
+}

@@ -175,9 +175,7 @@ impl Routing {
         let fresh = Tenant::new(id);
         let tenant = self.tenants.get(&id).unwrap_or(&fresh);
         let about = match command {
-            Command::Explain { conversation_id } | Command::Reopen { conversation_id } => {
-                Some((*conversation_id, None))
-            }
+            Command::Explain { conversation_id } => Some((*conversation_id, None)),
             _ => command.thread(),
         };
         let life = about.filter(|(conversation, named)| {

@@ -105,7 +105,7 @@ async fn each_command_is_refused_for_the_reason_that_is_documented() {
     let skills =
         |skill: &str| Command::SetSkills { conversation_id, thread_id, skills: vec![skill.to_owned()] };
     let status = |n| Command::SetStatus { agent_id: agent(n), status: RoutingStatus::NotAccepting };
-    let reopen = |n| Command::Reopen { conversation_id: conversation(n) };
+    let reopen = |n| Command::Reopen { conversation_id: conversation(n), thread_id: None };
     let cases = [
         (visitors, take(1), ErrorCode::Forbidden),
         (by(8), take(3), ErrorCode::Forbidden),
@@ -189,7 +189,7 @@ async fn a_command_that_is_asked_again_and_of_two_routers_at_once_happens_once()
         (by(1), leave(1)),
         (by(1), Command::SetStatus { agent_id: agent(1), status: RoutingStatus::NotAccepting }),
         (by(2), close(1)),
-        (by(2), Command::Reopen { conversation_id }),
+        (by(2), Command::Reopen { conversation_id, thread_id: None }),
     ];
     for (actor, command) in steps {
         let request = chat::command(actor, command);

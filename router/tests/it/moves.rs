@@ -55,7 +55,8 @@ async fn a_thread_is_handed_on_joined_closed_and_opened_again() {
     assert_eq!(kit.assigned(1).await, agent(1));
     let before = kit.life(1).await.thread_id;
     kit.close(1).await.unwrap();
-    let answer = kit.ask(supervisor(), Command::Reopen { conversation_id: id }).await.unwrap();
+    let reopen = Command::Reopen { conversation_id: id, thread_id: Some(before) };
+    let answer = kit.ask(supervisor(), reopen).await.unwrap();
     let Answer::Thread { thread_id, .. } = answer else { panic!("{answer:?}") };
     kit.assigned(1).await;
     let life = kit.life(1).await;

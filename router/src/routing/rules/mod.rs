@@ -113,7 +113,9 @@ pub fn command(tenant: &mut Tenant, job: &Job, shared: &mut Shared) -> Step {
         Command::SetSkills { conversation_id, thread_id, skills } => {
             wishes::set_skills(tenant, request, *conversation_id, *thread_id, skills, shared)
         }
-        Command::Reopen { conversation_id } => reopen::reopen(tenant, request, *conversation_id, shared.now),
+        Command::Reopen { conversation_id, thread_id } => {
+            reopen::reopen(tenant, request, *conversation_id, *thread_id, shared.now)
+        }
         Command::Admit { .. }
         | Command::PresenceDigest { .. }
         | Command::ListConversations { .. }

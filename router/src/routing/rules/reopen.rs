@@ -1,7 +1,8 @@
 //! Reopening: a closed thread never changes again, so the next one begins where it ended.
 //!
 //! Of a closed thread only ids are kept in memory; its last state is read again when somebody asks for this. The new
-//! thread's id is the command's, so that a repeat cannot open a second one.
+//! thread's id is the command's, and the command names the thread that it follows, so that a repeat cannot open a second
+//! one: neither while that is the last, nor when others have come and gone since.
 
 use bus_schema::{
     Body, ConversationId, ErrorCode, ThreadId, Timestamp,
@@ -20,7 +21,13 @@ use super::{
     refused, thread,
 };
 
-pub fn reopen(tenant: &mut Tenant, request: &CommandRequest, id: ConversationId, now: Timestamp) -> Step {
+pub fn reopen(
+    tenant: &mut Tenant,
+    request: &CommandRequest,
+    id: ConversationId,
+    thread: Option<ThreadId>,
+    now: Timestamp,
+) -> Step {
     if thread::as_agent(&request.actor).is_none() && !thread::is_supervisor(&request.actor) {
         return Step::Reply(refused(ErrorCode::Forbidden, "only staff reopen conversations"));
     }
@@ -45,6 +52,9 @@ pub fn reopen(tenant: &mut Tenant, request: &CommandRequest, id: ConversationId,
         } else {
             refused(ErrorCode::Conflict, "a thread is open")
         });
+    }
+    if thread.is_some_and(|named| conversation.closed() != Some(named)) {
+        return Step::Reply(refused(ErrorCode::Conflict, "another thread was the last"));
     }
     let Closing { state, reason } = match std::mem::take(&mut conversation.recall) {
         Recall::Unasked => return Step::Recall(id),

@@ -270,7 +270,7 @@ fn staff_reopen_a_closed_conversation_as_a_new_thread() {
     assert_eq!(code(&world.reopen(99, supervisor())), Some(ErrorCode::NotFound));
     world.restart();
     let id = CommandId::from_uuid(Uuid::from_u128(0xC7));
-    let command = || Command::Reopen { conversation_id: conversation(1) };
+    let command = || Command::Reopen { conversation_id: conversation(1), thread_id: None };
     let outcome = world.repeat(id, me(1), command());
     let Outcome::Accepted { answer: Answer::Thread { thread_id, .. } } = outcome else {
         panic!("{outcome:?}")
@@ -291,6 +291,32 @@ fn staff_reopen_a_closed_conversation_as_a_new_thread() {
     assert_eq!(world.life(1).status, ThreadStatus::Closed, "a repeat opens no third");
     assert!(world.bus.log.len() > length);
     assert_ne!(thread_id, ThreadId::NIL);
+    world.check();
+}
+
+#[test]
+fn a_late_repeat_reopens_nothing_once_others_have_come_and_gone() {
+    let mut world = two_groups();
+    let first = world.life(1).thread_id;
+    world.close(1, supervisor());
+    let id = CommandId::from_uuid(Uuid::from_u128(0xC8));
+    let reopen = || Command::Reopen { conversation_id: conversation(1), thread_id: Some(first) };
+    assert_eq!(code(&world.repeat(id, supervisor(), reopen())), None);
+    assert_eq!(world.life(1).thread_id.uuid(), id.uuid());
+    world.close(1, supervisor());
+    world.start(1);
+    assert_eq!(code(&world.repeat(id, supervisor(), reopen())), Some(ErrorCode::Conflict), "one is open");
+    world.close(1, supervisor());
+    for _ in 0..2 {
+        assert_eq!(code(&world.repeat(id, supervisor(), reopen())), Some(ErrorCode::Conflict));
+        assert_eq!(code(&world.command(supervisor(), reopen())), Some(ErrorCode::Conflict), "nor a new one");
+        world.restart();
+    }
+    assert_eq!(world.kinds("reopened"), 1);
+    let last = Some(world.life(1).thread_id);
+    let command = Command::Reopen { conversation_id: conversation(1), thread_id: last };
+    assert_eq!(code(&world.command(supervisor(), command)), None);
+    assert_eq!(world.life(1).previous_thread_id, last);
     world.check();
 }
 

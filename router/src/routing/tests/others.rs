@@ -92,7 +92,7 @@ fn chatwoot_10798_and_14071_what_is_asked_for_twice_at_once_is_made_once() {
     world.start(1);
     world.close(1, supervisor());
     // One asks twice, for the first answer was lost, and somebody else asks for the same.
-    let reopen = || Command::Reopen { conversation_id: conversation(1) };
+    let reopen = || Command::Reopen { conversation_id: conversation(1), thread_id: None };
     let id = CommandId::from_uuid(Uuid::from_u128(0xC3));
     world.hold_writes = true;
     let mine = [(); 2].map(|()| world.send_as(id, supervisor(), reopen()));
@@ -152,7 +152,8 @@ fn rocket_chat_38148_a_visitor_has_one_open_thread() {
     world.close(1, supervisor());
     // Staff reopen while the visitor starts: whoever is first, the other finds that.
     world.hold_writes = true;
-    let token = world.send(supervisor(), Command::Reopen { conversation_id: conversation(1) });
+    let reopen = Command::Reopen { conversation_id: conversation(1), thread_id: None };
+    let token = world.send(supervisor(), reopen);
     let thread = world.start(1);
     world.release_writes();
     assert_eq!(code(&world.replies[&token]), Some(ErrorCode::Conflict));

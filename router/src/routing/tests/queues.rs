@@ -395,7 +395,7 @@ fn reopening(capacities: &[u32]) -> (World, Write) {
     world.start(1);
     world.close(1, supervisor());
     world.hold_writes = true;
-    world.send(supervisor(), Command::Reopen { conversation_id: conversation(1) });
+    world.send(supervisor(), Command::Reopen { conversation_id: conversation(1), thread_id: None });
     let write = world.held.pop().expect("it is reopened");
     (world, write)
 }

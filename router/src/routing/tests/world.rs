@@ -371,7 +371,7 @@ impl World {
     }
 
     pub fn reopen(&mut self, n: u128, by: Actor) -> Outcome {
-        self.command(by, Command::Reopen { conversation_id: conversation(n) })
+        self.command(by, Command::Reopen { conversation_id: conversation(n), thread_id: None })
     }
 
     pub fn set_priority(&mut self, n: u128, priority: Priority, by: Actor) -> Outcome {

@@ -206,7 +206,7 @@ impl World {
             }
             9 => (me, Command::Join { conversation_id, thread_id }),
             10 => (me, Command::Leave { conversation_id, thread_id }),
-            11 => (supervisor, Command::Reopen { conversation_id }),
+            11 => (supervisor, Command::Reopen { conversation_id, thread_id }),
             12 => {
                 let of = [Priority::Low, Priority::Normal, Priority::High, Priority::Urgent];
                 let priority = of[self.random.below(of.len())];
@@ -279,7 +279,7 @@ fn conversation_of(command: &Command) -> Option<ConversationId> {
         | Command::Join { conversation_id, .. }
         | Command::Leave { conversation_id, .. }
         | Command::Close { conversation_id, .. }
-        | Command::Reopen { conversation_id }
+        | Command::Reopen { conversation_id, .. }
         | Command::SetPriority { conversation_id, .. }
         | Command::SetSkills { conversation_id, .. } => Some(*conversation_id),
         _ => None,
