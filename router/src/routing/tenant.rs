@@ -149,8 +149,9 @@ impl Tenant {
         for (queue, key) in agent.keys.drain(..) {
             if let Some(entry) = self.queues.get_mut(&queue) {
                 entry.eligible.remove(&key);
-                // They may have waited for this agent alone: if nobody is left, they are told, or offered to others.
-                if !entry.unannounced.is_empty() || self.config.offers(queue) {
+                // It may have been this agent's turn, whom a write held up: the next is to be asked, or, if nobody is left,
+                // those who wait are told.
+                if !entry.waiting.is_empty() {
                     self.chores.add(Chore::Drain(queue));
                 }
             }

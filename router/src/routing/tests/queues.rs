@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus_schema::{
-    ErrorCode,
+    Body, ErrorCode,
     claims::Role,
     command::{Actor, Answer, Command, Outcome},
     config::{MemberPriority, WhenOffline},
@@ -423,4 +423,24 @@ fn no_idle_queue_where_the_first_turns_out_to_wait_elsewhere() {
         assert_eq!(world.assignee(2), capacities.first().map(|_| agent(1)));
         world.check();
     }
+}
+
+#[test]
+fn no_idle_queue_where_whose_turn_it_is_turns_out_not_to_accept() {
+    let mut world = World::with_group(Strategy::RoundRobin, &[0, 0]);
+    world.start(1);
+    world.hold_writes = true;
+    (1..=2).for_each(|n| world.configure_agent(agent(n), 1));
+    let [first, second] = std::mem::take(&mut world.held).try_into().expect("both are written");
+    world.held.push(second);
+    world.release_writes();
+    assert_eq!(world.assignee(1), None, "it is the first one's turn, as far as is known");
+    // Another router was faster: the first one does not accept chats.
+    let mut event = first.messages[0].event.clone();
+    let Body::AgentCapacitySet(set) = &mut event.body else { panic!("{event:?}") };
+    set.state.status = RoutingStatus::NotAccepting;
+    world.bus.store(first.messages[0].subject, event, world.now);
+    world.input(Input::WriteFailed { id: first.id, why: WriteFailure::Mismatch });
+    assert_eq!(world.assignee(1), Some(agent(2)));
+    world.check();
 }
