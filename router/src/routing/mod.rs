@@ -345,7 +345,7 @@ impl Tenant {
                 }
                 None => self.begin(plan, Some(job), shared),
             },
-            Step::Reply(outcome) => shared.reply(job.token, outcome),
+            Step::Reply(outcome) => shared.reply(job.token, job.certain(outcome)),
             Step::Recall(conversation) => self.recall(conversation, job, shared),
         }
     }

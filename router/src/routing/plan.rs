@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bus_schema::{
-    Author, Body, ConversationId, Event, EventId, TenantId, ThreadId, Visibility,
+    Author, Body, ConversationId, ErrorBody, ErrorCode, Event, EventId, TenantId, ThreadId, Visibility,
     command::Outcome,
     event::Decided,
     state::{AgentState, Decision, DeskState, LifeState},
@@ -29,6 +29,16 @@ pub struct Job {
     pub arrived: Timestamp,
     /// Writes of it whose outcome is not known.
     pub doubts: u8,
+}
+
+impl Job {
+    /// What can be said of it for certain: a write of it that is in doubt may yet be stored, whatever the log says now.
+    pub fn certain(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Rejected { .. } if self.doubts > 0 => ErrorBody::from(ErrorCode::Timeout).into(),
+            outcome => outcome,
+        }
+    }
 }
 
 /// What comes of looking at a command or chore.

@@ -1,9 +1,10 @@
 //! Writes that were given up although they may still be stored: whatever comes of them, it happens once.
 
 use bus_schema::{
-    CommandId, ErrorCode,
+    Author, Body, CommandId, ErrorCode, Event,
     command::{Command, Outcome},
-    state::Strategy,
+    event::Closed,
+    state::{CloseReason, LifeState, Priority, Strategy, ThreadStatus},
 };
 use uuid::Uuid;
 
@@ -102,5 +103,28 @@ fn whoever_asked_for_it_is_not_told_that_it_failed_and_a_repeat_does_it_once() {
     let length = world.bus.log.len();
     assert!(matches!(world.repeat(id, supervisor(), assign()), Outcome::Accepted { .. }));
     assert_eq!((world.bus.log.len(), world.load(agent(1))), (length, 1));
+    world.check();
+}
+
+#[test]
+fn one_that_may_yet_be_stored_is_not_refused_for_what_happened_meanwhile() {
+    let mut world = World::with_group(Strategy::Manual, &[1]);
+    let thread_id = world.start(1);
+    world.hold_writes = true;
+    let (conversation_id, priority) = (conversation(1), Priority::High);
+    let urgent = Command::SetPriority { conversation_id, thread_id: Some(thread_id), priority };
+    let token = world.send(supervisor(), urgent);
+    let lost = world.held.pop().unwrap();
+    // Another router closes the thread, which leaves the routing state as it is.
+    let state = LifeState { status: ThreadStatus::Closed, ..world.life(1).clone() };
+    let closed = Closed { by: Author::SYSTEM, reason: CloseReason::Resolved, state };
+    let event = Event { body: Body::Closed(closed), ..started(1, thread_id, None, world.now) };
+    world.bus.store(life_subject(conversation_id), event, world.now);
+    world.settle();
+    give_up(&mut world, &lost);
+    assert_eq!(code(&world.replies[&token]), Some(ErrorCode::Timeout), "and not that it is closed");
+    assert!(world.bus.publish(&lost.messages, world.now).is_some());
+    world.hold_writes = false;
+    world.settle();
     world.check();
 }
