@@ -8,17 +8,46 @@ use bus_schema::{
     state::{AgentStatus, LifeState, ThreadStatus},
 };
 
-use super::{Routing, agent::Agent, rules, slot::QueueId, tenant::Tenant};
+use super::{
+    Routing,
+    agent::Agent,
+    queue::{Queue, WaitKey},
+    rules,
+    slot::{Key, QueueId},
+    tenant::Tenant,
+};
 
 /// What must not be, in words. Meant for a core without writes under way.
 pub fn check(routing: &Routing) -> Vec<String> {
     let mut found = Vec::new();
     for tenant in routing.tenants.values() {
         one_assignee(tenant, &mut found);
-        no_idle_queue(tenant, routing.shared.now, &mut found);
+        no_idle_queue(tenant, routing.shared.now, |_| true, &mut found);
         indexes(tenant, &mut found);
     }
     found
+}
+
+/// What must not be of a core that decides and has just heard that time passed, whatever fails meanwhile: where it has
+/// nothing lined up, and nothing is under way of those who wait in a queue or serve it, nobody waits there for who is free.
+pub fn check_decided(routing: &Routing) -> Vec<String> {
+    let mut found = Vec::new();
+    if !routing.shared.active || !routing.line.is_empty() || !routing.shared.has_room() {
+        return found;
+    }
+    for tenant in routing.tenants.values() {
+        no_idle_queue(tenant, routing.shared.now, |queue| is_still(tenant, queue), &mut found);
+    }
+    found
+}
+
+fn is_still(tenant: &Tenant, queue: QueueId) -> bool {
+    let still = |entry: &Queue| {
+        let free = |waits: &WaitKey| !tenant.is_locked(Key::Conversation(waits.conversation));
+        entry.leaving.is_empty() && entry.waiting.iter().all(free)
+    };
+    tenant.queues.get(&queue).is_none_or(still)
+        && rules::members(tenant, queue).all(|(id, _)| !tenant.is_locked(Key::Agent(id)))
 }
 
 fn one_assignee(tenant: &Tenant, found: &mut Vec<String>) {
@@ -42,14 +71,14 @@ fn one_assignee(tenant: &Tenant, found: &mut Vec<String>) {
     found.extend(holders.into_keys().map(|id| format!("one-assignee: {id} is held and does not exist")));
 }
 
-fn no_idle_queue(tenant: &Tenant, now: Timestamp, found: &mut Vec<String>) {
+fn no_idle_queue(tenant: &Tenant, now: Timestamp, counts: impl Fn(QueueId) -> bool, found: &mut Vec<String>) {
     for (id, conversation) in tenant.conversations.sorted() {
         let waits = |life: &&LifeState| life.status == ThreadStatus::Queued && !conversation.is_frozen();
         let Some(life) = conversation.stored_life().filter(waits) else { continue };
         let queue = tenant.config.queue_of(life.group_id);
         let offered =
             conversation.stored_desk().and_then(|desk| rules::standing(tenant, queue, desk, now)).is_some();
-        if offered || !tenant.config.is_open(queue, now) {
+        if offered || !tenant.config.is_open(queue, now) || !counts(queue) {
             continue;
         }
         let fits = |agent: AgentId| rules::unfit(tenant, conversation.stored_desk(), agent, now).is_none();

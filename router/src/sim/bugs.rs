@@ -55,10 +55,16 @@ pub enum Bug {
     VisitorsUnheard,
     /// Nobody remembers when an agent left the last edge that worked.
     LeavingForgotten,
+    /// Any number of threads may wait.
+    QueueMaxIgnored,
+    /// Threads wait although nobody of their group is there and it keeps none.
+    WhenOfflineIgnored,
+    /// A command is for whose conversation it names, whoever sent it.
+    WallsDown,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 25] = [
+    pub const ALL: [Bug; 28] = [
         Bug::ExpectationDropped,
         Bug::MismatchTakenForSuccess,
         Bug::UnknownTakenForFailure,
@@ -84,5 +90,8 @@ impl Bug {
         Bug::HoursIgnored,
         Bug::VisitorsUnheard,
         Bug::LeavingForgotten,
+        Bug::QueueMaxIgnored,
+        Bug::WhenOfflineIgnored,
+        Bug::WallsDown,
     ];
 }

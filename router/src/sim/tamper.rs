@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bus_schema::{
     Body, Lane, Subject, Timestamp,
-    config::Record,
+    config::{Record, WhenOffline},
     state::{AgentState, DecisionRule, DeskState, Priority},
 };
 
@@ -23,8 +23,13 @@ pub fn settings(bug: Option<Bug>, mut settings: Settings) -> Settings {
 
 /// The configuration on its way to a core.
 pub fn config(bug: Option<Bug>, mut record: Record) -> Record {
-    if let (Some(Bug::HoursIgnored), Record::Group(group)) = (bug, &mut record) {
-        group.routing.hours = None;
+    if let Record::Group(group) = &mut record {
+        match bug {
+            Some(Bug::HoursIgnored) => group.routing.hours = None,
+            Some(Bug::QueueMaxIgnored) => group.queue_max = None,
+            Some(Bug::WhenOfflineIgnored) => group.when_offline = WhenOffline::Keep,
+            _ => {}
+        }
     }
     record
 }

@@ -15,10 +15,7 @@ use bus_schema::{
 use super::Found;
 use crate::{
     routing::{Message, Write},
-    sim::{
-        names::msg_subject,
-        world::{World, key},
-    },
+    sim::world::{World, key},
 };
 
 /// What the clocks of two that tell time may differ by, as routing has it.
@@ -28,6 +25,7 @@ impl World {
     pub fn check_decision(&self, n: usize, write: &Write) -> Result<(), Found> {
         let mut first = true;
         for message in &write.messages {
+            self.check_admission(n, write, message)?;
             match &message.event.body {
                 Body::Decided(decided) => {
                     self.check_choice(n, write, message, decided, std::mem::take(&mut first))?;
@@ -115,7 +113,12 @@ impl World {
         let chosen = self.rank(id, life);
         for (other, kept) in &self.ledger().lives {
             let waits = kept.state.status == ThreadStatus::Queued && kept.state.group_id == life.group_id;
-            if !waits || *other == id || !self.knows(n, kept.seq) || self.rank(*other, &kept.state) > chosen {
+            let together = waits && self.tenant(*other) == self.tenant(id);
+            if !together
+                || *other == id
+                || !self.knows(n, kept.seq)
+                || self.rank(*other, &kept.state) > chosen
+            {
                 continue;
             }
             let Some(desk) = self.ledger().desk(*other).filter(|desk| self.knows(n, desk.seq)) else {
@@ -205,7 +208,9 @@ impl World {
         };
         let started = life.started_seq.unwrap_or(0);
         let (mut last, mut waits) = (assigned, Some(assigned));
-        for said in self.messages_after(msg_subject(id), started).take_while(|said| said.seq <= looked) {
+        for said in
+            self.messages_after(self.subject(id, Lane::Msg), started).take_while(|said| said.seq <= looked)
+        {
             last = last.max(said.at);
             match said.payload.event.author.kind {
                 AuthorType::Agent if said.at.plus(DIFFER) >= assigned => waits = None,

@@ -3,10 +3,10 @@
 //! As far as routing sees them, they do what the edge's service does: a report is repeated until it is answered, a
 //! digest finds what differs all the same, a command is repeated with the same id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::{
-    AgentId, CommandId, IncarnationId,
+    AgentId, CommandId, IncarnationId, TenantId,
     command::{Actor, Answer, Command, CommandRequest, Outcome, PresenceReport},
     limits::COMMAND_WAIT_MS,
     stream::LEASE_REFRESH_MS,
@@ -14,7 +14,7 @@ use bus_schema::{
 use uuid::Uuid;
 
 use super::{LeaseKey, World, agenda::To, net::Reply, setting::EDGES};
-use crate::sim::bugs::Bug;
+use crate::sim::{bugs::Bug, names};
 
 const REPORT_WAIT_MS: u64 = 2_000;
 const REPORT_RETRY_MS: u64 = 500;
@@ -39,7 +39,8 @@ pub struct Edge {
     pub linked_at: i64,
     pub told: BTreeMap<AgentId, Told>,
     rev: u64,
-    reporting: bool,
+    /// Tenants of whose agents it is being told.
+    reporting: BTreeSet<u128>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +51,10 @@ pub struct Told {
 }
 
 impl Edge {
+    fn of(&self, tenant: u128) -> impl Iterator<Item = (&AgentId, &Told)> {
+        self.told.iter().filter(move |(agent, _)| names::tenant_of(agent.uuid()) == tenant)
+    }
+
     pub fn connects(&self, agent: AgentId) -> bool {
         self.up && self.told.get(&agent).is_some_and(|told| told.connections > 0)
     }
@@ -69,7 +74,7 @@ impl World {
                 linked_at: self.now,
                 told: BTreeMap::new(),
                 rev: 0,
-                reporting: false,
+                reporting: BTreeSet::new(),
             });
             self.boot_edge(n);
         }
@@ -106,7 +111,8 @@ impl World {
             }
         }
         let edge = &mut self.edges[n];
-        (edge.up, edge.run, edge.reporting) = (false, edge.run + 1, false);
+        (edge.up, edge.run) = (false, edge.run + 1);
+        edge.reporting.clear();
         edge.told.clear();
         self.visitors_of_crashed(n);
         self.after(back_in, To::World, "an edge starts", move |world| world.restart_edge(n));
@@ -162,18 +168,19 @@ impl World {
             self.left_at.insert((edge.incarnation, agent, rev), now);
         }
         (told.rev, told.connections) = (rev, connections);
-        if !std::mem::replace(&mut edge.reporting, true) {
-            self.report(n);
+        let tenant = names::tenant_of(agent.uuid());
+        if edge.reporting.insert(tenant) {
+            self.report(n, tenant);
         }
     }
 
     /// Sends what the router has not answered.
-    fn report(&mut self, n: usize) {
+    fn report(&mut self, n: usize, tenant: u128) {
         let edge = &self.edges[n];
-        let open = edge.told.iter().filter(|(_, told)| told.answered < told.rev);
+        let open = edge.of(tenant).filter(|(_, told)| told.answered < told.rev);
         let reports: Vec<PresenceReport> = open.map(|(agent, told)| report(*agent, *told)).collect();
         if reports.is_empty() {
-            self.edges[n].reporting = false;
+            self.edges[n].reporting.remove(&tenant);
             return;
         }
         let mut said = reports.clone();
@@ -181,14 +188,15 @@ impl World {
             said.retain(|report| report.connections > 0);
         }
         let command = Command::Presence { incarnation: edge.incarnation, agents: said };
-        let (to, request) = (self.to_edge(n), self.request(Actor::SYSTEM, command));
-        self.ask(to, request, REPORT_WAIT_MS, move |world, outcome| {
+        let of = names::of_tenant(tenant, 0);
+        let (to, request) = (self.to_edge(n), self.request(of, Actor::SYSTEM, command));
+        self.ask(to, names::tenant(of), request, REPORT_WAIT_MS, move |world, outcome| {
             if matches!(outcome, Some(Outcome::Accepted { .. })) {
                 world.edges[n].took(&reports);
-                return world.report(n);
+                return world.report(n, tenant);
             }
             let to = world.to_edge(n);
-            world.after(REPORT_RETRY_MS, to, "reports again", move |world| world.report(n));
+            world.after(REPORT_RETRY_MS, to, "reports again", move |world| world.report(n, tenant));
         });
     }
 
@@ -196,15 +204,23 @@ impl World {
         let to = self.to_edge(n);
         let next = self.random.between(DIGEST_EVERY_MS * 8 / 10, DIGEST_EVERY_MS * 12 / 10);
         self.after(next, to, "sends a digest", move |world| world.digest(n));
+        for tenant in 1..=self.setting.tenants.len() as u128 {
+            self.digest_of(n, tenant);
+        }
+    }
+
+    fn digest_of(&mut self, n: usize, tenant: u128) {
+        let to = self.to_edge(n);
         let edge = &self.edges[n];
-        let connected = edge.told.iter().filter(|(_, told)| told.connections > 0);
+        let connected = edge.of(tenant).filter(|(_, told)| told.connections > 0);
         let agents = connected.map(|(agent, told)| report(*agent, *told)).collect();
         if self.plan.bug == Some(Bug::OfflineAgentKept) {
             return;
         }
         let command = Command::PresenceDigest { incarnation: edge.incarnation, agents };
-        let request = self.request(Actor::SYSTEM, command);
-        self.ask(to, request, REPORT_WAIT_MS, move |world, outcome| {
+        let of = names::of_tenant(tenant, 0);
+        let request = self.request(of, Actor::SYSTEM, command);
+        self.ask(to, names::tenant(of), request, REPORT_WAIT_MS, move |world, outcome| {
             let Some(Outcome::Accepted { answer: Answer::PresenceDiffers { agents } }) = outcome else {
                 return;
             };
@@ -215,8 +231,9 @@ impl World {
         });
     }
 
-    pub fn request(&mut self, actor: Actor, command: Command) -> CommandRequest {
-        let command_id = CommandId::from_uuid(Uuid::from_u128(self.draw_id()));
+    /// A command of somebody of this number's tenant.
+    pub fn request(&mut self, n: u128, actor: Actor, command: Command) -> CommandRequest {
+        let command_id = CommandId::from_uuid(self.draw_id_of(n));
         CommandRequest { command_id, actor, deadline: None, command }
     }
 
@@ -224,19 +241,20 @@ impl World {
     pub fn ask(
         &mut self,
         from: To,
+        tenant: TenantId,
         mut request: CommandRequest,
         wait: u64,
         then: impl FnOnce(&mut World, Option<Outcome>) + 'static,
     ) {
         let end = self.now + i64::try_from(wait.min(COMMAND_WAIT_MS)).unwrap_or(i64::MAX / 2);
         request.deadline = Some(bus_schema::Timestamp::from_millis(end));
-        self.try_ask(from, request, end, Box::new(then));
+        self.try_ask(from, (tenant, request), end, Box::new(then));
     }
 
-    fn try_ask(&mut self, from: To, request: CommandRequest, end: i64, then: Then) {
+    fn try_ask(&mut self, from: To, request: (TenantId, CommandRequest), end: i64, then: Then) {
         let left = u64::try_from(end - self.now).unwrap_or(0);
         let asked = request.clone();
-        *self.tries.entry(request.command_id).or_default() += 1;
+        *self.tries.entry(request.1.command_id).or_default() += 1;
         let ask = move |world: &mut World, reply| world.pass_on(asked, reply);
         self.call(from, left.clamp(TRY_PAUSE_MS, TRY_MS), "a command", ask, move |world, outcome| {
             let pause = i64::try_from(TRY_PAUSE_MS).unwrap_or(0);
@@ -250,13 +268,14 @@ impl World {
     }
 
     /// The server gives a command to one of those who take them. One that was cut off still counts as one.
-    fn pass_on(&mut self, request: CommandRequest, reply: Reply<Outcome>) {
+    fn pass_on(&mut self, (tenant, request): (TenantId, CommandRequest), reply: Reply<Outcome>) {
         let takes = |n: &usize| self.routers[*n].up && self.routers[*n].turn.decides();
         let takers: Vec<usize> = (0..self.routers.len()).filter(takes).collect();
         let Some(n) = self.random.pick(&takers).copied() else { return };
         let to = self.to(n);
         if let Some(delay) = self.leg(to) {
-            self.after(delay, to, request.command.name(), move |world| world.take_command(n, request, reply));
+            let what = request.command.name();
+            self.after(delay, to, what, move |world| world.take_command(n, tenant, request, reply));
         }
     }
 }

@@ -1,10 +1,6 @@
 //! What goes wrong: processes that crash and pause, links that break, leaders that change, clocks that jump.
 
-use super::{
-    World,
-    agenda::To,
-    setting::{AGENTS, SKEW_MS},
-};
+use super::{World, agenda::To, setting::SKEW_MS};
 
 impl World {
     pub fn begin_faults(&mut self) {
@@ -28,7 +24,8 @@ impl World {
             14..26 => {
                 let until = self.now + self.for_ms(100, 9_000);
                 self.note(|| format!("router {router} pauses"));
-                self.routers[router].paused_until = until;
+                let paused = &mut self.routers[router].paused_until;
+                *paused = until.max(*paused);
             }
             26..38 => self.cut_router(router),
             38..50 => {
@@ -54,7 +51,7 @@ impl World {
             76..83 => self.cut_edge(edge),
             83..90 => self.jump(router),
             _ => {
-                let n = self.random.one_of(AGENTS);
+                let n = self.draw_agent();
                 let capacity = u32::try_from(self.random.below(5)).unwrap_or(1);
                 let deleted = self.random.chance(120);
                 self.note(|| format!("agent {n} is configured: {capacity}, deleted: {deleted}"));
@@ -102,7 +99,7 @@ impl World {
         self.routers[n].ahead_ms = ahead;
     }
 
-    /// From now on nothing fails.
+    /// From now on nothing fails; who is paused goes on when the pause is over.
     pub fn heal(&mut self) {
         self.calm = true;
         if !self.bus_up {
@@ -114,7 +111,7 @@ impl World {
                 self.crash_router(n, 0);
             }
             let router = &mut self.routers[n];
-            (router.paused_until, router.lags_until, router.ahead_ms) = (0, 0, 0);
+            (router.lags_until, router.ahead_ms) = (0, 0);
             self.link_router(n);
             self.restart(n);
         }
@@ -124,7 +121,6 @@ impl World {
             if !std::mem::replace(&mut edge.linked, true) {
                 edge.linked_at = now;
             }
-            edge.paused_until = 0;
             self.restart_edge(n);
         }
     }

@@ -18,10 +18,12 @@ use std::{
 };
 
 use bus_schema::{
-    AgentId, CommandId, IncarnationId, Subject, Timestamp,
+    AgentId, CommandId, ConversationId, IncarnationId, Lane, Subject, TenantId, Timestamp,
     config::{Record, Rules},
     state::{AgentState, LifeState},
 };
+
+use uuid::Uuid;
 
 pub use router::routing_key as key;
 pub use server::{Origin, Payload};
@@ -30,7 +32,8 @@ pub use setting::{GRACE, SKEW_MS};
 use super::{
     Plan, Violation,
     bus::{Bucket, Proposal, Stored, Stream},
-    check::Ledger,
+    check::{Ledger, walls},
+    names,
     random::Random,
 };
 use crate::{
@@ -75,6 +78,8 @@ pub struct World {
     routers: Vec<Router>,
     edges: Vec<Edge>,
     visitors: BTreeMap<u128, Visitor>,
+    /// Whose conversation it is.
+    numbers: BTreeMap<ConversationId, u128>,
     /// When an agent had no more connections at an edge, by the revision that says so.
     left_at: BTreeMap<(IncarnationId, AgentId, u64), i64>,
     /// When those left whom the log says to be away because an edge said so.
@@ -118,6 +123,7 @@ impl World {
             routers: Vec::new(),
             edges: Vec::new(),
             visitors: BTreeMap::new(),
+            numbers: BTreeMap::new(),
             left_at: BTreeMap::new(),
             away_since: BTreeMap::new(),
             tries: BTreeMap::new(),
@@ -131,6 +137,7 @@ impl World {
             violation: None,
         };
         world.ledger.clocks_are_wild = clocks_are_wild;
+        world.numbers = world.setting.visitors().into_iter().map(|n| (names::conversation(n), n)).collect();
         world.configure_all();
         world.begin_routers();
         world.begin_edges();
@@ -204,6 +211,31 @@ impl World {
         self.next_id
     }
 
+    /// An id of something that this number's tenant has.
+    fn draw_id_of(&mut self, n: u128) -> Uuid {
+        let id = self.draw_id();
+        names::id(names::of_tenant(names::tenant_number(n), id), 0)
+    }
+
+    fn draw_agent(&mut self) -> u128 {
+        let agents = self.setting.agents();
+        self.random.pick(&agents).copied().unwrap_or_default()
+    }
+
+    fn draw_visitor(&mut self) -> u128 {
+        let visitors = self.setting.visitors();
+        self.random.pick(&visitors).copied().unwrap_or_default()
+    }
+
+    /// What is to be told to one tenant names nothing of another.
+    fn keep_apart(&mut self, tenant: TenantId, said: &[u8], what: &str) {
+        if self.setting.tenants.len() > 1
+            && let Some(stranger) = walls::stranger(tenant, said, &self.numbers)
+        {
+            self.violate("tenant-walls", format!("{what} of {tenant} names {stranger}"));
+        }
+    }
+
     /// Messages were stored together.
     fn stored(&mut self, first: u64, last: u64) {
         let batch: Vec<_> = (first..=last).filter_map(|seq| self.stream.get(seq).cloned()).collect();
@@ -213,6 +245,11 @@ impl World {
                 let data = String::from_utf8_lossy(&stored.payload.bytes);
                 format!("stored {} {} {}: {data}", stored.seq, stored.subject, event.body.name())
             });
+            let (tenant, event) = (stored.subject.tenant(), &stored.payload.event);
+            if event.tenant_id != tenant {
+                self.violate("tenant-walls", format!("{} of {tenant} is of {}", stored.seq, event.tenant_id));
+            }
+            self.keep_apart(tenant, &stored.payload.bytes, "what is stored");
             if let Some(origin) = stored.payload.origin {
                 self.landed.insert(origin);
                 if self.never.contains(&origin) {
@@ -288,6 +325,15 @@ impl World {
     /// What holds for a thread's queue.
     pub fn rules_of(&self, life: &LifeState) -> Option<Rules> {
         Some(self.group(life.group_id?)?.routing.rules(None))
+    }
+
+    pub fn tenant(&self, id: ConversationId) -> TenantId {
+        names::tenant(self.numbers.get(&id).copied().expect("a conversation of somebody's"))
+    }
+
+    /// Where what is said in a conversation is stored.
+    pub fn subject(&self, id: ConversationId, lane: Lane) -> Subject {
+        names::subject(self.tenant(id), id, lane)
     }
 
     pub fn messages_after(&self, subject: Subject, seq: u64) -> impl Iterator<Item = &Stored<Rc<Payload>>> {

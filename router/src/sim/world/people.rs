@@ -1,31 +1,27 @@
 //! Visitors who start, write and leave; agents who come and go, answer, take, pass on and close; supervisors.
 
-use bus_schema::{
-    AgentId, Author, ConversationId, ThreadId,
-    claims::Role,
-    command::{Actor, Answer, Command, CommandRequest, Outcome},
-    error::ErrorCode,
-    limits::COMMAND_WAIT_MS,
-    state::{CloseReason, LifeState, Priority, RoutingStatus},
-};
-use uuid::Uuid;
-
-use super::{
-    Payload, World,
-    agenda::To,
-    setting::{AGENTS, GROUPS, VISITORS},
-};
+use super::{Payload, World, agenda::To, setting::GROUPS};
 use crate::sim::{
     bugs::Bug,
     bus::{Expect, Put},
     names,
 };
+use bus_schema::{
+    AgentId, Author, ConversationId, GroupId, Lane, TenantId, ThreadId,
+    claims::Role,
+    command::{Actor, Answer, Command, CommandRequest, Outcome, View},
+    error::ErrorCode,
+    limits::{ADMIT_WAIT_MS, COMMAND_WAIT_MS},
+    state::{CloseReason, LifeState, Priority, RoutingStatus},
+};
 
 const ACK_WAIT_MS: u64 = 3_000;
+/// Open threads in one answer.
+const LISTED_MAX: u32 = 50;
 
 impl World {
     pub fn begin_people(&mut self) {
-        for n in 1..=AGENTS {
+        for n in self.setting.agents() {
             let edge = self.random.below(self.edges.len());
             if self.random.chance(800) {
                 self.connect(edge, names::agent(n), 1);
@@ -41,7 +37,7 @@ impl World {
         }
         let next = self.random.between(1, 2 * self.setting.visitors_every);
         self.after(next, To::World, "a visitor", World::visitor_acts);
-        let n = self.random.one_of(VISITORS);
+        let n = self.draw_visitor();
         let open = self.ledger.open(names::conversation(n)).cloned();
         let what = self.random.below(10);
         if open.is_some() && what == 2 {
@@ -55,17 +51,38 @@ impl World {
                 let (conversation_id, reason) = (names::conversation(n), CloseReason::ClosedByVisitor);
                 let thread_id = Some(life.thread_id);
                 let command = Command::Close { conversation_id, thread_id, reason };
-                self.command(Actor::visitor(names::visitor(n)), command);
+                self.command(n, Actor::visitor(names::visitor(n)), command);
             }
             (Some(life), _) => self.say(n, &life, Author::visitor(names::visitor(n))),
         }
     }
 
-    /// A start, as an edge writes it that has read the last state.
+    /// An edge asks whether the group takes it, and lets it start where nobody says no.
     fn start(&mut self, n: u128) {
         let edge = self.random.below(self.edges.len());
+        let group_id = match self.random.below(6) {
+            0 => None,
+            1 | 2 => Some(2),
+            _ => Some(1),
+        };
+        let group_id = group_id.map(|group| names::group(names::of_tenant(names::tenant_number(n), group)));
+        if !self.edges[edge].up {
+            return;
+        }
+        let (to, tenant) = (self.to_edge(edge), names::tenant(n));
+        let conversation_id = names::conversation(n);
+        let admit = Command::Admit { conversation_id, group_id, widget_id: None };
+        let request = self.request(n, Actor::visitor(names::visitor(n)), admit);
+        self.ask(to, tenant, request, ADMIT_WAIT_MS, move |world, outcome| match outcome {
+            Some(Outcome::Rejected { error }) if !is_open(error.code) => world.idle = true,
+            _ => world.write_start(edge, n, group_id),
+        });
+    }
+
+    /// A start, as an edge writes it that has read the last state.
+    fn write_start(&mut self, edge: usize, n: u128, group: Option<GroupId>) {
         let conversation = names::conversation(n);
-        let subject = names::life_subject(conversation);
+        let subject = self.subject(conversation, Lane::Life);
         // Now and then what it read is old.
         let back = usize::from(self.random.chance(100));
         let seqs: Vec<u64> = self.stream.after(subject, 0).map(|stored| stored.seq).collect();
@@ -73,12 +90,7 @@ impl World {
         if back == 0 && self.ledger.open(conversation).is_some() {
             return;
         }
-        let thread = ThreadId::from_uuid(Uuid::from_u128(self.draw_id()));
-        let group = match self.random.below(6) {
-            0 => None,
-            1 | 2 => Some(names::group(2)),
-            _ => Some(names::group(1)),
-        };
+        let thread = ThreadId::from_uuid(self.draw_id_of(n));
         let event = names::started(n, thread, group, self.at());
         let expect = Expect::Own(expected);
         let put = Put { subject, expect, msg_id: None, payload: Payload::new(&event, None) };
@@ -89,14 +101,15 @@ impl World {
     fn say(&mut self, n: u128, life: &LifeState, author: Author) {
         let edge = self.random.below(self.edges.len());
         let conversation = names::conversation(n);
-        let fence = self.stream.last_seq(names::life_subject(conversation));
+        let life_subject = self.subject(conversation, Lane::Life);
+        let fence = self.stream.last_seq(life_subject);
         let id = self.draw_id();
         let event = names::said(n, life.thread_id, author, id);
         let expect = match self.plan.bug {
             Some(Bug::FenceDropped) => Expect::Anything,
-            _ => Expect::Of(names::life_subject(conversation), fence),
+            _ => Expect::Of(life_subject, fence),
         };
-        let subject = names::msg_subject(conversation);
+        let subject = self.subject(conversation, Lane::Msg);
         let put = Put { subject, expect, msg_id: Some(id), payload: Payload::new(&event, None) };
         self.send(edge, put);
     }
@@ -116,7 +129,7 @@ impl World {
         }
         let next = self.random.between(1, 2 * self.setting.staff_every);
         self.after(next, To::World, "staff", World::staff_acts);
-        let n = self.random.one_of(AGENTS);
+        let n = self.draw_agent();
         match self.random.below(20) {
             0..3 => self.moves(n),
             3..9 => self.replies(n),
@@ -124,7 +137,8 @@ impl World {
                 let accepts = self.random.chance(850);
                 let status = if accepts { RoutingStatus::Accepting } else { RoutingStatus::NotAccepting };
                 let agent_id = names::agent(n);
-                self.command(Actor::agent(agent_id, Role::Agent), Command::SetStatus { agent_id, status });
+                let command = Command::SetStatus { agent_id, status };
+                self.command(n, Actor::agent(agent_id, Role::Agent), command);
             }
             12 => self.closes_own(n),
             _ => self.asks(n),
@@ -166,7 +180,7 @@ impl World {
         let held = self.ledger.held(agent);
         let Some(conversation) = self.random.pick(&held).copied() else { return };
         let Some(life) = self.ledger.open(conversation).cloned() else { return };
-        let Some(visitor) = (1..=VISITORS).find(|n| names::conversation(*n) == conversation) else { return };
+        let Some(visitor) = self.numbers.get(&conversation).copied() else { return };
         self.say(visitor, &life, Author::agent(agent));
     }
 
@@ -176,20 +190,38 @@ impl World {
         let Some(conversation_id) = self.random.pick(&held).copied() else { return };
         let thread_id = self.ledger.open(conversation_id).map(|life| life.thread_id);
         let reason = CloseReason::ClosedByAgent;
-        self.command(Actor::agent(agent, Role::Agent), Command::Close { conversation_id, thread_id, reason });
+        let command = Command::Close { conversation_id, thread_id, reason };
+        self.command(n, Actor::agent(agent, Role::Agent), command);
     }
 
     fn asks(&mut self, n: u128) {
-        let conversation_id = names::conversation(self.random.one_of(VISITORS));
+        // Now and then of another tenant's conversations, agents and groups.
+        let theirs = if self.random.chance(40) { self.draw_agent() } else { n };
+        let tenant = self.tenant_setting(theirs).clone();
+        let visitors: Vec<u128> = tenant.visitors().collect();
+        let Some(visitor) = self.random.pick(&visitors).copied() else { return };
+        let conversation_id = names::conversation(visitor);
+        let other = if self.random.chance(40) { self.draw_agent() } else { n };
         // Commands name the thread that their sender saw last.
         let thread_id = self.ledger.last_thread(conversation_id);
         if thread_id.is_none() {
             return;
         }
-        let (me, agent_id) = (Actor::agent(names::agent(n), Role::Agent), names::agent(n));
-        let supervisor = Actor::agent(names::agent(900), Role::Supervisor);
-        let (actor, command) = match self.random.below(16) {
-            0..4 => (me, Command::Take { conversation_id, thread_id }),
+        let (me, agent_id) = (Actor::agent(names::agent(n), Role::Agent), names::agent(other));
+        let of_tenant = |of: u128, n| names::of_tenant(names::tenant_number(of), n);
+        let supervisor = Actor::agent(names::agent(of_tenant(n, 900)), Role::Supervisor);
+        let (actor, command) = match self.random.below(18) {
+            0..4 => {
+                let take = Command::Take { conversation_id, thread_id };
+                // Others see it as well.
+                let rivals: Vec<u128> = tenant.agents().collect();
+                if self.random.chance(400)
+                    && let Some(rival) = self.random.pick(&rivals).copied()
+                {
+                    self.command(rival, Actor::agent(names::agent(rival), Role::Agent), take.clone());
+                }
+                (me, take)
+            }
             4 => {
                 let me = Actor::agent(names::agent(n), Role::Supervisor);
                 (me, Command::Take { conversation_id, thread_id })
@@ -198,7 +230,7 @@ impl World {
             7 | 8 => {
                 let (agent_id, group_id) = match self.random.below(2) {
                     0 => (Some(agent_id), None),
-                    _ => (None, Some(names::group(self.random.one_of(GROUPS)))),
+                    _ => (None, Some(names::group(of_tenant(other, self.random.one_of(GROUPS))))),
                 };
                 let queue = self.random.chance(500);
                 let by = if self.random.chance(500) { supervisor } else { me };
@@ -217,27 +249,44 @@ impl World {
                 (supervisor, Command::SetSkills { conversation_id, thread_id, skills })
             }
             14 => (me, Command::Decline { conversation_id, thread_id }),
+            15 => {
+                let (view, group_id) = (View::All, None);
+                (supervisor, Command::ListConversations { view, group_id, limit: LISTED_MAX, cursor: None })
+            }
+            16 if self.random.chance(500) => (me, Command::ListAgents),
+            16 => (me, Command::ListGroups),
             _ => {
                 let reason = CloseReason::Resolved;
                 (supervisor, Command::Close { conversation_id, thread_id, reason })
             }
         };
-        self.command(actor, command);
+        self.command(n, actor, command);
     }
 
-    fn command(&mut self, actor: Actor, command: Command) {
+    /// A command of somebody of this number's tenant.
+    fn command(&mut self, n: u128, actor: Actor, command: Command) {
         let edge = self.random.below(self.edges.len());
         if !self.edges[edge].up {
             return;
         }
-        let (to, request) = (self.to_edge(edge), self.request(actor, command));
+        let (to, tenant, request) = (self.to_edge(edge), names::tenant(n), self.request(n, actor, command));
         let asked = request.clone();
-        self.ask(to, request, COMMAND_WAIT_MS, move |world, outcome| world.answered(&asked, outcome));
+        self.ask(to, tenant, request, COMMAND_WAIT_MS, move |world, outcome| {
+            world.answered(tenant, &asked, outcome);
+        });
     }
 
     /// What an answer says is so, and stays so.
-    fn answered(&mut self, request: &CommandRequest, outcome: Option<Outcome>) {
+    fn answered(&mut self, tenant: TenantId, request: &CommandRequest, outcome: Option<Outcome>) {
         let (id, about) = (request.command_id, conversation_of(&request.command));
+        if let Some(outcome) = &outcome {
+            let said = serde_json::to_vec(outcome).expect("an outcome is JSON");
+            self.keep_apart(tenant, &said, "an answer");
+        }
+        let stranger = about.filter(|about| self.tenant(*about) != tenant);
+        if let (Some(stranger), Some(Outcome::Accepted { .. })) = (stranger, &outcome) {
+            self.violate("tenant-walls", format!("{tenant} did {} on {stranger}", request.command.name()));
+        }
         let done = self.ledger.done(id);
         // Where it was sent again, another router may still be at the first one.
         let once = self.tries.remove(&id) == Some(1);
@@ -253,7 +302,7 @@ impl World {
             }
             Some(Outcome::Accepted { answer: Answer::Thread { seq, .. } }) => {
                 let stored = self.stream.get(seq).map(|stored| stored.subject);
-                if stored != about.map(names::life_subject) {
+                if stored != about.map(|id| self.subject(id, Lane::Life)) {
                     self.violate(
                         "acked-is-stored",
                         format!("{} {id} is said to be at {seq}", request.command.name()),

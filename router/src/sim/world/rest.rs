@@ -6,7 +6,7 @@ use super::World;
 use crate::routing::invariants;
 
 /// Time in which everything is to come to rest: leases end, the grace time, pauses, whoever is passed over.
-const SETTLES_MS: i64 = 30_000;
+const SETTLES_MS: i64 = 40_000;
 /// What a sweep finds after it is a fault of routing's.
 const WATCHED_MS: i64 = 12_000;
 /// A violation that is still there after so many looks, so far apart, stays.

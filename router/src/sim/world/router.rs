@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::{
-    ConversationId, IncarnationId, Timestamp,
+    ConversationId, IncarnationId, TenantId, Timestamp,
     command::{CommandRequest, Outcome},
     stream::LEASE_REFRESH_MS,
 };
@@ -18,7 +18,7 @@ use super::{
     shell::Flight,
 };
 use crate::{
-    routing::{self, Input, Routing, Settings, Token, WriteId},
+    routing::{self, Input, Routing, Settings, Token, WriteId, invariants},
     sim::{bugs::Bug, bus::Kept, names, tamper},
     steps::{Change, Edges, Holder, Holding, LeaseAsk, LeaseNext, Role, Source, Turn, Wrote},
 };
@@ -204,6 +204,9 @@ impl World {
         if due || self.now - router.ticked_at >= IDLE_TICK_MS {
             self.routers[n].ticked_at = self.now;
             self.tell(n, Input::Tick);
+            if let Some(what) = invariants::check_decided(&self.routers[n].core).pop() {
+                self.violate("no-idle-queue", format!("router {n}: {what}"));
+            }
         } else {
             self.idle = true;
         }
@@ -407,12 +410,22 @@ impl World {
     }
 
     /// A command reaches a router.
-    pub fn take_command(&mut self, n: usize, request: CommandRequest, reply: Reply<Outcome>) {
+    pub fn take_command(
+        &mut self,
+        n: usize,
+        tenant: TenantId,
+        request: CommandRequest,
+        reply: Reply<Outcome>,
+    ) {
         let router = &mut self.routers[n];
         router.next_token += 1;
         let token = router.next_token;
         router.asked.insert(token, (request.clone(), reply));
-        self.tell(n, Input::Command { token: Token(token), tenant: names::TENANT, request });
+        let tenant = match request.command.thread() {
+            Some((about, _)) if self.plan.bug == Some(Bug::WallsDown) => self.tenant(about),
+            _ => tenant,
+        };
+        self.tell(n, Input::Command { token: Token(token), tenant, request });
     }
 }
 

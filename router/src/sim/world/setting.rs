@@ -1,10 +1,11 @@
-//! What differs from seed to seed before anything happens: replicas, turns, clocks, strategies, timers, capacities.
+//! What differs from seed to seed before anything happens: replicas, turns, clocks, tenants, strategies, timers, queues,
+//! capacities.
 
 use std::time::Duration;
 
 use bus_schema::{
     AgentId,
-    config::{MemberPriority, Record, RoutingSettings},
+    config::{MemberPriority, Record, RoutingSettings, WhenOffline},
     hours::{Day, Hours, OpenSpan},
     state::Strategy,
 };
@@ -12,8 +13,11 @@ use bus_schema::{
 use super::World;
 use crate::sim::{bus::Replicas, names, random::Random};
 
-pub const AGENTS: u128 = 6;
-pub const VISITORS: u128 = 24;
+/// Of all tenants together, who have equal shares of them.
+const AGENTS: u128 = 6;
+const VISITORS: u128 = 24;
+/// Agents of a tenant, at least.
+const AGENTS_MIN: u128 = 3;
 pub const EDGES: usize = 3;
 pub const ROUTERS: usize = 3;
 pub const GROUPS: u128 = 2;
@@ -33,14 +37,49 @@ pub struct Setting {
     pub visitors_every: u64,
     pub staff_every: u64,
     pub faults_every: u64,
-    pub groups: Vec<Group>,
+    pub tenants: Vec<Tenant>,
+}
+
+/// One of those whose conversations are in the log.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    number: u128,
+    agents: u128,
+    visitors: u128,
+    groups: Vec<Group>,
 }
 
 /// How a group routes.
 #[derive(Debug, Clone)]
 pub struct Group {
     strategy: Strategy,
+    queue_max: Option<u32>,
+    when_offline: WhenOffline,
     routing: RoutingSettings,
+}
+
+impl Tenant {
+    fn draw(random: &mut Random, number: u128, of: u128) -> Self {
+        Self {
+            number,
+            agents: (AGENTS / of).max(AGENTS_MIN),
+            visitors: VISITORS / of,
+            groups: (0..GROUPS).map(|_| Group::draw(random)).collect(),
+        }
+    }
+
+    fn numbers(&self, of: u128) -> impl Iterator<Item = u128> + use<> {
+        let tenant = self.number;
+        (1..=of).map(move |n| names::of_tenant(tenant, n))
+    }
+
+    pub fn agents(&self) -> impl Iterator<Item = u128> + use<> {
+        self.numbers(self.agents)
+    }
+
+    pub fn visitors(&self) -> impl Iterator<Item = u128> + use<> {
+        self.numbers(self.visitors)
+    }
 }
 
 impl Group {
@@ -54,8 +93,10 @@ impl Group {
             Strategy::Manual,
         ];
         let strategy = *random.pick(&strategies).expect("there are some");
+        let queue_max = random.chance(250).then(|| u32::try_from(random.between(1, 6)).unwrap_or(1));
+        let when_offline = if random.chance(250) { WhenOffline::Close } else { WhenOffline::Keep };
         let routing = RoutingSettings { hours: hours(random), ..timers(random) };
-        Self { strategy, routing }
+        Self { strategy, queue_max, when_offline, routing }
     }
 }
 
@@ -72,7 +113,8 @@ fn hours(random: &mut Random) -> Option<Hours> {
 impl Setting {
     pub fn draw(random: &mut Random) -> Self {
         let replicas = if random.chance(400) { Replicas::One } else { Replicas::Three };
-        let groups = (0..GROUPS).map(|_| Group::draw(random)).collect();
+        let tenants = *random.pick(&[1, 1, 2, 2, 3]).expect("there are some");
+        let tenants = (1..=tenants).map(|number| Tenant::draw(random, number, tenants)).collect();
         Self {
             replicas,
             lease: random.chance(500),
@@ -80,8 +122,16 @@ impl Setting {
             visitors_every: random.between(60, 600),
             staff_every: random.between(60, 600),
             faults_every: random.between(500, 4000),
-            groups,
+            tenants,
         }
+    }
+
+    pub fn agents(&self) -> Vec<u128> {
+        self.tenants.iter().flat_map(Tenant::agents).collect()
+    }
+
+    pub fn visitors(&self) -> Vec<u128> {
+        self.tenants.iter().flat_map(Tenant::visitors).collect()
     }
 }
 
@@ -108,21 +158,36 @@ fn timers(random: &mut Random) -> RoutingSettings {
 }
 
 impl World {
+    pub fn tenant_setting(&self, n: u128) -> &Tenant {
+        let number = names::tenant_number(n);
+        let found = self.setting.tenants.iter().find(|tenant| tenant.number == number);
+        found.expect("a number of somebody's")
+    }
+
     pub fn configure_all(&mut self) {
+        for tenant in self.setting.tenants.clone() {
+            self.configure(&tenant);
+        }
+    }
+
+    fn configure(&mut self, tenant: &Tenant) {
         self.revision += 1;
-        let mut tenant = names::tenant_record(self.revision);
-        tenant.thread_per_assignment = self.random.chance(500);
-        self.records.push(Record::Tenant(tenant));
-        for n in 1..=AGENTS {
+        let mut record = names::tenant_record(self.revision);
+        record.tenant_id = names::tenant(names::of_tenant(tenant.number, 0));
+        record.thread_per_assignment = self.random.chance(500);
+        self.records.push(Record::Tenant(record));
+        for n in tenant.agents() {
             let capacity = u32::try_from(self.random.between(1, 5)).unwrap_or(1);
             self.configure_agent(n, capacity, false);
         }
-        let all: Vec<AgentId> = (1..=AGENTS).map(names::agent).collect();
-        let half: Vec<AgentId> = (1..=AGENTS / 2).map(names::agent).collect();
+        let all: Vec<AgentId> = tenant.agents().map(names::agent).collect();
+        let half = all[..all.len().div_ceil(2)].to_vec();
         for (n, members) in [(1, half), (2, all)] {
             self.revision += 1;
-            let Group { strategy, routing } = self.setting.groups[n - 1].clone();
-            let mut record = names::group_record(names::group(n as u128), strategy, &members, self.revision);
+            let Group { strategy, queue_max, when_offline, routing } = tenant.groups[n - 1].clone();
+            let id = names::group(names::of_tenant(tenant.number, n as u128));
+            let mut record = names::group_record(id, strategy, &members, self.revision);
+            (record.queue_max, record.when_offline) = (queue_max, when_offline);
             record.routing = routing;
             for member in &mut record.members {
                 if self.random.chance(100) {

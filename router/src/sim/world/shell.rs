@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use bus_schema::{ConversationId, Subject, ThreadId, refusal::Refusal};
+use bus_schema::{ConversationId, Lane, Subject, TenantId, ThreadId, refusal::Refusal};
 
 use super::{
     World,
@@ -10,12 +10,11 @@ use super::{
     server::{Ack, Origin, Payload},
 };
 use crate::{
-    routing::{Effect, Input, Message, Write, WriteFailure, WriteId},
+    routing::{Effect, Input, Message, Told, Write, WriteFailure, WriteId},
     sim::{
         bugs::Bug,
         bus::{Expect, Put},
-        names::{TENANT, msg_subject},
-        tamper,
+        names, tamper,
     },
     steps::{Ask, Backoff, CONTENTION_TRIES, Found, Next, Tried, Writing},
 };
@@ -48,18 +47,31 @@ impl World {
                 self.routers[n].reading.extend(routing_key::of(subject));
                 self.refresh(n, subject, Backoff::LEADER);
             }
-            Effect::Look { conversation, thread, after, .. } => {
+            Effect::Look { tenant, conversation, thread, after } => {
                 let end = self.stream.log().len() as u64;
                 self.routers[n].looked.insert(conversation, end);
-                self.look(n, (conversation, thread, after), Backoff::LEADER);
+                self.look(n, tenant, (conversation, thread, after), Backoff::LEADER);
             }
             Effect::Reply { token, outcome } => {
                 if let Some((_, reply)) = self.routers[n].asked.remove(&token.0) {
                     self.answer(reply, outcome);
                 }
             }
-            Effect::AskEdges { conversations, .. } => self.ask_edges(n, conversations),
-            Effect::Tell { .. } => {}
+            Effect::AskEdges { tenant, conversations, .. } => self.ask_edges(n, tenant, conversations),
+            Effect::Tell { tenant, told } => self.check_told(tenant, &told),
+        }
+    }
+
+    fn check_told(&mut self, tenant: TenantId, told: &Told) {
+        match told {
+            Told::Conversation(id, _) if self.tenant(*id) != tenant => {
+                self.violate("tenant-walls", format!("{tenant} is told of {id}"));
+            }
+            Told::Conversation(..) => {}
+            Told::Tenant(_, signal) => {
+                let said = serde_json::to_vec(signal).expect("a signal is JSON");
+                self.keep_apart(tenant, &said, "a signal");
+            }
         }
     }
 
@@ -247,18 +259,18 @@ impl World {
         });
     }
 
-    fn look(&mut self, n: usize, of: (ConversationId, ThreadId, u64), mut failed: Backoff) {
+    fn look(&mut self, n: usize, tenant: TenantId, of: (ConversationId, ThreadId, u64), mut failed: Backoff) {
         let (conversation, thread, after) = of;
         let ask = move |world: &mut World, reply| {
-            world.read(reply, move |world| world.said(msg_subject(conversation), after, LOOK_MAX));
+            let subject = names::subject(tenant, conversation, Lane::Msg);
+            world.read(reply, move |world| world.said(subject, after, LOOK_MAX));
         };
         let to = self.to(n);
         self.call(to, READ_WAIT_MS, "what was said", ask, move |world, found| match found {
             Some((said, up_to, more)) => {
-                let tenant = TENANT;
                 world.tell(n, Input::Looked { tenant, conversation, thread, said, up_to, more });
             }
-            None => world.later(n, failed.failed(), move |world| world.look(n, of, failed)),
+            None => world.later(n, failed.failed(), move |world| world.look(n, tenant, of, failed)),
         });
     }
 

@@ -5,15 +5,12 @@
 
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
-use bus_schema::ConversationId;
+use bus_schema::{ConversationId, TenantId};
 
-use super::{World, agenda::To, edges::NOTICED_MS, setting::VISITORS};
+use super::{World, agenda::To, edges::NOTICED_MS};
 use crate::{
     routing::{Heard, Input},
-    sim::{
-        bugs::Bug,
-        names::{TENANT, conversation},
-    },
+    sim::{bugs::Bug, names},
 };
 
 /// How long edges have to answer.
@@ -58,7 +55,7 @@ impl World {
 
     /// Whoever had a connection there has none.
     pub fn visitors_of_crashed(&mut self, edge: usize) {
-        for n in 1..=VISITORS {
+        for n in self.setting.visitors() {
             if self.visitors.get(&n).is_some_and(|visitor| visitor.edge == Some(edge)) {
                 self.visitors.insert(n, Visitor { edge: None, since: self.now });
                 self.visitor_comes_back(n);
@@ -67,7 +64,7 @@ impl World {
     }
 
     fn tell_of_visitor(&mut self, edge: usize, n: u128, came: bool) {
-        let (from, of) = (self.to_edge(edge), conversation(n));
+        let (from, of) = (self.to_edge(edge), names::conversation(n));
         for router in 0..self.routers.len() {
             let to = self.to(router);
             let Some((there, here)) = self.leg(from).zip(self.leg(to)).filter(|_| self.bus_up) else {
@@ -76,13 +73,13 @@ impl World {
             self.after(there + here, to, "hears of a visitor", move |world| {
                 // Most of these lead to nothing: the steps of a run are for what is decided.
                 world.idle = true;
-                world.tell(router, Input::Visitor { tenant: TENANT, conversation: of, came });
+                world.tell(router, Input::Visitor { tenant: names::tenant(n), conversation: of, came });
             });
         }
     }
 
     /// Asks every edge which of these have a connection there.
-    pub fn ask_edges(&mut self, router: usize, asked: Vec<ConversationId>) {
+    pub fn ask_edges(&mut self, router: usize, tenant: TenantId, asked: Vec<ConversationId>) {
         let to = self.to(router);
         let could = self.bus_up && self.routers[router].linked;
         let heard = Rc::new(RefCell::new(Heard::default()));
@@ -111,29 +108,33 @@ impl World {
                 heard.there.clear();
             }
             let heard = could.then_some(heard);
-            world.tell(router, Input::EdgesSaid { tenant: TENANT, asked, heard });
+            world.tell(router, Input::EdgesSaid { tenant, asked, heard });
         });
     }
 
     fn visitors_at(&self, edge: usize, asked: &[ConversationId]) -> BTreeSet<ConversationId> {
-        let here = self.visitors.iter().filter(|(_, visitor)| visitor.edge == Some(edge));
-        here.map(|(n, _)| conversation(*n)).filter(|id| asked.contains(id)).collect()
+        let here =
+            |id: &&ConversationId| self.visitor_of(**id).is_some_and(|visitor| visitor.edge == Some(edge));
+        asked.iter().filter(here).copied().collect()
     }
 }
 
 /// What checks look at.
 impl World {
+    fn visitor_of(&self, id: ConversationId) -> Option<&Visitor> {
+        self.visitors.get(self.numbers.get(&id)?)
+    }
+
     /// Whoever asks finds this visitor, and that for a while.
     pub fn is_surely_there(&self, id: ConversationId) -> bool {
-        let found = (1..=VISITORS).find(|n| conversation(*n) == id).and_then(|n| self.visitors.get(&n));
-        let Some(Visitor { edge: Some(edge), since }) = found else { return false };
+        let Some(Visitor { edge: Some(edge), since }) = self.visitor_of(id) else { return false };
         let works = self.now - self.bus_since >= NOTICED_MS && self.is_reachable(*edge);
         works && self.now - since >= FOUND_MS
     }
 
     /// Since when this visitor has no connection.
     pub fn visitor_away_since(&self, id: ConversationId) -> Option<i64> {
-        let visitor = (1..=VISITORS).find(|n| conversation(*n) == id).and_then(|n| self.visitors.get(&n))?;
+        let visitor = self.visitor_of(id)?;
         visitor.edge.is_none().then_some(visitor.since)
     }
 
