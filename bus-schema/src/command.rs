@@ -88,7 +88,7 @@ pub enum Command {
         thread_id: Option<ThreadId>,
         agent_id: Option<AgentId>,
         group_id: Option<GroupId>,
-        /// Wait in the group's queue if nobody can take it now.
+        /// Wait if nobody can take it now: in the group's queue, or, where an agent is named, in that of the thread's own.
         queue: bool,
     },
     Join {

@@ -264,3 +264,23 @@ async fn a_closed_thread_is_reopened_by_its_name_or_as_the_last() {
     let life = ops::chat::life(&floor.log, chat.home).await.unwrap().unwrap();
     assert_eq!(json!(life.state.previous_thread_id), second);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_waits_in_its_own_group_where_who_is_named_cannot_take_it() {
+    let floor = Floor::open(json!({ "name": "Support", "is_default": true })).await;
+    floor.accepts(&floor.bob).await;
+    let chat = floor.begins().await;
+    let bob = Some(floor.bob.id.clone());
+    wait_for(SOON, "bob to have it", async || floor.assignee(&chat).await == bob).await;
+    let transfer = format!("/v1/conversations/{}/transfer", chat.id());
+    let to_eve = |queue: bool| json!({ "agent_id": floor.eve.id, "queue": queue });
+    floor.world.post(&floor.bob, &transfer, to_eve(false)).await.problem(409, "agent_unavailable");
+    let done = floor.world.post(&floor.bob, &transfer, to_eve(true)).await.is(200).body;
+    assert_eq!((&done["assignee_id"], &done["thread_id"]), (&Value::Null, &json!(chat.thread())), "{done}");
+    let told = floor.told(&chat, |told| !of_kind(told, "transferred").is_empty()).await;
+    let to = &of_kind(&told, "transferred")[0]["data"]["to"];
+    assert_eq!((&to["agent_id"], &to["group_id"]), (&Value::Null, &json!(floor.group)), "{to}");
+    floor.accepts(&floor.eve).await;
+    let eve = Some(floor.eve.id.clone());
+    wait_for(SOON, "eve to have it", async || floor.assignee(&chat).await == eve).await;
+}

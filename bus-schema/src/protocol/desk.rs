@@ -51,7 +51,7 @@ pub struct Transfer {
     /// Left for the next one as a note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Wait in the group's queue if nobody can take it now.
+    /// Wait if nobody can take it now: in the group's queue, or, where an agent is named, in that of the thread's own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub queue: bool,
 }

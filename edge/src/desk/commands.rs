@@ -76,9 +76,6 @@ pub async fn transfer(session: &Session, given: Option<&RawValue>) -> Result<Tra
     if to.agent_id.is_some() == to.group_id.is_some() {
         return Err(ErrorBody::field("/payload/to", "exactly one of agent_id and group_id"));
     }
-    if queue && to.agent_id.is_some() {
-        return Err(ErrorBody::field("/payload/queue", "only to a group: an agent has no queue"));
-    }
     // 0 is no bound, here as there.
     let limit = TextLimit(usize::try_from(session.app.core.limits.text_bytes).unwrap_or(0));
     let note = note.map(|text| Note::new(text, limit, "/payload/note")).transpose()?;

@@ -191,6 +191,21 @@ async fn a_thread_is_taken_joined_and_handed_on_and_every_connection_agrees() {
 }
 
 #[tokio::test]
+async fn a_thread_waits_in_its_own_group_where_who_is_named_cannot_take_it() {
+    let desk = Desk::open().await;
+    let (mut visitor, id) = desk.visitor(&desk.one, 1).await;
+    let mut agent = desk.staff(&desk.one, 0, Role::Agent).await;
+    take(&mut agent, id).await;
+    comes(&mut agent, id).await;
+    let to = |queue| with(id, json!({ "to": { "agent_id": desk.world.agents[1] }, "queue": queue }));
+    assert_eq!(ask(&mut agent, "transfer", to(false)).await, "agent_unavailable");
+    assert_eq!(ask(&mut agent, "transfer", to(true)).await, "ok");
+    goes(&mut agent, id).await;
+    let moved = visitor.event("transferred").await["event"]["data"]["to"].clone();
+    assert_eq!((&moved["group_id"], &moved["agent_id"]), (&json!(desk.world.group), &Value::Null), "{moved}");
+}
+
+#[tokio::test]
 async fn nobody_is_given_more_than_they_have_room_for() {
     let desk = Desk::open().await;
     let (_ann, first) = desk.visitor(&desk.one, 1).await;
