@@ -15,7 +15,7 @@ use super::{
     retry::{TRIES_MAX, pause},
     unreadable, unwritable,
 };
-use crate::log::{Expect, Log, Write, WriteError};
+use crate::log::{Expect, Log, StoredMsg, Write, WriteError};
 
 /// A visitor's record with its place; sequence 0: not written yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,15 +43,18 @@ pub struct ProfileChange {
 /// The record as the leader has it, empty where none was written.
 pub async fn record(log: &Log, tenant: TenantId, visitor: VisitorId) -> Result<Record, ErrorBody> {
     let subject = subject(log.shard(), tenant, visitor);
-    let Some(message) = log.last(&subject).await.map_err(|error| unreadable(&error))? else {
-        return Ok(Record { seq: 0, record: VisitorRecord::new(visitor), receipt: None });
-    };
-    let event = Event::decode(&message.payload).map_err(|error| frozen(&subject, &error))?;
-    match event.body.visitor_record() {
-        Some(record) => {
-            Ok(Record { seq: message.seq, record: record.clone(), receipt: receipt(&event.body) })
-        }
-        None => Err(ErrorCode::Internal.into()),
+    match log.last(&subject).await.map_err(|error| unreadable(&error))? {
+        Some(message) => Record::of(&message),
+        None => Ok(Record { seq: 0, record: VisitorRecord::new(visitor), receipt: None }),
+    }
+}
+
+impl Record {
+    /// Reads a message of a visitor's subject.
+    pub(super) fn of(message: &StoredMsg) -> Result<Self, ErrorBody> {
+        let event = Event::decode(&message.payload).map_err(|error| frozen(&message.subject, &error))?;
+        let record = event.body.visitor_record().cloned().ok_or(ErrorCode::Internal)?;
+        Ok(Self { seq: message.seq, record, receipt: receipt(&event.body) })
     }
 }
 
@@ -69,10 +72,15 @@ pub struct Hand {
 
 impl Hand {
     /// The write of what follows the record at `before`, fenced with it.
-    fn write(&self, shard: Shard, before: u64, body: Body) -> Write {
+    pub(super) fn write(&self, shard: Shard, before: u64, body: Body) -> Write {
         let subject = subject(shard, self.tenant, self.visitor);
-        let event = Event {
-            id: EventId::of_write(self.epoch, &subject, before, self.writer),
+        let id = EventId::of_write(self.epoch, &subject, before, self.writer);
+        Write::new(subject, self.event(id, body).encode()).expect(Expect::LastOnSubject(before))
+    }
+
+    pub(super) fn event(&self, id: EventId, body: Body) -> Event {
+        Event {
+            id,
             cause: self.cause,
             tenant_id: self.tenant,
             conversation_id: None,
@@ -81,8 +89,7 @@ impl Hand {
             client_id: None,
             visibility: Visibility::All,
             body,
-        };
-        Write::new(subject, event.encode()).expect(Expect::LastOnSubject(before))
+        }
     }
 }
 

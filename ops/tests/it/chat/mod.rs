@@ -2,6 +2,7 @@
 
 mod older;
 mod page;
+mod quiet;
 mod start;
 
 use bus_schema::{
