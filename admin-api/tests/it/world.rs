@@ -12,8 +12,10 @@ use ops::{
     settings::{Settings, names},
     testing::{Database, NatsOptions, NatsServer, Postgres, Scratch, wait_for},
 };
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde_json::{Value, json};
+
+pub use ops::testing::Got;
 
 pub const PASSWORD: &str = "correct horse battery";
 const UP_WITHIN: Duration = Duration::from_secs(20);
@@ -75,48 +77,6 @@ impl Users {
         connect_with(Options { credentials: Some(self.anybody.clone()), ..Options::new(url, "ops") })
             .await
             .unwrap()
-    }
-}
-
-/// What came back.
-#[derive(Debug)]
-pub struct Got {
-    pub status: StatusCode,
-    pub headers: reqwest::header::HeaderMap,
-    pub body: Value,
-}
-
-impl Got {
-    #[track_caller]
-    pub fn is(self, status: u16) -> Self {
-        assert_eq!(self.status.as_u16(), status, "{:#}", self.body);
-        self
-    }
-
-    /// A problem with this status and code.
-    #[track_caller]
-    pub fn problem(self, status: u16, code: &str) -> Self {
-        assert_eq!(
-            (self.status.as_u16(), self.body["code"].as_str()),
-            (status, Some(code)),
-            "{:#}",
-            self.body
-        );
-        assert_eq!(self.headers["content-type"], "application/problem+json");
-        assert_eq!(self.body["request_id"].as_str(), self.headers["x-request-id"].to_str().ok());
-        self
-    }
-
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    }
-
-    pub fn etag(&self) -> String {
-        self.header("etag").to_owned()
-    }
-
-    pub fn id(&self) -> String {
-        self.body["id"].as_str().unwrap_or_else(|| panic!("no id in {:#}", self.body)).to_owned()
     }
 }
 
@@ -238,16 +198,9 @@ impl World {
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Got {
         let request = request.build().unwrap();
         let (method, path) = (request.method().clone(), request.url().path().to_owned());
-        let response = self.http.execute(request).await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        let bytes = response.bytes().await.unwrap();
-        let body = if bytes.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&bytes).unwrap_or(Value::Null)
-        };
-        documented(&method, &path, status.as_u16(), &body);
-        Got { status, headers, body }
+        let got = Got::of(self.http.execute(request).await.unwrap()).await.unwrap();
+        documented(&method, &path, got.status.as_u16(), &got.body);
+        got
     }
 
     /// The same in a task of its own.

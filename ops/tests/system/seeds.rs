@@ -21,18 +21,18 @@ async fn register_and_sign_up() {
     let me = api.get("/v1/auth/me").await.is(200).body;
     assert_eq!((&me["agent"]["role"], &me["agent"]["email"]), (&json!("admin"), &json!(api.email)));
     let chosen = json!({ "tenant_name": "x", "name": "x", "email": "x@seed.example", "password": PASSWORD, "role": "admin" });
-    let refused = api.post("/v1/auth/register", chosen).await.code(400, "invalid_request");
+    let refused = api.post("/v1/auth/register", chosen).await.problem(400, "invalid_request");
     assert_eq!(refused.body["errors"][0]["pointer"], "/role", "nobody chooses a role");
     let (_, token) = api.agent("bob", &[]).await;
     let other = json!({ "email": "y@seed.example", "name": "y", "role": "admin" });
-    api.call_as(&token, Method::POST, "/v1/agents", Some(other)).await.code(403, "forbidden");
+    api.call_as(&token, Method::POST, "/v1/agents", Some(other)).await.problem(403, "forbidden");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn login_logout_profile_and_status() {
     let api = Api::new().await;
     let login = |password: &str| json!({ "email": api.email, "password": password });
-    api.post("/v1/auth/login", login("not the password")).await.code(401, "unauthenticated");
+    api.post("/v1/auth/login", login("not the password")).await.problem(401, "unauthenticated");
     let session = api.post("/v1/auth/login", login(PASSWORD)).await.is(200).body;
     let token = session["access_token"].as_str().unwrap();
     let named =
@@ -45,7 +45,7 @@ async fn login_logout_profile_and_status() {
     });
     assert_eq!(status.await["status"], "accepting");
     api.call_as(token, Method::POST, "/v1/auth/logout", None).await.is(204);
-    api.call_as(token, Method::GET, "/v1/auth/me", None).await.code(401, "unauthenticated");
+    api.call_as(token, Method::GET, "/v1/auth/me", None).await.problem(401, "unauthenticated");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +61,7 @@ async fn validate_session_and_sessions() {
     let current = own.body["data"].as_array().unwrap().iter().find(|one| one["current"] == true).unwrap();
     let path = format!("/v1/auth/sessions/{}", current["id"].as_str().unwrap());
     api.delete(&path).await.is(204);
-    api.call_as(second, Method::POST, "/v1/auth/validate", None).await.code(401, "unauthenticated");
+    api.call_as(second, Method::POST, "/v1/auth/validate", None).await.problem(401, "unauthenticated");
     api.post("/v1/auth/validate", json!({})).await.is(200);
 }
 
@@ -154,10 +154,10 @@ async fn list_and_get_conversations_mine_and_assigned_to_me() {
     assert_eq!(mine.ids(), [first.conversation.as_str()]);
     let one = |id: &str| format!("/v1/conversations/{id}");
     api.call_as(&token, Method::GET, &one(&first.conversation), None).await.is(200);
-    api.call_as(&token, Method::GET, &one(&second.conversation), None).await.code(404, "not_found");
+    api.call_as(&token, Method::GET, &one(&second.conversation), None).await.problem(404, "not_found");
     // The visitor's own, and nobody else's.
     api.edge(&first.token, Method::GET, &one(&first.conversation), None).await.is(200);
-    api.edge(&first.token, Method::GET, &one(&second.conversation), None).await.code(404, "not_found");
+    api.edge(&first.token, Method::GET, &one(&second.conversation), None).await.problem(404, "not_found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,9 +167,9 @@ async fn assign_transfer_resolve_close_and_reopen() {
     let visit = api.visit(&api.widget(None).await, "hello").await;
     let path = |what: &str| format!("/v1/conversations/{}/{what}", visit.conversation);
     api.assign(&visit.conversation, &bob).await;
-    api.call_as(&token, Method::POST, &path("close"), None).await.code(404, "not_found");
+    api.call_as(&token, Method::POST, &path("close"), None).await.problem(404, "not_found");
     // Who is not there gets nothing; a group's queue waits for them.
-    api.post(&path("transfer"), json!({ "agent_id": eve })).await.code(409, "agent_unavailable");
+    api.post(&path("transfer"), json!({ "agent_id": eve })).await.problem(409, "agent_unavailable");
     let group = api.post("/v1/groups", json!({ "name": "Support" })).await.is(201).id();
     wait_for(SOON, "the router to know the group", async || {
         let moved = api.post(&path("transfer"), json!({ "group_id": group, "queue": true })).await;
@@ -198,7 +198,7 @@ async fn rate_with_the_visitors_token() {
     let visit = api.visit(&api.widget(None).await, "hello").await;
     let path = format!("/v1/conversations/{}/rate", visit.conversation);
     let rate = async |token: &str, body: Value| api.edge(token, Method::PUT, &path, Some(body)).await;
-    let bad = rate(&visit.token, json!({ "score": 6 })).await.code(422, "invalid_request");
+    let bad = rate(&visit.token, json!({ "score": 6 })).await.problem(422, "invalid_request");
     assert_eq!(bad.body["errors"][0]["pointer"], "/score");
     let rated = rate(&visit.token, json!({ "score": 5, "comment": "thanks" })).await.is(200).body;
     assert_eq!(rated["duplicate"], false);
@@ -206,10 +206,10 @@ async fn rate_with_the_visitors_token() {
         rate(&visit.token, json!({ "score": 5, "comment": "thanks" })).await.is(200).body["duplicate"],
         true
     );
-    rate(&visit.token, json!({ "score": 1 })).await.code(409, "already_exists");
+    rate(&visit.token, json!({ "score": 1 })).await.problem(409, "already_exists");
     let other = api.visit(&api.widget_named("Other").await, "hi").await;
-    rate(&other.token, json!({ "score": 5 })).await.code(404, "not_found");
-    rate(&api.token, json!({ "score": 5 })).await.code(403, "forbidden");
+    rate(&other.token, json!({ "score": 5 })).await.problem(404, "not_found");
+    rate(&api.token, json!({ "score": 5 })).await.problem(403, "forbidden");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -229,7 +229,9 @@ async fn messages_of_a_conversation_and_send() {
         if said.status == 201 { Ok(()) } else { Err(said.body.to_string()) }
     })
     .await;
-    say(&of_thread, json!({ "author_type": "visitor", "content": "I am not" })).await.code(403, "forbidden");
+    say(&of_thread, json!({ "author_type": "visitor", "content": "I am not" }))
+        .await
+        .problem(403, "forbidden");
     let texts = |body: &Value| -> Vec<String> {
         let events =
             body["data"].as_array().unwrap().iter().chain(body["events"].as_array().into_iter().flatten());
@@ -322,7 +324,7 @@ async fn visitors_list_get_and_update() {
     let now = api.get(&format!("{path}?min_seq={}", changed["seq"])).await.is(200).body;
     assert_eq!((&now["name"], &now["custom"]), (&json!("Vera B."), &json!({ "plan": "gold" })));
     assert_eq!(now["email"], "vera@example.com", "what is left out stays");
-    api.patch(&path, json!({ "email": "nobody" })).await.code(422, "invalid_request");
+    api.patch(&path, json!({ "email": "nobody" })).await.problem(422, "invalid_request");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,11 +342,11 @@ async fn canned_responses_crud_with_shortcuts() {
     let new = json!({ "shortcut": "hi", "text": "Hello, how can I help?" });
     let path =
         format!("/v1/canned-responses/{}", api.post("/v1/canned-responses", new.clone()).await.is(201).id());
-    api.post("/v1/canned-responses", new).await.code(409, "already_exists");
+    api.post("/v1/canned-responses", new).await.problem(409, "already_exists");
     assert_eq!(api.patch(&path, json!({ "text": "Hi!" })).await.is(200).body["text"], "Hi!");
     assert_eq!(api.get("/v1/canned-responses").await.is(200).body["data"][0]["shortcut"], "hi");
     api.delete(&path).await.is(204);
-    api.get(&path).await.code(404, "not_found");
+    api.get(&path).await.problem(404, "not_found");
     api.post(&format!("{path}/restore"), json!({})).await.is(200);
 }
 
@@ -424,7 +426,7 @@ async fn a_person_in_several_projects() {
     let second = json!({ "tenant_name": "Second", "name": "Ann", "email": api.email, "password": PASSWORD });
     let second = api.post("/v1/auth/register", second).await.is(201).body;
     let login = json!({ "email": api.email, "password": PASSWORD });
-    let choice = api.post("/v1/auth/login", login.clone()).await.code(401, "tenant_required").body;
+    let choice = api.post("/v1/auth/login", login.clone()).await.problem(401, "tenant_required").body;
     assert_eq!(choice["data"]["tenants"].as_array().unwrap().len(), 2);
     let mut chosen = login;
     chosen["tenant_id"] = second["tenant"]["id"].clone();

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use ops::{
     client::{Phase, Stopped},
-    testing::totp,
+    testing::{Got, totp},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::api::{Api, Got, PASSWORD};
+use super::api::{Api, PASSWORD};
 
 /// Contract: how long a socket outlives its session.
 const PROMISED: Duration = Duration::from_secs(2);
@@ -30,15 +30,15 @@ async fn second_factor_recovery_codes_and_refresh_rotation() {
     let confirmed = api.post("/v1/auth/mfa/totp/confirm", json!({ "code": now })).await.is(200).body;
     let recovery = confirmed["recovery_codes"].as_array().unwrap();
     let complete = async |code: &Value| {
-        let asked = login(&api).await.code(401, "mfa_required").body;
+        let asked = login(&api).await.problem(401, "mfa_required").body;
         let body = json!({ "login_token": asked["data"]["login_token"], "code": code });
         api.post("/v1/auth/login/mfa", body).await
     };
-    complete(&json!(now)).await.code(401, "unauthenticated");
+    complete(&json!(now)).await.problem(401, "unauthenticated");
     let [_, next] = totp(secret);
     let session = complete(&json!(next)).await.is(200).body;
     complete(&recovery[0]).await.is(200);
-    complete(&recovery[0]).await.code(401, "unauthenticated");
+    complete(&recovery[0]).await.problem(401, "unauthenticated");
     complete(&recovery[1]).await.is(200);
 
     let refresh = async |token: &Value| api.post("/v1/auth/refresh", json!({ "refresh_token": token })).await;
@@ -47,9 +47,9 @@ async fn second_factor_recovery_codes_and_refresh_rotation() {
     let access = second["access_token"].as_str().unwrap();
     api.call_as(access, Method::GET, "/v1/auth/me", None).await.is(200);
     // Who comes with a used one ends them all.
-    refresh(&session["refresh_token"]).await.code(401, "unauthenticated");
-    refresh(&second["refresh_token"]).await.code(401, "unauthenticated");
-    api.call_as(access, Method::GET, "/v1/auth/me", None).await.code(401, "unauthenticated");
+    refresh(&session["refresh_token"]).await.problem(401, "unauthenticated");
+    refresh(&second["refresh_token"]).await.problem(401, "unauthenticated");
+    api.call_as(access, Method::GET, "/v1/auth/me", None).await.problem(401, "unauthenticated");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use ops::{
     client::{Client, Options, Tokens, new_visitor_key},
-    testing::wait_for,
+    testing::{Got, wait_for},
 };
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -28,36 +28,7 @@ pub struct Api {
     pub email: String,
 }
 
-pub struct Got {
-    pub status: StatusCode,
-    pub headers: reqwest::header::HeaderMap,
-    pub body: Value,
-}
-
 pub const PASSWORD: &str = "a-long-enough-passphrase";
-
-impl Got {
-    #[track_caller]
-    pub fn is(self, status: u16) -> Self {
-        assert_eq!(self.status.as_u16(), status, "{:#}", self.body);
-        self
-    }
-
-    #[track_caller]
-    pub fn code(self, status: u16, code: &str) -> Self {
-        let got = self.is(status);
-        assert_eq!(got.body["code"], code);
-        got
-    }
-
-    pub fn id(&self) -> String {
-        self.body["id"].as_str().unwrap().to_owned()
-    }
-
-    pub fn ids(&self) -> Vec<&str> {
-        self.body["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect()
-    }
-}
 
 /// A visitor with an open thread.
 pub struct Visit {
@@ -91,11 +62,7 @@ impl Api {
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Got {
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        let bytes = response.bytes().await.unwrap();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        Got { status, headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::String(text)) }
+        Got::of(request.send().await.unwrap()).await.unwrap()
     }
 
     pub async fn call_as(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Got {

@@ -38,7 +38,7 @@ async fn a_transfer_to_an_agent_who_is_there_is_theirs() {
     api.assign(&visit.conversation, &bob).await;
     let path = |what: &str| format!("/v1/conversations/{}{what}", visit.conversation);
     let client = api.connect(&eves, accepting).await;
-    api.call_as(&eves, Method::GET, &path(""), None).await.code(404, "not_found");
+    api.call_as(&eves, Method::GET, &path(""), None).await.problem(404, "not_found");
     let body = json!({ "agent_id": eve });
     let moved = api.call_as(&bobs, Method::POST, &path("/transfer"), Some(body)).await.is(200).body;
     let read = path(&format!("?min_seq={}", moved["seq"]));
@@ -146,6 +146,6 @@ async fn history_goes_in_pages_both_ways_on_both_services() {
     }
     // Not both ways at once; the edge names the field, admin-api the query.
     let both = format!("{path}?after_seq=1&before_seq=9");
-    api.get(&both).await.code(400, "invalid_request");
-    api.edge(&visit.token, Method::GET, &both, None).await.code(422, "invalid_request");
+    api.get(&both).await.problem(400, "invalid_request");
+    api.edge(&visit.token, Method::GET, &both, None).await.problem(422, "invalid_request");
 }
