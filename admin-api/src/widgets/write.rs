@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bus_schema::{ErrorBody, ErrorCode, GroupId, WidgetId, config::IdentityKey, object};
+use bus_schema::{ErrorBody, ErrorCode, GroupId, Timestamp, WidgetId, config::IdentityKey, object};
 use ops::auth::is_identity_key;
 use persister::db::{At, Id};
 use serde::Deserialize;
@@ -265,16 +265,11 @@ pub async fn rotate_key(
     caller: Caller,
     PathId(id): PathId<WidgetId>,
 ) -> Result<Tagged<WidgetView>, Problem> {
-    let mut change = app.change(caller.by()).await?;
-    let done = rotate_in(&mut change, id).await;
-    change.finish(done).await
-}
-
-async fn rotate_in(change: &mut Change, id: WidgetId) -> Result<Tagged<WidgetView>, Problem> {
-    let mut row: WidgetRow = things::find(change, id).await?;
-    row.key = new_key();
-    things::save(change, &mut row, "key_rotated", &[]).await?;
-    things::shown(change, row).await
+    rotate(&app, &caller, id, "key_rotated", |row, _| {
+        row.key = new_key();
+        Ok(None)
+    })
+    .await
 }
 
 /// Gives the widget a new secret for identity tokens. One that it had counts for another hour, in which the site takes
@@ -284,23 +279,35 @@ pub async fn rotate_identity_secret(
     caller: Caller,
     PathId(id): PathId<WidgetId>,
 ) -> Result<Tagged<WidgetView>, Problem> {
-    let mut change = app.change(caller.by()).await?;
-    let done = rotate_identity_in(&mut change, id).await;
-    change.finish(done).await
+    rotate(&app, &caller, id, "identity_secret_rotated", |row, now| {
+        let own = || {
+            let error = "the site signs with a key of its own: it has no secret here";
+            ErrorBody::new(ErrorCode::Conflict, error)
+        };
+        let key = rotated(row.identity()?, now).ok_or_else(own)?;
+        row.identity = stored(Some(&key));
+        Ok(secret_of(&key))
+    })
+    .await
 }
 
-async fn rotate_identity_in(change: &mut Change, id: WidgetId) -> Result<Tagged<WidgetView>, Problem> {
-    let mut row: WidgetRow = things::find(change, id).await?;
-    let Some(key) = rotated(row.identity()?, change.now) else {
-        return Err(ErrorBody::new(
-            ErrorCode::Conflict,
-            "the site signs with a key of its own: it has no secret here",
-        )
-        .into());
-    };
-    row.identity = stored(Some(&key));
-    things::save(change, &mut row, "identity_secret_rotated", &[]).await?;
-    let mut shown = things::shown(change, row).await?;
-    shown.body.identity_secret = secret_of(&key);
-    Ok(shown)
+/// Makes anew what `anew` says, and shows the secret that it gives.
+async fn rotate(
+    app: &App,
+    caller: &Caller,
+    id: WidgetId,
+    action: &'static str,
+    anew: impl FnOnce(&mut WidgetRow, Timestamp) -> Result<Option<String>, Problem>,
+) -> Result<Tagged<WidgetView>, Problem> {
+    let mut change = app.change(caller.by()).await?;
+    let done = async {
+        let mut row: WidgetRow = things::find(&mut change, id).await?;
+        let identity_secret = anew(&mut row, change.now)?;
+        things::save(&mut change, &mut row, action, &[]).await?;
+        let mut shown = things::shown(&mut change, row).await?;
+        shown.body.identity_secret = identity_secret;
+        Ok(shown)
+    }
+    .await;
+    change.finish(done).await
 }
