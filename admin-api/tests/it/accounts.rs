@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use ops::testing::wait_for;
 use reqwest::Method;
 use serde_json::json;
 
@@ -148,6 +149,46 @@ async fn passwords_run_out_of_tries() {
     }
     let limited = login(3).await.problem(429, "rate_limited");
     assert!(limited.header("retry-after").parse::<u64>().unwrap() >= 1);
+}
+
+/// All may try 1,200 a minute, and tries come back while they are made.
+const TRIES_MAX: usize = 4 * 1_200;
+const SOON: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_who_try_together_run_out_of_tries_whatever_account_each_of_them_names() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    // Each goes on with another login that nobody began, and costs nobody a hash.
+    let guess = |n: usize| {
+        let body = json!({ "login_token": format!("lt_{n}"), "code": "000000" });
+        let request = world.request(Method::POST, "/v1/auth/login/mfa").json(&body);
+        world.send(request)
+    };
+    let mut made = 0;
+    let limited = loop {
+        assert!(made < TRIES_MAX, "nobody ran out");
+        let some = futures::future::join_all((made..made + 50).map(guess)).await;
+        made += some.len();
+        if let Some(limited) = some.into_iter().find(|got| got.status == 429) {
+            break limited.problem(429, "rate_limited");
+        }
+    };
+    assert!(made > 1_000, "that few do not count: {made}");
+    assert!(limited.header("retry-after").parse::<u64>().unwrap() >= 1);
+    // Also who has a password, who has tried nothing yet. Who is in stays in.
+    let body = json!({ "email": ann.email, "password": PASSWORD });
+    wait_for(SOON, "a login to be refused", async || {
+        futures::future::join_all((0..20).map(guess)).await;
+        world.public("/v1/auth/login", body.clone()).await.status == 429
+    })
+    .await;
+    world.get(&ann, "/v1/auth/me").await.is(200);
+    // It comes back by itself.
+    wait_for(SOON, "a try to be left", async || {
+        world.public("/v1/auth/login", body.clone()).await.status == 200
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
