@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::{
     auth::{Budgets, Passwords, Providers, Tokens},
     bus::Link,
+    clock::Calendar,
     db::{By, Change, Within},
     http::{Origins, Problem},
 };
@@ -36,6 +37,9 @@ pub struct Shared {
     pub wake: Arc<Notify>,
     /// Wakes who erases.
     pub erase: Arc<Notify>,
+    /// Wakes who looks for visitors whom their tenants do not want to know any longer.
+    pub lapse: Arc<Notify>,
+    pub calendar: Calendar,
     /// This process, as a writer of the log.
     pub incarnation: IncarnationId,
     /// Wakes who sends mails.
@@ -51,7 +55,14 @@ pub struct Shared {
 }
 
 impl App {
-    pub fn new(settings: &Settings, pool: Pool, tokens: Tokens, bus: Link, providers: Providers) -> Self {
+    pub fn new(
+        settings: &Settings,
+        pool: Pool,
+        tokens: Tokens,
+        bus: Link,
+        providers: Providers,
+        calendar: Calendar,
+    ) -> Self {
         let bytes = |name| settings.limit(name).and_then(|limit| usize::try_from(limit).ok());
         Self(Arc::new(Shared {
             pool,
@@ -64,6 +75,8 @@ impl App {
             bus,
             wake: Arc::new(Notify::new()),
             erase: Arc::new(Notify::new()),
+            lapse: Arc::new(Notify::new()),
+            calendar,
             incarnation: IncarnationId::from_uuid(Uuid::now_v7()),
             mail_wake: Arc::new(Notify::new()),
             providers,

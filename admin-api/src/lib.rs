@@ -37,6 +37,7 @@ mod widgets;
 
 pub use access::Access;
 pub use checklist::checklist;
+pub use clock::Calendar;
 
 use std::time::Duration;
 
@@ -57,6 +58,11 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs the service until it is told to stop.
 pub async fn run(context: Context) -> anyhow::Result<()> {
+    run_by(context, Calendar::default()).await
+}
+
+/// The same with a calendar in somebody's hands.
+pub async fn run_by(context: Context, calendar: Calendar) -> anyhow::Result<()> {
     metrics::describe();
     let settings = &context.settings;
     let key_file = names::STAFF_KEY_FILE;
@@ -68,13 +74,14 @@ pub async fn run(context: Context) -> anyhow::Result<()> {
     migrations::verify(&mut *pool.get().await?).await?;
     let listener = serve::listen(&context).await?;
     let link = Link::start(&context, tokens.clone());
-    let app = App::new(settings, pool.clone(), tokens, link, providers);
+    let app = App::new(settings, pool.clone(), tokens, link, providers, calendar);
     app.origins.refresh(&pool).await?;
     send_mails(&context, &app)?;
     context.spawn("watch Postgres", health::watch_postgres(context.clone(), pool));
     context.spawn("publish changes", bus::publisher(context.clone(), app.clone()));
     context.spawn("answer for history", bus::historian(context.clone(), app.clone()));
     context.spawn("erase visitors", visitors::eraser(context.clone(), app.clone()));
+    context.spawn("forget visitors", visitors::forgetter(context.clone(), app.clone()));
     context.spawn("tidy up", tidy(context.clone(), app.clone()));
     serve::serve(&context, listener, &app).await
 }

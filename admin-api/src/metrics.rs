@@ -18,6 +18,8 @@ const PUBLISHED: &str = "chatbus_admin_published_total";
 const REPAIRED: &str = "chatbus_admin_config_repairs_total";
 const COMMANDS: &str = "chatbus_admin_commands_total";
 const ERASED: &str = "chatbus_admin_erased_visitors_total";
+const LAPSED: &str = "chatbus_admin_lapsed_visitors_total";
+const LAPSES_FAILED: &str = "chatbus_admin_lapsed_visitors_failures_total";
 
 #[rustfmt::skip]
 const METRICS: &[Metric] = &[
@@ -32,6 +34,8 @@ const METRICS: &[Metric] = &[
     counter_of(REPAIRED, "Records on the bus that differed from Postgres and were set right."),
     counter_of(COMMANDS, "Commands sent to the router, by command and outcome."),
     counter_of(ERASED, "Visitors of whom nothing is left."),
+    counter_of(LAPSED, "Visitors whom their tenant's days of retention were over for, by outcome."),
+    counter_of(LAPSES_FAILED, "Rounds in which visitors whose days were over could not be looked for; they are tried again."),
 ];
 
 pub fn describe() {
@@ -57,6 +61,15 @@ pub fn outbox(waiting: i64) {
 
 pub fn erased() {
     counter!(ERASED).increment(1);
+}
+
+/// Somebody whose days are over was forgotten, or came back in that moment.
+pub fn lapsed(outcome: &'static str) {
+    counter!(LAPSED, "outcome" => outcome).increment(1);
+}
+
+pub fn lapses_failed() {
+    counter!(LAPSES_FAILED).increment(1);
 }
 
 pub fn put_off() {

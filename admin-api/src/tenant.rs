@@ -1,5 +1,7 @@
 //! `GET, PATCH /v1/tenant`.
 
+use std::ops::RangeInclusive;
+
 use axum::extract::State;
 use bus_schema::{
     GroupId, TenantId,
@@ -36,6 +38,7 @@ pub struct TenantView {
     /// For all groups that say nothing else.
     #[schema(value_type = RoutingBody)]
     pub routing: RoutingSettings,
+    pub retention: Retention,
     #[serde(flatten)]
     pub times: Times,
 }
@@ -49,8 +52,30 @@ impl TenantView {
             console_origins: row.console_origins.clone(),
             thread_per_assignment: row.thread_per_assignment,
             routing: meant(&row.routing)?,
+            retention: Retention {
+                forget_after_days: row.forget_after_days.and_then(|days| u32::try_from(days).ok()),
+            },
             times: Times::of(row.created_at, row.updated_at, row.deleted_at),
         })
+    }
+}
+
+/// How long visitors are known.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// A visitor of whom nothing was written for so many days, 1 to 3650, is forgotten: as by
+    /// `DELETE /v1/visitors/{id}`, and not while a thread is open. Null: never.
+    #[serde(default)]
+    pub forget_after_days: Option<u32>,
+}
+
+impl Retention {
+    const DAYS: RangeInclusive<u32> = 1..=3_650;
+
+    fn check(self, checks: &mut Checks) {
+        let right = self.forget_after_days.is_none_or(|days| Self::DAYS.contains(&days));
+        checks.that("/retention/forget_after_days", right, "must be 1 to 3650 days, or null: never");
     }
 }
 
@@ -78,6 +103,9 @@ pub struct PatchTenant {
     /// Replaces all of it.
     #[serde(default, deserialize_with = "object::or_null")]
     pub routing: Option<RoutingBody>,
+    /// Replaces all of it.
+    #[serde(default, deserialize_with = "object::or_null")]
+    pub retention: Option<Retention>,
 }
 
 impl Check for PatchTenant {
@@ -91,6 +119,9 @@ impl Check for PatchTenant {
         if let Some(routing) = &self.routing {
             routing.check(checks);
         }
+        if let Some(retention) = self.retention {
+            retention.check(checks);
+        }
     }
 }
 
@@ -101,11 +132,15 @@ pub async fn patch(
     Body(patch): Body<PatchTenant>,
 ) -> Result<Tagged<TenantView>, Problem> {
     let origins_changed = patch.console_origins.is_some();
+    let retention_changed = patch.retention.is_some();
     let mut change = app.change(caller.by()).await?;
     let done = patch_in(&mut change, &if_match, patch).await;
     let row = change.finish(done).await?;
     if origins_changed {
         app.origins.refresh(&app.pool).await?;
+    }
+    if retention_changed {
+        app.lapse.notify_one();
     }
     Ok(Tagged::ok(row.revision, TenantView::of(&row)?))
 }
@@ -123,12 +158,19 @@ async fn patch_in(change: &mut Change, if_match: &IfMatch, patch: PatchTenant) -
         ("console_origins", patch.console_origins.is_some()),
         ("thread_per_assignment", patch.thread_per_assignment.is_some()),
         ("routing", patch.routing.is_some()),
+        ("retention", patch.retention.is_some()),
     ]);
     row.name = patch.name.unwrap_or(row.name);
     row.default_group_id = patch.default_group_id.map_or(row.default_group_id, |id| id.map(Id));
     row.console_origins = patch.console_origins.unwrap_or(row.console_origins);
     row.thread_per_assignment = patch.thread_per_assignment.unwrap_or(row.thread_per_assignment);
     row.routing = patch.routing.map_or(row.routing, stored);
+    if let Some(Retention { forget_after_days }) = patch.retention {
+        row.forget_after_days = forget_after_days.and_then(|days| i32::try_from(days).ok());
+        // It counts at once.
+        let due = tenants::lapses_due_at.eq(At(change.now));
+        diesel::update(there).set(due).execute(change.connection()).await?;
+    }
     row.revision = change.revision;
     row.updated_at = At(change.now);
     diesel::update(there).set(&row).execute(change.connection()).await?;

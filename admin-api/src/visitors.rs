@@ -3,11 +3,13 @@
 mod change;
 mod erase;
 mod export;
+mod lapse;
 mod online;
 
 pub use change::{ChangedVisitor, NewBan, PatchVisitor, ban, patch, unban};
 pub use erase::{Erased, erase, eraser};
 pub use export::{Export, export};
+pub use lapse::forgetter;
 pub use online::{OnlineVisitor, online};
 
 use axum::extract::State;

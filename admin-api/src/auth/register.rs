@@ -106,6 +106,7 @@ async fn make(
         created_at: now,
         updated_at: now,
         deleted_at: None,
+        forget_after_days: None,
     };
     diesel::insert_into(tenants::table).values(tenant.clone()).execute(change.connection()).await?;
     let account = match who {

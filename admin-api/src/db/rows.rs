@@ -60,6 +60,7 @@ pub struct TenantRow {
     pub created_at: At,
     pub updated_at: At,
     pub deleted_at: Option<At>,
+    pub forget_after_days: Option<i32>,
 }
 
 impl TenantRow {

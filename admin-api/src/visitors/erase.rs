@@ -3,28 +3,33 @@
 //! Invariant: from the request on it is known in a bucket until nothing is left to remove, and every step may be done
 //! again; so whichever process dies, another ends it. The order is: the thread is closed, the record says
 //! `visitor_erased` (from which the read model deletes and edges close sockets), files go, what was said goes.
+//!
+//! Who is forgotten because the tenant's days of retention are over goes the same way, unless they come back first.
 
 use std::time::Duration;
 
 use axum::{Json, extract::State};
 use bus_schema::{
-    Author, Body as EventBody, ConversationId, ErrorBody, ErrorCode, Event, Lane, Subject, TenantId,
+    Author, Body as EventBody, ConversationId, ErrorBody, ErrorCode, Event, Lane, Shard, Subject, TenantId,
     Timestamp, VisitorId,
     command::Command,
-    erasure::Erasure,
+    erasure::{Erasure, Lapsed},
     event::VisitorErased,
     state::{CloseReason, VisitorRecord},
     stream,
     subject::ConversationSubjects,
 };
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
 use ops::{
     chat::{self, Hand, Record},
     files::{self, Files},
-    kv::Kv,
+    kv::{Kv, KvError},
     log::{Log, ReadError},
     nats::Bus,
     service::Context,
 };
+use persister::db::{At, Id, schema::config::audit_log};
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 use utoipa::ToSchema;
@@ -67,7 +72,13 @@ pub async fn erase(
     let key = key(caller.tenant, visitor_id);
     let answer = |receipt, done| Ok(Json(Erased { visitor_id, receipt, done }));
     let receipt = match bucket.get(&key).await.map_err(away)? {
-        Some(entry) => decode(&entry.value)?.receipt,
+        Some(entry) => {
+            let before = decode(&entry.value)?;
+            match before.lapsed {
+                Some(_) => insist(&bucket, (&key, entry.revision), &caller, visitor_id).await?,
+                None => before.receipt,
+            }
+        }
         None => {
             let record = chat::record(&log, caller.tenant, visitor_id).await?;
             if let Some(receipt) = record.receipt {
@@ -92,9 +103,7 @@ pub async fn erase(
 
 /// Asks for it, unless somebody did just now; gives the receipt.
 async fn begin(bucket: &Kv, key: &str, caller: &Caller, visitor_id: VisitorId) -> Result<String, Problem> {
-    let receipt = Uuid::now_v7().to_string();
-    let erasure =
-        Erasure { shard: caller.shard, visitor_id, receipt, by: caller.agent, asked_at: clock::now() };
+    let erasure = asked_by(caller, visitor_id);
     match bucket.create(key, erasure.encode(), None).await {
         Ok(_) => Ok(erasure.receipt),
         // Somebody else asked in the same moment: theirs counts, unless it is over already.
@@ -103,6 +112,50 @@ async fn begin(bucket: &Kv, key: &str, caller: &Caller, visitor_id: VisitorId) -
             None => Err(Problem::unavailable("another erasure of this visitor ended just now", RETRY)),
         },
         Err(error) => Err(away(error).into()),
+    }
+}
+
+fn asked_by(caller: &Caller, visitor_id: VisitorId) -> Erasure {
+    Erasure {
+        shard: caller.shard,
+        visitor_id,
+        receipt: Uuid::now_v7().to_string(),
+        by: Some(caller.agent),
+        asked_at: clock::now(),
+        lapsed: None,
+    }
+}
+
+/// Asks for what is under way already, without its condition; gives the receipt.
+async fn insist(
+    bucket: &Kv,
+    (key, revision): (&str, u64),
+    caller: &Caller,
+    visitor_id: VisitorId,
+) -> Result<String, Problem> {
+    let erasure = asked_by(caller, visitor_id);
+    match bucket.update(key, erasure.encode(), revision).await {
+        Ok(_) => Ok(erasure.receipt),
+        Err(error) if error.is_mismatch() => {
+            Err(Problem::unavailable("another erasure of this visitor ended just now", RETRY))
+        }
+        Err(error) => Err(away(error).into()),
+    }
+}
+
+/// Asks for the erasure of somebody whose days are over, unless one is under way.
+pub(super) async fn begin_lapsed(
+    bucket: &Kv,
+    (shard, tenant): (Shard, TenantId),
+    visitor_id: VisitorId,
+    lapsed: Lapsed,
+) -> Result<(), ErrorBody> {
+    let receipt = Uuid::now_v7().to_string();
+    let (asked_at, lapsed) = (clock::now(), Some(lapsed));
+    let erasure = Erasure { shard, visitor_id, receipt, by: None, asked_at, lapsed };
+    match bucket.create(&key(tenant, visitor_id), erasure.encode(), None).await {
+        Err(error) if !error.is_mismatch() => Err(away(error)),
+        _ => Ok(()),
     }
 }
 
@@ -152,20 +205,52 @@ async fn one(app: &App, bucket: &Kv, files: &Files, key: &str) -> Result<(), Err
     let tenant =
         key.split_once('.').and_then(|(tenant, _)| tenant.parse().ok()).ok_or(ErrorCode::Internal)?;
     let log = app.bus.log(erasure.shard).map_err(|_| ErrorCode::Unavailable)?;
-    carry_out(app, &log, files, tenant, &erasure).await?;
+    let is_erased = carry_out(app, &log, files, tenant, &erasure).await?;
+    if is_erased {
+        audit(app, tenant, &erasure).await?;
+    }
     bucket.remove(key, Some(entry.revision)).await.map_err(away)?;
-    metrics::erased();
-    tracing::info!(receipt = erasure.receipt, "a visitor is erased");
+    if erasure.lapsed.is_some() {
+        metrics::lapsed(if is_erased { "forgotten" } else { "came_back" });
+    }
+    if is_erased {
+        metrics::erased();
+        tracing::info!(receipt = erasure.receipt, "a visitor is erased");
+    }
     Ok(())
 }
 
+/// Remembers who wanted it, once for each receipt: nobody did where the tenant's days were over.
+async fn audit(app: &App, tenant: TenantId, erasure: &Erasure) -> Result<(), ErrorBody> {
+    let mut connection = app.writing(tenant).await.map_err(|problem| problem.body)?;
+    let reason = if erasure.lapsed.is_some() { "retention" } else { "asked" };
+    let remembered = diesel::insert_into(audit_log::table)
+        .values((
+            audit_log::tenant_id.eq(Id(tenant)),
+            audit_log::id.eq(Uuid::new_v5(&erasure.visitor_id.uuid(), erasure.receipt.as_bytes())),
+            audit_log::at.eq(At(clock::now())),
+            audit_log::actor_id.eq(erasure.by.map(Id)),
+            audit_log::action.eq("erased"),
+            audit_log::entity.eq("visitor"),
+            audit_log::entity_id.eq(erasure.visitor_id.uuid()),
+            audit_log::fields.eq([reason].as_slice()),
+            audit_log::request_id.eq(&erasure.receipt),
+        ))
+        .on_conflict_do_nothing()
+        .execute(&mut connection)
+        .await;
+    remembered.map_err(|error| Problem::from(error).body)?;
+    connection.commit().await.map_err(|problem| problem.body)
+}
+
+/// Whether nothing is left, which is not so of somebody who came back.
 async fn carry_out(
     app: &App,
     log: &Log,
     files: &Files,
     tenant: TenantId,
     erasure: &Erasure,
-) -> Result<(), ErrorBody> {
+) -> Result<bool, ErrorBody> {
     let visitor = erasure.visitor_id;
     let conversation = ConversationId::of(tenant, visitor);
     let home = ConversationSubjects { shard: log.shard(), tenant, conversation };
@@ -173,10 +258,20 @@ async fn carry_out(
     let erased = match erased_at(log, &known, erasure).await? {
         // Whoever began it got this far. The visitor may be back by now, and what they say since then stays.
         Some(seq) => seq,
-        None => {
-            close(app, log, home, u64::MAX).await?;
-            forget(app, log, tenant, erasure).await?.seq
-        }
+        None => match erasure.lapsed {
+            Some(lapsed) => match forget_lapsed(app, log, home, erasure, lapsed).await? {
+                Some(seq) => seq,
+                // An earlier try may be stored whose answer was lost.
+                None => match erased_at(log, &known, erasure).await? {
+                    Some(seq) => seq,
+                    None => return Ok(false),
+                },
+            },
+            None => {
+                close(app, log, home, u64::MAX).await?;
+                forget(app, log, tenant, erasure).await?.seq
+            }
+        },
     };
     // With a token from before it they may have begun another in between.
     close(app, log, home, erased).await?;
@@ -185,7 +280,7 @@ async fn carry_out(
     for subject in said.iter().chain([&known]) {
         log.purge(subject, erased).await.map_err(unread)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Where the log says it, if it does yet.
@@ -226,22 +321,45 @@ fn unread(error: ReadError) -> ErrorBody {
     ErrorBody::new(ErrorCode::Unavailable, "the log is away")
 }
 
-/// The record without anything personal. A ban stays: forgetting is not forgiving.
+/// The record without anything personal.
 async fn forget(app: &App, log: &Log, tenant: TenantId, erasure: &Erasure) -> Result<Record, ErrorBody> {
-    let visitor = erasure.visitor_id;
-    let epoch = log.epoch().await.map_err(|_| ErrorCode::Unavailable)?;
-    let author = Author::agent(erasure.by);
-    let hand = Hand { tenant, visitor, author, cause: None, epoch, writer: app.incarnation };
-    chat::change_visitor(log, hand, |before| {
+    chat::change_visitor(log, hand(app, log, tenant, erasure).await?, |before| {
         if before.receipt.as_ref() == Some(&erasure.receipt) {
             return Ok(None);
         }
-        let ban = before.record.ban.clone();
-        let record = VisitorRecord { ban, erased_at: Some(later(erasure)), ..VisitorRecord::new(visitor) };
-        let receipt = erasure.receipt.clone();
-        Ok(Some(EventBody::VisitorErased(VisitorErased { receipt, record })))
+        Ok(Some(EventBody::VisitorErased(erased(before, erasure, later(erasure)))))
     })
     .await
+}
+
+/// The same if nothing was written since it was asked for; says where.
+async fn forget_lapsed(
+    app: &App,
+    log: &Log,
+    home: ConversationSubjects,
+    erasure: &Erasure,
+    Lapsed { record_seq, life_seq, before }: Lapsed,
+) -> Result<Option<u64>, ErrorBody> {
+    let record = chat::record(log, home.tenant, erasure.visitor_id).await?;
+    if record.seq != record_seq {
+        return Ok(None);
+    }
+    let hand = hand(app, log, home.tenant, erasure).await?;
+    let erased = erased(&record, erasure, before);
+    chat::forget_quiet(log, hand, home, (record_seq, life_seq), erased).await
+}
+
+async fn hand(app: &App, log: &Log, tenant: TenantId, erasure: &Erasure) -> Result<Hand, ErrorBody> {
+    let epoch = log.epoch().await.map_err(|_| ErrorCode::Unavailable)?;
+    let author = erasure.by.map_or(Author::SYSTEM, Author::agent);
+    Ok(Hand { tenant, visitor: erasure.visitor_id, author, cause: None, epoch, writer: app.incarnation })
+}
+
+/// A ban stays: forgetting is not forgiving.
+fn erased(before: &Record, erasure: &Erasure, up_to: Timestamp) -> VisitorErased {
+    let ban = before.record.ban.clone();
+    let record = VisitorRecord { ban, erased_at: Some(up_to), ..VisitorRecord::new(erasure.visitor_id) };
+    VisitorErased { receipt: erasure.receipt.clone(), record }
 }
 
 /// Tokens that were made before it are refused, also those made while it was under way.
@@ -260,7 +378,7 @@ fn decode(value: &[u8]) -> Result<Erasure, ErrorBody> {
     })
 }
 
-fn away(error: ops::kv::KvError) -> ErrorBody {
+pub(super) fn away(error: KvError) -> ErrorBody {
     tracing::warn!(%error, "erasures cannot be read or written now");
     ErrorBody::new(ErrorCode::Unavailable, "the bus is away")
 }

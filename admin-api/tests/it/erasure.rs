@@ -27,20 +27,20 @@ use crate::{
     world::{BusServer, Person, World},
 };
 
-const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(20);
 const SECRETS: [&str; 4] = ["sesame", "Vera", "vera@", "cave.png"];
 
-struct Scene {
-    world: World,
-    admin: Person,
-    group: String,
-    log: Log,
+pub struct Scene {
+    pub world: World,
+    pub admin: Person,
+    pub group: String,
+    pub log: Log,
     files: Files,
     _router: ops::testing::Process,
 }
 
 impl Scene {
-    async fn new(server: &BusServer) -> Self {
+    pub async fn new(server: &BusServer) -> Self {
         let world = World::on(server).await;
         persister(&world).await;
         let router = router(&world).await;
@@ -51,7 +51,7 @@ impl Scene {
         Self { log: Log::new(bus, Shard(0)), files, world, admin, group, _router: router }
     }
 
-    async fn chat(&self) -> Chat {
+    pub async fn chat(&self) -> Chat {
         let chat = Chat::start(&self.log, &self.admin.tenant, Some(&self.group), "open sesame").await;
         let seen = format!("/v1/conversations/{}?min_seq={}", chat.id(), chat.seq);
         self.world.get(&self.admin, &seen).await.is(200);
@@ -59,7 +59,7 @@ impl Scene {
     }
 
     /// Somebody says something with a file in it.
-    async fn file(&self, chat: &Chat, visibility: Visibility) -> FileKey {
+    pub async fn file(&self, chat: &Chat, visibility: Visibility) -> FileKey {
         let key =
             FileKey { tenant: chat.home.tenant, attachment: Uuid::now_v7().to_string().parse().unwrap() };
         let author = Author::visitor(chat.visitor);
@@ -101,21 +101,39 @@ impl Scene {
 
     /// As if somebody had asked for the erasure and then died: it is done when this comes back.
     async fn ask(&self, chat: &Chat, receipt: &str) {
-        let bucket = Kv::open(self.log.bus(), stream::ERASURES).await.unwrap();
         let erasure = Erasure {
             shard: Shard(0),
             visitor_id: chat.visitor,
             receipt: receipt.to_owned(),
-            by: self.admin.id.parse().unwrap(),
+            by: Some(self.admin.id.parse().unwrap()),
             asked_at: now(),
+            lapsed: None,
         };
+        self.enter(chat, &erasure).await;
+        wait_for(SOON, "it to be done", async || !self.is_under_way(chat).await).await;
+    }
+
+    pub async fn enter(&self, chat: &Chat, erasure: &Erasure) {
+        let bucket = Kv::open(self.log.bus(), stream::ERASURES).await.unwrap();
         let key = format!("{}.{}", chat.home.tenant, chat.visitor);
         bucket.create(&key, erasure.encode(), None).await.unwrap();
-        wait_for(SOON, "it to be done", async || bucket.get(&key).await.unwrap().is_none()).await;
+    }
+
+    pub async fn is_under_way(&self, chat: &Chat) -> bool {
+        let bucket = Kv::open(self.log.bus(), stream::ERASURES).await.unwrap();
+        bucket.get(&format!("{}.{}", chat.home.tenant, chat.visitor)).await.unwrap().is_some()
+    }
+
+    /// Who had the visitor erased, and why, as the audit log says.
+    pub async fn audited(&self, chat: &Chat) -> Vec<(Option<String>, Vec<String>)> {
+        let said = "SELECT actor_id, fields FROM config.audit_log
+            WHERE entity = 'visitor' AND action = 'erased' AND entity_id = $1";
+        let rows = self.world.postgres().await.query(said, &[&chat.visitor.uuid()]).await.unwrap();
+        rows.iter().map(|row| (row.get::<_, Option<Uuid>>(0).map(|id| id.to_string()), row.get(1))).collect()
     }
 
     /// Everything that the log and, once it is there, Postgres hold, as text.
-    async fn everything(&self, chat: &Chat) -> String {
+    pub async fn everything(&self, chat: &Chat) -> String {
         let end = self.log.end().await.unwrap().last;
         self.world.get(&self.admin, &format!("/v1/conversations?min_seq={end}")).await.is(200);
         let mut all = String::new();
@@ -140,7 +158,7 @@ impl Scene {
     }
 }
 
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     Timestamp::from_millis(ops::client::now_ms())
 }
 
@@ -172,6 +190,7 @@ async fn who_is_forgotten_leaves_nothing_in_the_log_the_read_model_or_the_store_
     })
     .await;
 
+    assert_eq!(scene.audited(&chat).await, [(Some(admin.id.clone()), vec!["asked".to_owned()])]);
     let life = chat::life(log, chat.home).await.unwrap().unwrap();
     assert!(!life.is_open());
     scene.everything(&chat).await;

@@ -28,6 +28,7 @@ mod passwords;
 mod plans;
 mod postman;
 mod process;
+mod retention;
 mod routing;
 mod search;
 mod search_at_size;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::world::{Person, World};
+use crate::world::{BusServer, Person, World};
 
 const SOON: Duration = Duration::from_secs(10);
 /// Of the tenant. One in twenty is open.
@@ -75,10 +75,7 @@ struct Scene {
 async fn scene() -> Scene {
     let quiet = World::alone().await;
     let sql = quiet.postgres().await;
-    let database: String = sql.query_one("SELECT current_database()::text", &[]).await.unwrap().get(0);
-    for setting in TELL {
-        sql.batch_execute(&format!("ALTER DATABASE {database} SET {setting}")).await.unwrap();
-    }
+    tell(&sql).await;
     let ann = quiet.register("acme").await;
     let [bob, eve] = [quiet.agent(&ann, "bob", "agent").await, quiet.agent(&ann, "eve", "agent").await];
     let mut groups = [String::new(), String::new()];
@@ -102,24 +99,34 @@ async fn scene() -> Scene {
     Scene { world, _quiet: quiet, sql, ann, bob, eve, groups, tags }
 }
 
-impl Scene {
-    /// What Postgres's log says beyond `from`.
-    async fn said(&self, from: i64) -> String {
-        let read = "SELECT convert_from(pg_read_binary_file(current_setting('data_directory') || '/../postgres.log', $1,
-            1 << 28), 'UTF8')";
-        self.sql.query_one(read, &[&from]).await.unwrap().get(0)
+/// Whoever connects from now on explains what it asks.
+async fn tell(sql: &Client) {
+    let database: String = sql.query_one("SELECT current_database()::text", &[]).await.unwrap().get(0);
+    for setting in TELL {
+        sql.batch_execute(&format!("ALTER DATABASE {database} SET {setting}")).await.unwrap();
     }
+}
 
+async fn log_size(sql: &Client) -> i64 {
+    let size = "SELECT (pg_stat_file(current_setting('data_directory') || '/../postgres.log')).size";
+    sql.query_one(size, &[]).await.unwrap().get(0)
+}
+
+/// What Postgres's log says beyond `from`.
+async fn said(sql: &Client, from: i64) -> String {
+    let read =
+        "SELECT convert_from(pg_read_binary_file(current_setting('data_directory') || '/../postgres.log', $1,
+        1 << 28), 'UTF8')";
+    sql.query_one(read, &[&from]).await.unwrap().get(0)
+}
+
+impl Scene {
     /// The plans of what a request asks, up to this last question, and the answer.
     async fn plans(&self, who: &Person, path: &str, last: &str) -> (String, Value) {
-        let from = self.sql.query_one(
-            "SELECT (pg_stat_file(current_setting('data_directory') || '/../postgres.log')).size",
-            &[],
-        );
-        let from: i64 = from.await.unwrap().get(0);
+        let from = log_size(&self.sql).await;
         let shown = self.world.get(who, path).await.is(200).body;
         let said = wait_for(SOON, "the plan of the last statement", async || {
-            let said = self.said(from).await;
+            let said = said(&self.sql, from).await;
             let whole = said
                 .rsplit_once(last)
                 .is_some_and(|(_, plan)| plan.ends_with('\n') && plan.contains("(actual"));
@@ -249,6 +256,51 @@ async fn what_routing_did_is_not_looked_for_among_all_that_was_said() {
             assert!(plans.contains("events_of_routing"), "{query}:\n{plans}");
         }
     }
+}
+
+/// Visitors, each with a conversation: `$1` tenant, `$2` since how many days silent, `$3` forgotten, `$4` how many.
+const SILENT: &str = "WITH made AS (
+        SELECT gen_random_uuid() AS id, gen_random_uuid() AS visitor, n, now() - $2::float8 * interval '1 day' AS at
+        FROM generate_series(1, $4::bigint) n),
+    c AS (INSERT INTO chat.conversations (tenant_id, id, visitor_id, created_at, thread_id, status, participants, life_seq,
+            last_at, last_seq)
+        SELECT $1::uuid, id, visitor, at, id, 'closed', '{}', n, at, n FROM made)
+    INSERT INTO chat.visitors (tenant_id, id, conversation_id, custom, verified, banned, erased_at, first_seen_at,
+            last_seen_at, seq)
+        SELECT $1::uuid, visitor, id, '{}', false, false, CASE WHEN $3 THEN at END, at, at, n FROM made";
+/// Half of them are forgotten.
+const SEEN: i64 = 20_000;
+/// The last that is asked about whose days are over.
+const LAST_SILENT: &str = r#""last_seen_at" <="#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_to_be_forgotten_is_not_looked_for_among_all_visitors() {
+    let server = BusServer::start().await;
+    let quiet = World::on(&server).await;
+    let sql = quiet.postgres().await;
+    tell(&sql).await;
+    let ann = quiet.register("acme").await;
+    let tenant = ann.tenant.parse::<Uuid>().unwrap();
+    for (days, is_forgotten, many) in [(1.0, false, SEEN / 2), (90.0, true, SEEN / 2), (60.0, false, 150)] {
+        sql.execute(SILENT, &[&tenant, &days, &is_forgotten, &many]).await.unwrap();
+    }
+    for table in ["conversations", "visitors"] {
+        sql.batch_execute(&format!("VACUUM ANALYZE chat.{table}")).await.unwrap();
+    }
+    // Only who connects from now on is told to explain, and only one looks at a time.
+    quiet.context.shutdown.cancel();
+    let world = World::beside(&quiet).await;
+    let from = log_size(&sql).await;
+    world.patch(&ann, "/v1/tenant", json!({ "retention": { "forget_after_days": 30 } })).await.is(200);
+    let plans = wait_for(SOON, "the plans of both pieces", async || {
+        let said = said(&sql, from).await;
+        let pieces: Vec<&str> = said.split(LAST_SILENT).skip(1).collect();
+        let last = pieces.last().is_some_and(|plan| plan.ends_with('\n') && plan.contains("(actual"));
+        if pieces.len() >= 2 && last { Ok(said) } else { Err(said) }
+    })
+    .await;
+    assert_eq!(faults(&plans, READ_MAX), Vec::<&str>::new(), "{plans}");
+    assert!(plans.contains("visitors_known"), "{plans}");
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use admin_api::routes::{self, Route};
+use admin_api::{
+    Calendar,
+    routes::{self, Route},
+};
 use bus_schema::{ErrorCode, Shard};
 use ops::{
     nats::{Bus, Options, connect_with},
@@ -28,6 +31,8 @@ pub struct World {
     pub http: reqwest::Client,
     pub context: Context,
     pub nats_url: String,
+    /// What day it is for whatever waits for days.
+    pub calendar: Calendar,
     users: Option<Users>,
     _keys: Option<Scratch>,
 }
@@ -156,7 +161,8 @@ impl World {
         pairs.extend_from_slice(more);
         ops::service::install_crypto();
         let context = Context::new(Settings::from_pairs(Service::AdminApi, &pairs).unwrap());
-        let running = tokio::spawn(admin_api::run(context.clone()));
+        let calendar = Calendar::default();
+        let running = tokio::spawn(admin_api::run_by(context.clone(), calendar.clone()));
         let world = Self {
             url: format!("http://{listen}"),
             database_url,
@@ -165,6 +171,7 @@ impl World {
             http: reqwest::Client::new(),
             context,
             nats_url,
+            calendar,
             users: None,
             _keys: None,
         };

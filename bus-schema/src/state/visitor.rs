@@ -28,7 +28,7 @@ pub struct VisitorRecord {
     pub page: Option<Page>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ban: Option<Ban>,
-    /// Erased at this instant; tokens made before it are refused.
+    /// Erased up to this instant; tokens made before it are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erased_at: Option<Timestamp>,
     #[serde(flatten)]

@@ -28,6 +28,8 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        forget_after_days -> Nullable<Integer>,
+        lapses_due_at -> Timestamptz,
     }
 }
 

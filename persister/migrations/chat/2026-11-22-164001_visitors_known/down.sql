@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY IF EXISTS visitors_known;
