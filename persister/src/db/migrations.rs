@@ -153,7 +153,28 @@ async fn locked(url: &str, name: &str) -> Result<AsyncPgConnection, MigrateError
     turn(&mut connection).await?;
     roles::make(&mut connection).await?;
     connection.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {name}")).await?;
+    drop_unfinished(&mut connection, name).await?;
     Ok(connection)
+}
+
+/// What is made or dropped `CONCURRENTLY` and fails in between leaves an invalid index, which serves nobody and keeps its
+/// name from the next try.
+async fn drop_unfinished(connection: &mut AsyncPgConnection, name: &str) -> Result<(), DbError> {
+    #[derive(QueryableByName)]
+    struct Index {
+        #[diesel(sql_type = sql_types::Text)]
+        index: String,
+    }
+    let unfinished = "SELECT format('%I.%I', n.nspname, c.relname) AS index
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1 AND NOT i.indisvalid";
+    let found: Vec<Index> =
+        diesel::sql_query(unfinished).bind::<sql_types::Text, _>(name).load(connection).await?;
+    for Index { index } in found {
+        tracing::warn!(index, "an index that was not finished is dropped");
+        connection.batch_execute(&format!("DROP INDEX CONCURRENTLY IF EXISTS {index}")).await?;
+    }
+    Ok(())
 }
 
 /// Waits for the lock. Asks again and again: one who waits inside a statement holds a snapshot, which the other's

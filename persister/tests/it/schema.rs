@@ -118,6 +118,37 @@ async fn who_migrates_second_waits_for_the_first_without_holding_it_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_index_whose_making_failed_is_made_by_the_next_run() {
+    let database = Postgres::shared().await.database().await;
+    let url = database.url();
+    migrations::run(&url).await.unwrap();
+    let mut back = Vec::new();
+    let mut connection = connect(&url, &Options::new("test")).await.unwrap();
+    let indexes = "SELECT format('%s valid=%s', c.relname, i.indisvalid) AS line
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+        WHERE c.relnamespace = 'chat'::regnamespace ORDER BY 1";
+    let whole = lines(&mut connection, indexes).await;
+    while !back.iter().any(|version: &String| version.starts_with("20261122164001")) {
+        back.push(migrations::step_down(&url, "chat").await.unwrap().unwrap());
+    }
+    // As a run that was killed leaves it: there, of this name, and of no use.
+    let twice =
+        "INSERT INTO chat.visitors (tenant_id, id, conversation_id, custom, verified, banned, first_seen_at,
+            last_seen_at, seq)
+        SELECT md5('t')::uuid, md5(n::text)::uuid, md5('c')::uuid, '{}', false, false, now(), now(), n
+        FROM generate_series(1, 2) n";
+    diesel::sql_query(twice).execute(&mut connection).await.unwrap();
+    let failing = "CREATE UNIQUE INDEX CONCURRENTLY visitors_known ON chat.visitors (tenant_id)";
+    diesel::sql_query(failing).execute(&mut connection).await.unwrap_err();
+    let left = lines(&mut connection, indexes).await;
+    assert!(left.contains(&"visitors_known valid=f".to_owned()), "{left:?}");
+
+    let ran = migrations::run(&url).await.unwrap();
+    assert_eq!(ran.len(), back.len(), "{ran:?}");
+    assert_eq!(lines(&mut connection, indexes).await, whole);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn migrations_run_by_many_at_once_run_once() {
     let database = Postgres::shared().await.database().await;
     let url = database.url();

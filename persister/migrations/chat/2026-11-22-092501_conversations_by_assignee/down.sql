@@ -1,1 +1,1 @@
-DROP INDEX CONCURRENTLY conversations_by_assignee;
+DROP INDEX CONCURRENTLY IF EXISTS conversations_by_assignee;

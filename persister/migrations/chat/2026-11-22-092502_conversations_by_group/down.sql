@@ -1,1 +1,1 @@
-DROP INDEX CONCURRENTLY conversations_by_group;
+DROP INDEX CONCURRENTLY IF EXISTS conversations_by_group;

@@ -1,1 +1,1 @@
-DROP INDEX CONCURRENTLY conversations_open;
+DROP INDEX CONCURRENTLY IF EXISTS conversations_open;

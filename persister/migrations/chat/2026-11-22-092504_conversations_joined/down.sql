@@ -1,1 +1,1 @@
-DROP INDEX CONCURRENTLY conversations_joined;
+DROP INDEX CONCURRENTLY IF EXISTS conversations_joined;

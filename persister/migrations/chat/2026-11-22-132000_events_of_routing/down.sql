@@ -1,1 +1,1 @@
-DROP INDEX CONCURRENTLY events_of_routing;
+DROP INDEX CONCURRENTLY IF EXISTS events_of_routing;
