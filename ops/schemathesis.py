@@ -1,17 +1,17 @@
-"""Logs in at the system of the environment, and runs schemathesis against it: schemathesis.py SECONDS SEED
+"""Runs schemathesis against the system of the environment, as its admin: schemathesis.py SECONDS SEED
 
 The session that it uses must last, so what ends sessions is left out; everything else is asked for, in sequences too.
 """
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
-import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Methods that are not there are tried by admin-api's own tests: this asks for them with headers that are no HTTP.
+# All there are but two. `positive_data_acceptance`: what a schema allows may still be refused (422) for what it says, such
+# as an e-mail address that is none or a group of another tenant, and no schema can say all of that.
+# `object_level_authorization` needs somebody else of the same tenant: admin-api's matrix of roles and tenants is more.
 CHECKS = [
     "not_a_server_error",
     "status_code_conformance",
@@ -23,6 +23,8 @@ CHECKS = [
     "ignored_auth",
     "missing_required_header",
     "negative_data_rejection",
+    "unsupported_method",
+    "allow_header_conformance",
 ]
 # They end the session under which all of this runs.
 LEFT_OUT = ["logout", "revoke_session"]
@@ -31,18 +33,11 @@ LEFT_OUT = ["logout", "revoke_session"]
 def main() -> int:
     seconds, seed = sys.argv[1:]
     url = os.environ["CHATBUS_ADMIN_URL"]
-    who = {"email": os.environ["CHATBUS_ADMIN_EMAIL"], "password": os.environ["CHATBUS_ADMIN_PASSWORD"]}
-    login = urllib.request.Request(
-        f"{url}/v1/auth/login", json.dumps(who).encode(), {"content-type": "application/json"}
-    )
-    with urllib.request.urlopen(login, timeout=20) as answer:
-        token = json.load(answer)["access_token"]
     print(f"schemathesis for {seconds} s with seed {seed}", flush=True)
     command = [
         os.path.join(os.path.dirname(sys.executable), "schemathesis"),
         "--config-file", os.path.join(HERE, "schemathesis.toml"),
         "run", f"{url}/openapi.json",
-        "--header", f"Authorization: Bearer {token}",
         "--checks", ",".join(CHECKS),
         "--phases", "examples,coverage,fuzzing,stateful",
         "--max-time", seconds,

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Throws generated requests at a running system of its own, and judges the answers by its OpenAPI document:
 # sh ops/schemathesis.sh [--seconds N] [--seed N]
-# The seed is printed; the same seed asks the same again.
+# The seed is printed; the same seed asks the same again. A long run is one of --seconds 3600: it stays logged in.
 set -eu
 cd "$(dirname "$0")/.."
 
