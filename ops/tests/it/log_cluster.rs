@@ -50,6 +50,33 @@ async fn of_racing_writes_with_one_expectation_exactly_one_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_fenced_with_a_subject_that_it_does_not_write_as_well() {
+    let (_cluster, log) = provisioned().await;
+    let (known, life) = (lane(1, Lane::Note), lane(1, Lane::Life));
+    let begun = insist(&log, Write::new(&life, "begun")).await.unwrap();
+    let seen = insist(&log, Write::new(&known, "seen")).await.unwrap();
+    let batch = async |seen: u64, begun: u64| {
+        let first = Write::new(&known, "emptied").expect(Expect::LastOnSubject(seen));
+        let unless = Expect::LastOn { subject: life.clone(), seq: begun };
+        let writes = vec![first, Write::new(&known, "erased").expect(unless)];
+        wait_for(SOON, "the batch to be stored or refused", async || {
+            match log.publish_batch(writes.clone()).await {
+                Err(error) if error.is_contention() || error == WriteError::Unknown => None,
+                done => Some(done),
+            }
+        })
+        .await
+    };
+    for (seen, begun) in [(seen - 1, begun), (seen, begun - 1), (seen, 0)] {
+        assert_eq!(batch(seen, begun).await, Err(WriteError::Mismatch));
+    }
+    let stored = batch(seen, begun).await.unwrap();
+    assert_eq!(log.last(&known).await.unwrap().unwrap().seq, stored[1]);
+    assert_eq!(batch(stored[1], begun + 1).await, Err(WriteError::Mismatch));
+    batch(stored[1], begun).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_writes_are_read_by_everyone_over_the_loss_of_a_leader() {
     let (mut cluster, log) = provisioned().await;
     let msg = lane(1, Lane::Msg);
