@@ -12,6 +12,7 @@ mod session;
 mod typed;
 mod view;
 mod visitor;
+mod widget;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -26,6 +27,7 @@ pub use session::*;
 pub use typed::TypeVisitor;
 pub use view::*;
 pub use visitor::*;
+pub use widget::*;
 
 use crate::ErrorBody;
 

@@ -73,6 +73,18 @@ pub struct Rate {
     pub comment: Option<String>,
 }
 
+/// The same over HTTP, where the path names the conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateBody {
+    /// 1 to 5.
+    pub score: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_id: Option<ThreadId>,
+}
+
 /// Answer to an upload over HTTP: what a `file` is sent with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Uploaded {

@@ -9,11 +9,10 @@ use axum::{
     http::{HeaderMap, header},
 };
 use bus_schema::{
-    Audience, ConversationId, ErrorBody, ErrorCode, Lane, ThreadId,
-    protocol::{Conv, EventPage, ListEvents, SendAnswer},
+    Audience, ConversationId, ErrorBody, ErrorCode, Lane,
+    protocol::{Conv, EventPage, ListEvents, RateBody, SendAnswer},
 };
 use ops::chat::{self, Rating};
-use serde::Deserialize;
 
 use super::Problem;
 use crate::{
@@ -63,18 +62,6 @@ pub async fn events(
         }
     }
     Ok(Json(page_of(who, &app, wanted, "").await?))
-}
-
-/// How it was.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RateBody {
-    score: u8,
-    #[serde(default)]
-    comment: Option<String>,
-    /// Absent: the open thread, else the last.
-    #[serde(default)]
-    thread_id: Option<ThreadId>,
 }
 
 /// `PUT /v1/conversations/{id}/rate`.

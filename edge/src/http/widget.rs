@@ -16,14 +16,15 @@ use bus_schema::{
     Body, ConversationId, ErrorBody, ErrorCode, GroupId, TenantId, Timestamp, VisitorId, WidgetId,
     close::CloseCode,
     event::Message,
-    limits::{Limits, VISITOR_KEY_BYTES},
-    protocol::{GroupStatus, VisitorView, WidgetSession, WidgetSessionAnswer},
+    limits::VISITOR_KEY_BYTES,
+    protocol::{
+        GroupStatus, PreChat, VisitorView, WidgetConfig, WidgetGroup, WidgetSession, WidgetSessionAnswer,
+    },
 };
 use ops::{
     auth::{VisitorGrant, mint_visitor},
     chat::{self, Initial, ProfileChange, Record, TextLimit},
 };
-use serde::Serialize;
 use serde_json::value::to_raw_value;
 
 use super::{Problem, conversations::conversation, identity, start_of};
@@ -182,32 +183,6 @@ fn token_time(now: Timestamp) -> Timestamp {
     Timestamp::from_millis(now.millis() - now.millis().rem_euclid(1_000))
 }
 
-#[derive(Serialize)]
-pub struct WidgetConfig {
-    name: String,
-    theme: serde_json::Map<String, serde_json::Value>,
-    greeting: Option<String>,
-    pre_chat: PreChat,
-    groups: Vec<GroupView>,
-    locale: Option<String>,
-    limits: Limits,
-    ws_url: String,
-    identity_required: bool,
-}
-
-#[derive(Serialize)]
-struct PreChat {
-    fields: Vec<serde_json::Value>,
-}
-
-#[derive(Serialize)]
-struct GroupView {
-    id: GroupId,
-    name: String,
-    /// Without the router's word it would wait.
-    status: GroupStatus,
-}
-
 /// `GET /v1/widget/config/{widget_key}`.
 pub async fn config(
     State(app): State<Arc<App>>,
@@ -220,9 +195,9 @@ pub async fn config(
     let status = |group: &GroupId| statuses.get(group).copied().unwrap_or(GroupStatus::Queue);
     let index = app.core.directory.now();
     let widget = index.widget(tenant, id).ok_or(ErrorCode::NotFound)?;
-    let mut groups: Vec<GroupView> = index
+    let mut groups: Vec<WidgetGroup> = index
         .groups_of_tenant(tenant)
-        .map(|group| GroupView {
+        .map(|group| WidgetGroup {
             id: group.group_id,
             name: group.name.clone(),
             status: status(&group.group_id),

@@ -9,7 +9,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{client::Client, signals::Scene};
+use crate::{client::Client, openapi, signals::Scene};
 
 pub const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x03\0\0\0\x02\x08\x02\0\0\0";
 
@@ -32,9 +32,9 @@ impl Got {
 }
 
 /// Sends a head and whatever there is of a body, and reads the answer to its end.
-pub async fn exchange(to: SocketAddr, head: &str, body: &[u8]) -> Got {
+pub async fn exchange(to: SocketAddr, asked: &str, body: &[u8]) -> Got {
     let mut socket = TcpStream::connect(to).await.unwrap();
-    socket.write_all(format!("{head}host: test\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    socket.write_all(format!("{asked}host: test\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
     // A server that has refused already may not read on.
     let _ = socket.write_all(body).await;
     let mut answer = Vec::new();
@@ -42,7 +42,12 @@ pub async fn exchange(to: SocketAddr, head: &str, body: &[u8]) -> Got {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has a head");
     let head = String::from_utf8(answer[..end].to_vec()).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Got { status, head: head.to_lowercase(), body: answer[end + 4..].to_vec() }
+    let got = Got { status, head: head.to_lowercase(), body: answer[end + 4..].to_vec() };
+    let mut asked = asked.split(' ');
+    if let (Some(method), Some(path)) = (asked.next(), asked.next()) {
+        openapi::held(method, path, got.status, &got.json());
+    }
+    got
 }
 
 pub fn form(name: &str, declared: &str, bytes: &[u8]) -> Vec<u8> {

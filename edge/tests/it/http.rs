@@ -8,6 +8,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::openapi;
+
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -28,7 +30,13 @@ pub async fn request(
         "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
          content-type: application/json\r\ncontent-length: {length}\r\n{extra}\r\n{body}"
     );
-    raw(to, text.as_bytes()).await
+    let answer = raw(to, text.as_bytes()).await;
+    openapi::held(method, path, answer.status, &answer.body);
+    answer
+}
+
+pub async fn get(to: SocketAddr, path: &str) -> Answer {
+    request(to, "GET", path, &[], "").await
 }
 
 /// Sends these bytes, and reads what is answered until the end.

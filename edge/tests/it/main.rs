@@ -28,6 +28,7 @@ mod intake;
 mod leaving;
 mod listening;
 mod marks;
+mod openapi;
 mod origins;
 mod overload;
 mod people;

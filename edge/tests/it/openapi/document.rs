@@ -1,0 +1,178 @@
+//! `docs/openapi-edge.json`: the edge's HTTP in OpenAPI 3.1, from its table and the types themselves.
+
+use std::collections::BTreeMap;
+
+use bus_schema::ErrorCode;
+use ops::testing::shape::{Schemas, Text};
+use serde_json::{Map, Value, json};
+
+use super::table::{ALWAYS, Content, Operation, Who, all};
+
+pub const NAME: &str = "docs/openapi-edge.json";
+const PROBLEM: &str = "application/problem+json";
+
+/// `answers`: of each operation by its name, as it was recorded.
+pub fn document(answers: &BTreeMap<String, Value>) -> Value {
+    let mut schemas = Schemas::default();
+    let mut paths = Map::new();
+    for operation in all() {
+        let described = described(&operation, answers.get(operation.name), &mut schemas);
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        path[operation.method.to_lowercase()] = described;
+    }
+    let mut named: Map<String, Value> =
+        schemas.named().into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+    named.insert("Problem".to_owned(), problem_schema());
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Chatbus edge",
+            "version": "1",
+            "description": "The visitor's HTTP. The socket is in asyncapi.json, the API of staff in openapi.json.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "http://localhost:7700" }],
+        "paths": paths,
+        "components": {
+            "schemas": named,
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } },
+        },
+    })
+}
+
+fn described(operation: &Operation, answer: Option<&Value>, schemas: &mut Schemas) -> Value {
+    let mut described = json!({
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "security": match operation.who {
+            Who::Anybody => json!([]),
+            Who::Token => json!([{ "token": [] }]),
+        },
+        "parameters": parameters(operation),
+        "responses": responses(operation, answer, schemas),
+    });
+    if !operation.about.is_empty() {
+        described["description"] = operation.about.into();
+    }
+    let body = match &operation.takes {
+        Content::Nothing | Content::Bytes => return described,
+        Content::Json(shape) => {
+            json!({ "application/json": { "schema": schemas.of(shape), "example": operation.example } })
+        }
+        Content::Form => {
+            let file = json!({ "type": "string", "contentMediaType": "application/octet-stream" });
+            let form = json!({ "type": "object", "properties": { "file": file }, "required": ["file"] });
+            json!({ "multipart/form-data": { "schema": form } })
+        }
+    };
+    described["requestBody"] = json!({ "required": true, "content": body });
+    described
+}
+
+fn parameters(operation: &Operation) -> Vec<Value> {
+    let in_path = operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let in_path = in_path.map(|name| {
+        let schema = if name == "id" { json!({ "type": "string", "format": "uuid" }) } else { text() };
+        json!({ "name": name, "in": "path", "required": true, "schema": schema })
+    });
+    let is_required = matches!(operation.gives, Content::Bytes);
+    let in_query = operation.query.iter().map(|(name, kind, about)| {
+        let schema = match kind {
+            Text::Uuid => json!({ "type": "string", "format": "uuid" }),
+            Text::Free | Text::Time | Text::Word if is_required => text(),
+            Text::Free | Text::Time | Text::Word => json!({ "type": "integer", "minimum": 0 }),
+        };
+        json!({ "name": name, "in": "query", "required": is_required, "description": about, "schema": schema })
+    });
+    in_path.chain(in_query).collect()
+}
+
+fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+fn responses(operation: &Operation, answer: Option<&Value>, schemas: &mut Schemas) -> Value {
+    let mut done = json!({ "description": "Done." });
+    match &operation.gives {
+        Content::Json(shape) => {
+            done["content"] =
+                json!({ "application/json": { "schema": schemas.of(shape), "example": answer } });
+        }
+        Content::Bytes => done["content"] = json!({ "*/*": {} }),
+        Content::Nothing | Content::Form => {}
+    }
+    let mut all = json!({ operation.status.to_string(): done });
+    if operation.name == "healthz" {
+        all["503"] = json!({ "description": "It does not." });
+        return all;
+    }
+    let always = [ErrorCode::RateLimited, ErrorCode::Unavailable];
+    let always = always.iter().map(|code| (code.status(), std::slice::from_ref(code)));
+    for (status, codes) in operation.problems.iter().copied().chain(always) {
+        all[status.to_string()] = refused(status, codes);
+    }
+    let content = json!({ PROBLEM: { "schema": { "$ref": "#/components/schemas/Problem" } } });
+    all["default"] = json!({
+        "description": "Any other problem (RFC 9457): a fault of the server (500), or no answer in time (504).",
+        "content": content,
+    });
+    all
+}
+
+fn refused(status: u16, codes: &[ErrorCode]) -> Value {
+    let about: Vec<String> = codes.iter().map(|code| format!("`{code}`: {}.", code.meaning())).collect();
+    let examples: Map<String, Value> = codes
+        .iter()
+        .map(|code| (code.name().to_owned(), json!({ "value": problem(*code, status) })))
+        .collect();
+    let schema = json!({ "$ref": "#/components/schemas/Problem" });
+    json!({
+        "description": about.join(" "),
+        "content": { PROBLEM: { "schema": schema, "examples": examples } },
+    })
+}
+
+fn problem(code: ErrorCode, status: u16) -> Value {
+    let errors = match code {
+        ErrorCode::InvalidRequest => {
+            json!([{ "pointer": "/visitor_key", "message": "expected 32 random bytes in base64url" }])
+        }
+        _ => json!([]),
+    };
+    json!({
+        "type": format!("urn:chatbus:error:{code}"),
+        "title": code.meaning(),
+        "status": status,
+        "detail": code.meaning(),
+        "code": code,
+        "errors": errors,
+        "request_id": "0190f3c2-5b7e-7c3a-9d4e-1f2a3b4c5d6e",
+    })
+}
+
+fn problem_schema() -> Value {
+    let codes: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.name()).collect();
+    let field = json!({
+        "type": "object",
+        "properties": { "pointer": text(), "message": text() },
+        "required": ["pointer", "message"],
+    });
+    let properties = json!({
+        "type": text(),
+        "title": text(),
+        "status": { "type": "integer" },
+        "detail": text(),
+        "code": { "type": "string", "examples": codes },
+        "errors": { "type": "array", "items": field },
+        "request_id": text(),
+    });
+    let required = ["type", "title", "status", "detail", "code", "errors", "request_id"];
+    json!({ "type": "object", "properties": properties, "required": required })
+}
+
+/// Whether the document says that an operation may answer so.
+pub fn allows(operation: &Operation, status: u16, code: Option<ErrorCode>) -> bool {
+    let Some(code) = code else { return operation.status == status || operation.name == "healthz" };
+    let is_listed = |(known, codes): &(u16, &'static [ErrorCode])| *known == status && codes.contains(&code);
+    operation.problems.iter().any(is_listed) || (ALWAYS.contains(&code) && code.status() == status)
+}

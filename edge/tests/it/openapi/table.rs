@@ -1,0 +1,201 @@
+//! What the edge answers over HTTP, and with which problems.
+
+use bus_schema::{
+    ErrorCode::{self, *},
+    event::File,
+    protocol::{Conv, EventPage, RateBody, SendAnswer, WidgetConfig, WidgetSession, WidgetSessionAnswer},
+};
+use ops::testing::shape::{Field, Shape, Text, shape_of};
+use serde_json::{Value, json};
+
+/// Who may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    Anybody,
+    /// A visitor's token, or staff's.
+    Token,
+}
+
+/// What a request or an answer carries.
+pub enum Content {
+    Nothing,
+    Json(Shape),
+    /// A form with one field, the file.
+    Form,
+    Bytes,
+}
+
+pub struct Operation {
+    pub method: &'static str,
+    pub path: &'static str,
+    pub name: &'static str,
+    pub summary: &'static str,
+    pub about: &'static str,
+    pub who: Who,
+    pub query: &'static [(&'static str, Text, &'static str)],
+    pub takes: Content,
+    /// Of what it takes.
+    pub example: Option<Value>,
+    pub status: u16,
+    pub gives: Content,
+    /// Besides those of [`ALWAYS`].
+    pub problems: &'static [(u16, &'static [ErrorCode])],
+}
+
+/// What any operation may answer with.
+pub const ALWAYS: [ErrorCode; 4] = [RateLimited, Internal, Unavailable, Timeout];
+
+const OF_TOKEN: (u16, &[ErrorCode]) = (401, &[Unauthenticated]);
+const OF_PAGE: (u16, &[ErrorCode]) = (403, &[OriginNotAllowed]);
+const OF_PERSON: (u16, &[ErrorCode]) = (403, &[Banned, Forbidden, NotParticipant, OriginNotAllowed]);
+const MISSING: (u16, &[ErrorCode]) = (404, &[NotFound]);
+const MALFORMED: (u16, &[ErrorCode]) = (400, &[InvalidRequest]);
+const WRONG: (u16, &[ErrorCode]) = (422, &[InvalidRequest]);
+const LARGE: (u16, &[ErrorCode]) = (413, &[TooLarge]);
+
+/// Everything but the pages and scripts of the widget and its demo.
+pub fn all() -> Vec<Operation> {
+    vec![
+        Operation {
+            takes: Content::Json(shape_of::<WidgetSession>()),
+            example: Some(json!({
+                "widget_key": "wk_0123456789abcdef01234567",
+                "visitor_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+                "name": "Vera",
+                "email": "vera@example.com",
+                "initial_message": "Hello, where is my parcel?",
+            })),
+            gives: Content::Json(shape_of::<WidgetSessionAnswer>()),
+            problems: &[
+                MALFORMED,
+                (401, &[Unauthenticated]),
+                (403, &[Banned, OriginNotAllowed]),
+                MISSING,
+                (409, &[GroupOffline, QueueFull, ThreadClosed]),
+                LARGE,
+                WRONG,
+            ],
+            ..of(
+                "POST",
+                "/v1/widget/session",
+                "widget_session",
+                Who::Anybody,
+                "Begin as a visitor, or go on.",
+            )
+        },
+        Operation {
+            gives: Content::Json(shape_of::<WidgetConfig>()),
+            problems: &[OF_PAGE, MISSING],
+            ..of(
+                "GET",
+                "/v1/widget/config/{widget_key}",
+                "widget_config",
+                Who::Anybody,
+                "What a page needs to show the widget.",
+            )
+        },
+        Operation {
+            gives: Content::Json(shape_of::<Conv>()),
+            problems: &[OF_TOKEN, OF_PERSON, MISSING],
+            ..of(
+                "GET",
+                "/v1/conversations/{id}",
+                "conversation",
+                Who::Token,
+                "A conversation with its last events.",
+            )
+        },
+        Operation {
+            query: &[
+                ("before_seq", Text::Word, "The last ones below this sequence."),
+                ("after_seq", Text::Word, "The first ones above this sequence."),
+                ("limit", Text::Word, "Events of a page; at most 200."),
+            ],
+            gives: Content::Json(shape_of::<EventPage>()),
+            problems: &[MALFORMED, OF_TOKEN, OF_PERSON, MISSING, WRONG],
+            ..of("GET", "/v1/conversations/{id}/events", "events", Who::Token, "A page of its events.")
+        },
+        Operation {
+            about: "For visitors, once for each thread and within 7 days of its end.",
+            takes: Content::Json(shape_of::<RateBody>()),
+            example: Some(json!({ "score": 5, "comment": "Quick and kind" })),
+            gives: Content::Json(shape_of::<SendAnswer>()),
+            problems: &[
+                MALFORMED,
+                OF_TOKEN,
+                OF_PERSON,
+                MISSING,
+                (409, &[AlreadyExists, Conflict, ThreadClosed]),
+                LARGE,
+                WRONG,
+            ],
+            ..of("PUT", "/v1/conversations/{id}/rate", "rate", Who::Token, "Say how it was.")
+        },
+        Operation {
+            about: "What comes back is the data of an event `file`, which names it before `expires_at`; else it is removed.",
+            takes: Content::Form,
+            status: 201,
+            gives: Content::Json(uploaded()),
+            problems: &[
+                MALFORMED,
+                OF_TOKEN,
+                OF_PERSON,
+                MISSING,
+                (408, &[Timeout]),
+                LARGE,
+                (415, &[UnsupportedMediaType]),
+                WRONG,
+            ],
+            ..of("POST", "/v1/conversations/{id}/attachments", "upload", Who::Token, "Upload a file.")
+        },
+        Operation {
+            about: "The address is one that the socket's `get_attachment` gave, and counts for ten minutes.",
+            query: &[
+                ("tenant", Text::Uuid, "As in the link."),
+                ("expires", Text::Word, "As in the link."),
+                ("signature", Text::Word, "As in the link."),
+            ],
+            gives: Content::Bytes,
+            problems: &[(403, &[Forbidden, OriginNotAllowed]), MISSING],
+            ..of("GET", "/v1/attachments/{id}", "attachment", Who::Anybody, "Fetch a file by its link.")
+        },
+        Operation {
+            about: "The token goes into the socket's `login`, never into the address: see `docs/protocol.md`.",
+            status: 101,
+            problems: &[MALFORMED, OF_PAGE, (426, &[InvalidRequest])],
+            ..of("GET", "/v1/ws", "socket", Who::Anybody, "Become a WebSocket.")
+        },
+        of("GET", "/healthz", "healthz", Who::Anybody, "Whether this edge takes connections: 200 or 503."),
+    ]
+}
+
+fn of(
+    method: &'static str,
+    path: &'static str,
+    name: &'static str,
+    who: Who,
+    summary: &'static str,
+) -> Operation {
+    Operation {
+        method,
+        path,
+        name,
+        summary,
+        about: "",
+        who,
+        query: &[],
+        takes: Content::Nothing,
+        example: None,
+        status: 200,
+        gives: Content::Nothing,
+        problems: &[],
+    }
+}
+
+/// A file and until when it waits: [`bus_schema::protocol::Uploaded`] is flat, which no shape can be asked of.
+fn uploaded() -> Shape {
+    let Shape::Object(mut file) = shape_of::<File>() else { unreachable!("a file has fields") };
+    file.name = "Uploaded";
+    file.fields.push(Field { name: "expires_at", shape: Shape::Text(Text::Time), required: true });
+    Shape::Object(file)
+}
