@@ -19,7 +19,8 @@ CHECKS = [
     "response_headers_conformance",
     "response_schema_conformance",
     "use_after_free",
-    "ensure_resource_availability",
+    # "ensure_resource_availability", but for what was never deleted.
+    "what_was_made_is_there",
     "ignored_auth",
     "missing_required_header",
     "negative_data_rejection",
