@@ -104,7 +104,7 @@ pub async fn login(
     };
     // Before it is asked whether the person may be here: what bars them later finds the connection.
     app.connections.claim(conn, owner);
-    let turn = match app.core.catch_ups.turn().await {
+    let turn = match app.core.catch_ups.turn(session.who.audience()).await {
         Ok(turn) => turn,
         Err(overloaded) => return Err(send_away(app, conn, reply, overloaded)),
     };
