@@ -95,7 +95,8 @@ pub async fn conversation(app: &App, who: Who, id: ConversationId) -> Result<Opt
     let place = Place { home, audience };
     let visitor_online = app.core.floors.is_online(home.tenant, life.state.visitor_id);
     let reader = Some(viewer);
-    let wish = Wish { place, life, position, viewer, reader, resume: None, visitor_online, queue: None };
+    let (resume, ends, queue) = (None, None, None);
+    let wish = Wish { place, life, position, ends, viewer, reader, resume, visitor_online, queue };
     let load::Content { mut conv, tally, .. } = load::content(&app.core, log, &wish).await?;
     let principal = bus_schema::cursor::Cursor::principal(viewer);
     conv.cursor = Some(app.core.cursor(home, audience, principal, position, tally));

@@ -120,7 +120,7 @@ impl Worker {
             let then = Then::Announce(bus_schema::command::View::Mine);
             let (home, audience) = (place.home, place.audience);
             let join = super::Join { home, audience, conn, viewer, gate: None, resume: None, then };
-            self.load(place, join, position);
+            self.load(place, join, position, None);
         }
     }
 }

@@ -78,9 +78,14 @@ pub enum Done {
 }
 
 /// Asks the leader where the lanes end, on the connection that the subscription was made on: everything stored later
-/// comes live.
-pub async fn open(log: Log, place: Place) -> Done {
-    Done::Opened { place, result: chat::tail(&log, place.home, place.audience).await }
+/// comes live. For one who resumes it is also found where each lane ends there.
+pub async fn open(log: Log, place: Place, resumes: bool) -> Done {
+    let Place { home, audience } = place;
+    let result = match resumes {
+        true => chat::tail_with_ends(&log, home, audience).await,
+        false => chat::tail(&log, home, audience).await,
+    };
+    Done::Opened { place, result }
 }
 
 /// Where the lanes end, asked because somebody waits for it.
@@ -93,11 +98,9 @@ pub async fn look(log: Log, place: Place, counted: bool) -> Done {
     Done::Tail { place, counted, result: chat::tail(&log, place.home, place.audience).await }
 }
 
-/// The last message of each lane: however much else the log holds in between, nothing of it is read.
+/// The last message of each lane.
 pub async fn ends(log: Log, place: Place) -> Done {
-    let found = log.last_of(&[place.home.stored(place.audience)]).await;
-    let result = found.map(|found| found.into_iter().filter_map(entry).map(|e| (e.lane, e.seq)).collect());
-    Done::Ends { place, result }
+    Done::Ends { place, result: chat::some_ends(&log, place.home, place.audience).await }
 }
 
 /// One page of a repair.

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 use bus_schema::{
     Audience, Author, ErrorBody, Lane,
     protocol::{Conv, QueueView, ResetReason, ThreadView, VisitorView},
-    tally::Tally,
+    tally::{Fact, Tally},
 };
 use ops::{
     chat::{self, AboveHorizon, Found, Life, Record, Sight, Snapshot, Span},
@@ -53,11 +53,35 @@ pub enum Missed {
         from: [u64; Lane::ALL.len()],
         /// What the client had come to.
         tally: Option<Tally>,
-        messages: Vec<(Lane, StoredMsg)>,
+        entries: Vec<Entry>,
         /// Given back once the client has them.
         room: Option<Room>,
     },
     Reset(ResetReason),
+}
+
+/// An event that a client missed.
+pub struct Entry {
+    pub lane: Lane,
+    pub message: StoredMsg,
+    /// The client has a later one, of another lane, already.
+    pub late: bool,
+    /// What it changes of what the client has come to.
+    fact: Fact,
+}
+
+impl Entry {
+    /// What is replayed to one who is at `from`, in this order.
+    fn all(from: &[u64; Lane::ALL.len()], messages: Vec<(Lane, StoredMsg)>) -> Vec<Self> {
+        let mut highest = from.iter().copied().max().unwrap_or(0);
+        let entry = |(lane, message): (Lane, StoredMsg)| {
+            let late = message.seq < highest;
+            highest = highest.max(message.seq);
+            let fact = chat::fact(lane, message.seq, &message.payload, late);
+            Self { lane, message, late, fact }
+        };
+        messages.into_iter().map(entry).collect()
+    }
 }
 
 /// Where a client is that is replayed what it missed.
@@ -65,23 +89,15 @@ pub struct ReaderAt {
     pub position: [u64; Lane::ALL.len()],
     /// What it has come to.
     pub tally: Option<Tally>,
-    reader: Option<Author>,
-    highest: u64,
+    pub reader: Option<Author>,
 }
 
 impl ReaderAt {
-    pub fn new(position: [u64; Lane::ALL.len()], tally: Option<Tally>, reader: Option<Author>) -> Self {
-        Self { position, tally, reader, highest: position.into_iter().max().unwrap_or(0) }
-    }
-
-    /// It gets the next message; true if it has a later one, of another lane, already.
-    pub fn gets(&mut self, lane: Lane, seq: u64, stored: &[u8]) -> bool {
-        self.position[lane.index()] = seq;
-        let late = seq < self.highest;
-        self.highest = self.highest.max(seq);
-        let fact = chat::fact(lane, seq, stored, late);
-        self.tally = self.tally.take().and_then(|tally| tally.with(self.reader, seq, fact));
-        late
+    /// It gets the next one.
+    pub fn gets(&mut self, entry: &Entry) {
+        let Entry { lane, message, fact, .. } = entry;
+        self.position[lane.index()] = message.seq;
+        self.tally = self.tally.take().and_then(|tally| tally.with(self.reader, message.seq, *fact));
     }
 }
 
@@ -90,6 +106,8 @@ pub struct Wish {
     pub place: Place,
     pub life: Life,
     pub position: [u64; Lane::ALL.len()],
+    /// Where the lanes end there, where it is known.
+    pub ends: Option<Vec<(Lane, u64)>>,
     pub viewer: Author,
     /// For whom messages count as unread.
     pub reader: Option<Author>,
@@ -121,14 +139,15 @@ async fn read(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Conte
     let Wish { place, life, viewer, .. } = wish;
     let home = place.home;
     let visitor = life.state.visitor_id;
-    // Before the snapshot, so that what is on its way for one client stays small.
-    let missed = missed(core, log, wish, horizon).await?;
-    let (snapshot, record, queue) = tokio::join!(
-        snapshot(log, wish, horizon, missed.as_ref()),
-        chat::record(log, home.tenant, visitor),
-        place_of(log, wish),
-    );
-    let (snapshot, record) = (snapshot?, record?);
+    // One after the other, so that what is on its way for one client stays small.
+    let thread = async {
+        let missed = missed(core, log, wish, horizon).await?;
+        let snapshot = snapshot(log, wish, horizon, missed.as_ref()).await?;
+        Ok::<_, ErrorBody>((missed, snapshot))
+    };
+    let (thread, record, queue) =
+        tokio::join!(thread, chat::record(log, home.tenant, visitor), place_of(log, wish));
+    let ((missed, snapshot), record) = (thread?, record?);
     let visitor_name = record.record.name.clone();
     let online = wish.visitor_online || *viewer == Author::visitor(visitor);
     let authors = snapshot.authors.iter().copied().collect();
@@ -171,12 +190,9 @@ async fn snapshot(
 impl Missed {
     /// What the thread comes to with what was missed, if what it came to before is known.
     fn comes_to(&self, wish: &Wish) -> Option<Tally> {
-        let Missed::Events { from, tally: Some(tally), messages, .. } = self else { return None };
-        let mut client = ReaderAt::new(*from, Some(tally.clone()), wish.reader);
-        for (lane, message) in messages {
-            client.gets(*lane, message.seq, &message.payload);
-        }
-        let whole = client.tally?;
+        let Missed::Events { tally: Some(tally), entries, .. } = self else { return None };
+        let with = |tally: Tally, entry: &Entry| tally.with(wish.reader, entry.message.seq, entry.fact);
+        let whole = entries.iter().try_fold(tally.clone(), with)?;
         (whole.started_seq == wish.life.started_seq()).then_some(whole)
     }
 }
@@ -238,7 +254,7 @@ async fn missed(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Opt
     let moved: Vec<Lane> =
         lanes.iter().copied().filter(|lane| wish.position[lane.index()] > from[lane.index()]).collect();
     if moved.is_empty() {
-        return Ok(Some(Missed::Events { from, tally, messages: Vec::new(), room: None }));
+        return Ok(Some(Missed::Events { from, tally, entries: Vec::new(), room: None }));
     }
     // No room in time: a snapshot is smaller than what may have been missed.
     let Some(mut room) = core.catch_ups.room(MISSED_BYTES_MAX).await else {
@@ -246,9 +262,12 @@ async fn missed(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Opt
     };
     let mut gap = Gap::default();
     // The position of a lane without anything new is where the others are.
-    let ends = chat::ends(log, home, &moved).await.map_err(|error| unreadable(&error))?;
+    let ends = match &wish.ends {
+        Some(known) => known.clone(),
+        None => chat::ends(log, home, &moved).await.map_err(|error| unreadable(&error))?,
+    };
     // Each lane from where it was: most of what lies between them, the client has.
-    for (lane, end) in ends {
+    for (lane, end) in ends.into_iter().filter(|(lane, _)| moved.contains(lane)) {
         let span = Span::new(from[lane.index()] + 1, end.min(wish.position[lane.index()]));
         gap.read(log, wish, lane, span).await?;
         if gap.too_much {
@@ -260,7 +279,8 @@ async fn missed(core: &Core, log: &Log, wish: &Wish, horizon: u64) -> Result<Opt
     }
     room.shrink(gap.bytes);
     gap.messages.sort_unstable_by_key(|(_, message)| message.seq);
-    Ok(Some(Missed::Events { from, tally, messages: gap.messages, room: Some(room) }))
+    let entries = Entry::all(&from, gap.messages);
+    Ok(Some(Missed::Events { from, tally, entries, room: Some(room) }))
 }
 
 fn unreadable(error: &ReadError) -> ErrorBody {
@@ -341,16 +361,19 @@ mod tests {
     fn one_order_says_late_of_what_a_lane_missed_while_another_went_on() {
         let mut from = [5; Lane::ALL.len()];
         from[Lane::Msg.index()] = 10;
-        let mut reader = ReaderAt::new(from, Some(Tally::default()), None);
         let replayed = [(Lane::Mark, 9), (Lane::Life, 7), (Lane::Msg, 11), (Lane::Life, 12)];
-        let known = [true, false, false, false];
-        for ((lane, seq), (late, known)) in
-            replayed.into_iter().zip([true, true, false, false].into_iter().zip(known))
-        {
-            assert_eq!(reader.gets(lane, seq, b"{}"), late);
-            assert_eq!(reader.tally.is_some(), known, "a state that is late may begin a thread");
-        }
-        assert_eq!((reader.position[Lane::Life.index()], reader.position[Lane::Msg.index()]), (12, 11));
+        let messages = replayed.map(|(lane, seq)| (lane, message(seq, 2))).to_vec();
+        let entries = Entry::all(&from, messages);
+        let late: Vec<bool> = entries.iter().map(|entry| entry.late).collect();
+        assert_eq!(late, [true, true, false, false]);
+        let mut client = ReaderAt { position: from, tally: Some(Tally::default()), reader: None };
+        let known = entries.iter().map(|entry| {
+            client.gets(entry);
+            client.tally.is_some()
+        });
+        let known: Vec<bool> = known.collect();
+        assert_eq!(known, [true, false, false, false], "a state that is late may begin a thread");
+        assert_eq!((client.position[Lane::Life.index()], client.position[Lane::Msg.index()]), (12, 11));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     Join, Joined, Then, encode,
     io::{Done, Place},
     load::{self, Content, Loaded, Missed, ReaderAt, Resume, Wish},
-    room::{Held, Member, Mode, Waiter},
+    room::{Ends, Held, Member, Mode, Waiter},
     worker::Worker,
 };
 use crate::socket::Outgoing;
@@ -60,14 +60,15 @@ impl Worker {
         self.tidy(place.home);
     }
 
-    /// Everything up to now is delivered.
-    pub(super) fn serve(&mut self, place: Place, waiter: Waiter) {
+    /// Everything up to now is delivered; `ends` are those of the lanes, as far as they are known.
+    pub(super) fn serve(&mut self, place: Place, waiter: Waiter, ends: Option<&Ends>) {
         match waiter {
             Waiter::Join(join) => {
                 let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
                 let feed = state.and_then(|state| state.feed.as_ref());
                 let Some(position) = feed.map(|feed| feed.position()) else { return };
-                self.load(place, join, position);
+                let known = ends.filter(|(at, _)| *at == position).map(|(_, ends)| ends.clone());
+                self.load(place, join, position, known);
             }
             Waiter::Leave { conn, view } => {
                 let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
@@ -115,7 +116,13 @@ impl Worker {
     }
 
     /// Fixes the member's position, and reads what lies below it.
-    pub(super) fn load(&mut self, place: Place, join: Join, position: [u64; Lane::ALL.len()]) {
+    pub(super) fn load(
+        &mut self,
+        place: Place,
+        join: Join,
+        position: [u64; Lane::ALL.len()],
+        ends: Option<Vec<(Lane, u64)>>,
+    ) {
         let log = self.log(place.home);
         let Some((join, standing)) = self.admits(place, join) else { return };
         let Some(room) = self.rooms.get_mut(&place.home) else { return };
@@ -159,7 +166,7 @@ impl Worker {
         member.mode = Mode::Held(Held { load, facts: Some(Vec::new()), ..Held::default() });
         let (principal, reader) = (member.principal, member.reader);
         let resume = resume.map(|position| Resume { position, conn });
-        let wish = Wish { place, life, position, viewer, reader, resume, visitor_online, queue };
+        let wish = Wish { place, life, position, ends, viewer, reader, resume, visitor_online, queue };
         let core = self.core.clone();
         let read = async move {
             let mut result = load::content(&core, &log, &wish).await;
@@ -252,13 +259,14 @@ impl Worker {
                 let (conversation_id, conversation) = (home.conversation, conv.clone());
                 vec![push("reset", Reset { conversation_id, reason, conversation, people: Vec::new() })]
             }
-            Missed::Events { from, tally, messages, room } => {
+            Missed::Events { from, tally, entries, room } => {
                 core.measures.resumed.increment(1);
-                core.measures.replayed.increment(messages.len() as u64);
-                let mut client = ReaderAt::new(from, tally, member.reader);
-                let mut frames = Vec::with_capacity(messages.len() + 1);
-                for (lane, message) in messages {
-                    let late = client.gets(lane, message.seq, &message.payload);
+                core.measures.replayed.increment(entries.len() as u64);
+                let mut client = ReaderAt { position: from, tally, reader: member.reader };
+                let mut frames = Vec::with_capacity(entries.len() + 1);
+                for entry in entries {
+                    client.gets(&entry);
+                    let load::Entry { message, late, .. } = entry;
                     let author = chat::Head::decode(&message.payload).ok().map(|head| head.author);
                     let people = core.people(&member.conn, home.tenant, author, name);
                     let shared = encode::shared(home, message.seq, message.at, &message.payload, late);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bus_schema::{
-    Audience, Author,
+    Audience, Author, Lane,
     command::View,
     cursor::Cursor,
     protocol::QueueView,
@@ -16,7 +16,7 @@ use bus_schema::{
 use ops::chat::{Life, Marked};
 use tokio::time::Instant;
 
-use super::{Gate, Join, gate::Standing, io::Shown, sends::SendJob};
+use super::{Gate, Join, Position, gate::Standing, io::Shown, sends::SendJob};
 use crate::{conn::Conn, feed::Feed, socket::Outgoing};
 
 #[derive(Debug, Default)]
@@ -47,6 +47,8 @@ pub struct FeedState {
     /// Served once everything up to `barrier` is delivered.
     pub waiters: Vec<Waiter>,
     pub barrier: Option<u64>,
+    /// Where the lanes end as of a position, where it was found for whoever opened the feed; gone once they are served.
+    pub ends: Option<Ends>,
     /// A look at the leader's tail is under way.
     pub syncing: bool,
     /// Live copies may have been lost since the look that is under way was asked.
@@ -67,6 +69,9 @@ pub enum Waiter {
     Join(Join),
     Leave { conn: u64, view: View },
 }
+
+/// A feed's position, and the last message of each lane that has any up to there.
+pub type Ends = ([u64; Lane::ALL.len()], Vec<(Lane, u64)>);
 
 /// A connection that follows the feed.
 #[derive(Debug)]
@@ -147,6 +152,13 @@ impl Room {
     }
 }
 
+impl Waiter {
+    /// It says where it is, and what it missed since will be read.
+    pub const fn resumes(&self) -> bool {
+        matches!(self, Self::Join(Join { resume: Some(Position::At(..)), .. }))
+    }
+}
+
 impl FeedState {
     pub fn opening(first: Waiter, sid: u64, now: Instant) -> Self {
         Self {
@@ -154,6 +166,7 @@ impl FeedState {
             members: Vec::new(),
             waiters: vec![first],
             barrier: None,
+            ends: None,
             syncing: false,
             doubted: false,
             queued: false,

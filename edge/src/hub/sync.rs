@@ -31,9 +31,10 @@ impl Worker {
             }
             slot @ None => {
                 let sid = self.subscriptions.begin(place, &self.wire);
+                let resumes = waiter.resumes();
                 *slot = Some(FeedState::opening(waiter, sid, Instant::now()));
                 self.core.measures.rooms.increment(1.0);
-                self.work.push(io::open(log, place).boxed());
+                self.work.push(io::open(log, place, resumes).boxed());
             }
         }
     }
@@ -59,8 +60,9 @@ impl Worker {
             room.learn(life);
         }
         let Some(state) = room.feed(place.audience) else { return };
-        state.feed = Some(Feed::at(place.audience, tail.end()));
         state.barrier = Some(tail.end());
+        let feed = state.feed.insert(Feed::at(place.audience, tail.end()));
+        state.ends = tail.ends.map(|ends| (feed.position(), ends));
         state.check_at = next_check(Instant::now());
         if std::mem::take(&mut state.doubted)
             && let Some(feed) = &mut state.feed
@@ -143,8 +145,9 @@ impl Worker {
             return;
         }
         state.barrier = None;
-        for waiter in std::mem::take(&mut state.waiters) {
-            self.serve(place, waiter);
+        let (waiters, ends) = (std::mem::take(&mut state.waiters), state.ends.take());
+        for waiter in waiters {
+            self.serve(place, waiter, ends.as_ref());
         }
         self.next_sync(place);
         self.tidy(place.home);

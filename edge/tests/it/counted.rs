@@ -7,7 +7,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use bus_schema::{Lane, claims::Role, subject};
+use bus_schema::{Audience, Lane, claims::Role, subject};
 use futures::StreamExt as _;
 use ops::log::Write;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -157,6 +157,38 @@ async fn a_short_gap_is_resumed_without_a_question_to_the_read_model() {
     assert_eq!(told["marks"], anew["marks"]);
     // Who begins anew is shown the thread from further down.
     assert_eq!((before, asked.load(Ordering::SeqCst)), (0, 1));
+}
+
+#[tokio::test]
+async fn who_resumes_asks_for_the_end_of_each_lane_once() {
+    let Scene { world, edge, id, mut staff, .. } = Scene::new().await;
+    let token = world.session(&edge, [1; 32], json!({})).await["token"].as_str().unwrap().to_owned();
+    let mut comer = Comer::new(&edge, token).await;
+    let said = staff.request("send_event", message(&id, "a-1", "Hi")).await;
+    comer.until(said["payload"]["seq"].as_u64().unwrap()).await;
+    comer.client = None;
+    staff.request("send_event", message(&id, "a-2", "Are you there?")).await;
+    // Where nobody has the conversation open.
+    let other = world.edge().await;
+    let question = format!("$JS.API.STREAM.MSG.GET.{}", world.log.stream());
+    let mut questions = world.bus.client.subscribe(question.clone()).await.unwrap();
+    world.bus.client.flush().await.unwrap();
+    let resume = json!({ "resume": [{ "conversation_id": id, "cursor": comer.cursor }] });
+    let (mut client, _) = Client::login_with(other.at, &comer.token, resume).await;
+    assert_eq!(client.event("message").await["event"]["client_id"], "a-2");
+    client.push("caught_up").await;
+    world.bus.client.publish(question, "that is all".into()).await.unwrap();
+    let mut asked = Vec::new();
+    while let Some(question) = questions.next().await
+        && question.payload != "that is all"
+    {
+        asked.push(String::from_utf8(question.payload.to_vec()).unwrap());
+    }
+    for lane in Audience::All.lanes() {
+        let ends = format!("last_by_subj\":\"{}\"", world.home(conversation(&id)).lane(*lane));
+        let times = asked.iter().filter(|question| question.contains(&ends)).count();
+        assert_eq!(times, 1, "{lane:?}: {asked:#?}");
+    }
 }
 
 /// Counts what the read model is asked, which there is none of.

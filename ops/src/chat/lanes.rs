@@ -3,10 +3,10 @@
 //! Invariant: together they hold every message of the wanted lanes up to the end, each of them once: a lane is left out
 //! only where the leader, asked after the end was known, has nothing of it from the beginning on.
 
-use bus_schema::{Audience, Lane, subject::ConversationSubjects};
+use bus_schema::{Audience, Lane, Subject, subject::ConversationSubjects};
 
 use super::Span;
-use crate::log::{Log, ReadError};
+use crate::log::{Log, ReadError, StoredMsg};
 
 /// Within so few sequences all lanes at once are found at no more cost than one after the other. Beyond, the server
 /// looks at every message of anybody for a filter with a wildcard, and for a subject only between its first and its last
@@ -53,4 +53,19 @@ pub async fn ends(
         Ok(last.map(|last| (*lane, last.seq)))
     });
     Ok(futures::future::try_join_all(ends).await?.into_iter().flatten().collect())
+}
+
+/// The last message of each lane of an audience that has any, all as of one moment, from any server: however much else the
+/// log holds in between, nothing of it is read.
+pub async fn some_ends(
+    log: &Log,
+    home: ConversationSubjects,
+    audience: Audience,
+) -> Result<Vec<(Lane, u64)>, ReadError> {
+    let found = log.last_of(&[home.stored(audience)]).await?;
+    let end = |message: StoredMsg| {
+        let (_, lane) = Subject::parse(&message.subject).ok()?.conversation()?;
+        Some((lane, message.seq))
+    };
+    Ok(found.into_iter().filter_map(end).collect())
 }

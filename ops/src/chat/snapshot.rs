@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use super::{
     Head, Life,
     fact::UpTo,
-    lanes::ends,
+    lanes::{ends, some_ends},
     older::{Item, Older, Reach, Stop},
     unreadable,
 };
@@ -38,9 +38,17 @@ const PAST_WAIT: Duration = Duration::from_secs(1);
 pub struct Tail {
     pub lanes: Vec<(Lane, u64)>,
     pub life: Option<Life>,
+    /// Where each lane ends that has anything up to [`Tail::end`], as some server has it, which has all of that. `lanes` does
+    /// not say it: it was asked one lane after the other, and between two answers something may have been stored.
+    pub ends: Option<Vec<(Lane, u64)>>,
 }
 
 impl Tail {
+    fn of(mut lanes: Vec<(Lane, u64)>, life: Option<Life>) -> Self {
+        lanes.extend(life.as_ref().map(|life| (Lane::Life, life.seq)));
+        Self { lanes, life, ends: None }
+    }
+
     /// Highest sequence of any lane.
     pub fn end(&self) -> u64 {
         self.lanes.iter().map(|(_, seq)| *seq).max().unwrap_or(0)
@@ -68,12 +76,26 @@ pub struct Snapshot {
 /// Reads the ends of the lanes from the leader. `life` comes last: a state that is older than another lane's end could
 /// be one that was over by then, and whoever takes that end as a position is never told of the change.
 pub async fn tail(log: &Log, home: ConversationSubjects, audience: Audience) -> Result<Tail, ErrorBody> {
-    let others: Vec<Lane> = audience.lanes().iter().copied().filter(|lane| *lane != Lane::Life).collect();
-    let lanes = ends(log, home, &others).await.map_err(|error| unreadable(&error))?;
-    let mut found = Tail { lanes, life: None };
-    found.life = super::life(log, home).await?;
-    found.lanes.extend(found.life.as_ref().map(|life| (Lane::Life, life.seq)));
-    Ok(found)
+    let lanes = ends(log, home, &others(audience)).await.map_err(|error| unreadable(&error))?;
+    Ok(Tail::of(lanes, super::life(log, home).await?))
+}
+
+/// The same and, where a server says so beside the last answer, the `ends`: who resumes need not ask for them again.
+pub async fn tail_with_ends(
+    log: &Log,
+    home: ConversationSubjects,
+    audience: Audience,
+) -> Result<Tail, ErrorBody> {
+    let lanes = ends(log, home, &others(audience)).await.map_err(|error| unreadable(&error))?;
+    let (life, ends) = tokio::join!(super::life(log, home), some_ends(log, home, audience));
+    let mut tail = Tail::of(lanes, life?);
+    // A server's log is a prefix: where it has the last message, it has all before it.
+    tail.ends = ends.ok().filter(|ends| ends.iter().any(|(_, end)| *end >= tail.end()));
+    Ok(tail)
+}
+
+fn others(audience: Audience) -> Vec<Lane> {
+    audience.lanes().iter().copied().filter(|lane| *lane != Lane::Life).collect()
 }
 
 /// What a snapshot is of.
