@@ -7,9 +7,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use bus_schema::{Audience, Lane, claims::Role, subject};
+use bus_schema::{Audience, Lane, claims::Role, subject, tally::UNREAD_MAX};
 use futures::StreamExt as _;
-use ops::log::Write;
+use ops::log::{Write, raise_horizon};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 
@@ -189,6 +189,45 @@ async fn who_resumes_asks_for_the_end_of_each_lane_once() {
         let times = asked.iter().filter(|question| question.contains(&ends)).count();
         assert_eq!(times, 1, "{lane:?}: {asked:#?}");
     }
+}
+
+#[tokio::test]
+async fn more_unread_messages_than_a_cursor_holds_are_counted_all_the_same() {
+    let Scene { world, edge, id, mut staff, .. } = Scene::new().await;
+    let token = world.session(&edge, [1; 32], json!({})).await["token"].as_str().unwrap().to_owned();
+    let mut comer = Comer::new(&edge, token).await;
+    let mut last = 0;
+    for n in 0..=UNREAD_MAX {
+        let said = staff.stored(message(&id, &format!("a-{n}"), "x")).await;
+        last = said["payload"]["seq"].as_u64().unwrap();
+    }
+    comer.until(last).await;
+    staff.stored(message(&id, "a-last", "Are you there?")).await;
+    let (told, anew) = comer.resumes(&edge, &id).await;
+    assert_eq!((&told["unread"], &told), (&json!(UNREAD_MAX + 2), &anew));
+    // Once they are read, the cursor says it again.
+    comer.ask("mark_read", json!({ "conversation_id": id, "up_to_seq": last })).await;
+    let push = comer.client.as_mut().unwrap().event("read").await;
+    comer.cursor = push["cursor"].clone();
+    let (told, anew) = comer.resumes(&edge, &id).await;
+    assert_eq!((&told["unread"], &told), (&json!(1), &anew));
+}
+
+#[tokio::test]
+async fn what_was_counted_without_the_read_model_is_not_carried_on() {
+    let Scene { world, edge, id, mut staff, .. } = Scene::new().await;
+    let token = world.session(&edge, [1; 32], json!({})).await["token"].as_str().unwrap().to_owned();
+    let said = staff.stored(message(&id, "a-1", "Hi")).await;
+    let trimmed = said["payload"]["seq"].as_u64().unwrap();
+    raise_horizon(&world.bus, world.log.shard(), trimmed).await.unwrap();
+    let asked = asked(&world).await;
+    let mut comer = Comer::new(&edge, token).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "what lies below the horizon is nowhere else");
+    staff.stored(message(&id, "a-2", "Are you there?")).await;
+    let (told, anew) = comer.resumes(&edge, &id).await;
+    assert_eq!(told, anew);
+    // Both asked for it, since the cursor did not say what was not known.
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
 }
 
 /// Counts what the read model is asked, which there is none of.
