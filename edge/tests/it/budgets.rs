@@ -103,7 +103,7 @@ async fn a_widget_begins_so_many_sessions_and_others_go_on() {
 async fn a_tenant_stores_so_many_events_and_its_neighbour_goes_on() {
     let (counts, world) = (Counts::begin(), World::new().await);
     let edge = world.edge_with(&[("LIMIT_EVENTS_PER_SECOND_PER_TENANT", "3")]).await;
-    let neighbour = world.neighbour().await;
+    let neighbour = world.neighbour().await.key;
     let theirs = wait_for(Duration::from_secs(5), "the neighbour to be known", async || {
         let more = json!({ "widget_key": neighbour, "initial_message": "Hello" });
         let answer = http::post(edge.at, "/v1/widget/session", &world.session_body([2; 32], more)).await;

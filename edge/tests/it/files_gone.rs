@@ -232,7 +232,7 @@ async fn what_belongs_to_another_tenant_is_not_there() {
     let (at, id) = (scene.edge.at, scene.id.clone());
     let file = uploaded(at, &id, &visitor, "a.png", PNG).await;
     scene.visitor.request("send_event", file_event(&id, "v-1", &file)).await;
-    let widget_key = scene.world.neighbour().await;
+    let widget_key = scene.world.neighbour().await.key;
     let body =
         scene.world.session_body([3; 32], json!({ "widget_key": widget_key, "initial_message": "Hi" }));
     let session = wait_for(SOON, "the edge to know the neighbour", async || {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bus_schema::{
-    ConversationId, TenantId, VisitorId, WidgetId,
+    ConversationId, VisitorId, WidgetId,
     claims::Role,
-    config::{IdentityKey, PreviousSecret, Record, TenantRecord, WidgetRecord},
+    config::{IdentityKey, PreviousSecret, Record, WidgetRecord},
 };
 use ops::{
     auth::{Forger, SigningKey, with_secret},
@@ -291,24 +291,9 @@ async fn nobody_reads_by_an_external_id_what_belongs_to_another() {
     let world = World::new().await;
     with_identity(&world, shared(b's')).await;
     // The neighbour has a customer of the same number, and even the same secret.
-    let tenant_id = TenantId::from_uuid(Uuid::now_v7());
-    let neighbour = TenantRecord {
-        tenant_id,
-        name: "Neighbour".into(),
-        shard: world.log.shard(),
-        default_group_id: None,
-        console_origins: Vec::new(),
-        thread_per_assignment: false,
-        routing: Default::default(),
-        revision: 1,
-        deleted: false,
-    };
-    world.put(&Record::Tenant(neighbour)).await;
-    let theirs = WidgetRecord {
-        identity: Some(shared(b's')),
-        ..world::widget(tenant_id, WidgetId::from_uuid(Uuid::now_v7()), "pk_other")
-    };
-    world.put(&Record::Widget(theirs)).await;
+    let theirs = world.neighbour().await;
+    let other = theirs.key.clone();
+    world.put(&Record::Widget(WidgetRecord { identity: Some(shared(b's')), ..theirs })).await;
     let edge = world.edge().await;
     let session = async |key: u8, widget_key: &str, sub: Option<&str>| {
         let mut more = json!({ "widget_key": widget_key, "initial_message": "Mine" });
@@ -323,7 +308,7 @@ async fn nobody_reads_by_an_external_id_what_belongs_to_another() {
         session(2, &own, Some("crm-18")).await,
         // The external id as the key's bytes would be another's, and an anonymous visitor of the first's key is not the first.
         session(1, &own, None).await,
-        session(1, "pk_other", Some("crm-17")).await,
+        session(1, &other, Some("crm-17")).await,
     ];
     for (n, reader) in all.iter().enumerate() {
         for (m, owner) in all.iter().enumerate() {
@@ -332,7 +317,7 @@ async fn nobody_reads_by_an_external_id_what_belongs_to_another() {
             assert_eq!(answer.status, if n == m { 200 } else { 404 }, "{n} reads {m}: {answer:?}");
         }
     }
-    let cross = json!({ "widget_key": "pk_other", "identity_token": token(b's', &own, "crm-17") });
+    let cross = json!({ "widget_key": other, "identity_token": token(b's', &own, "crm-17") });
     assert_eq!(enter(&edge, &world.session_body([9; 32], cross)).await.problem(), (401, "unauthenticated"));
 }
 

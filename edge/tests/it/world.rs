@@ -128,8 +128,8 @@ impl<N> World<N> {
         }
     }
 
-    /// Another tenant with a widget of its own; gives the widget's key.
-    pub async fn neighbour(&self) -> String {
+    /// Another tenant with a widget of its own, which is given back.
+    pub async fn neighbour(&self) -> WidgetRecord {
         let tenant_id = TenantId::from_uuid(Uuid::now_v7());
         let tenant = TenantRecord {
             tenant_id,
@@ -143,8 +143,9 @@ impl<N> World<N> {
             deleted: false,
         };
         self.put(&Record::Tenant(tenant)).await;
-        self.put(&Record::Widget(widget(tenant_id, WidgetId::from_uuid(Uuid::now_v7()), "pk_other"))).await;
-        "pk_other".to_owned()
+        let theirs = widget(tenant_id, WidgetId::from_uuid(Uuid::now_v7()), "pk_other");
+        self.put(&Record::Widget(theirs.clone())).await;
+        theirs
     }
 
     fn agent_record(&self, n: usize, name: &str, revision: u64) -> Record {
