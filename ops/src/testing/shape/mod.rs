@@ -1,8 +1,8 @@
 //! What JSON a type takes, asked of its own `Deserialize`.
 //!
 //! Invariant: nothing is declared a second time: names, choices, formats, what may be left out and whether unknown
-//! fields are refused are found by trying, so a shape cannot differ from what decoding does. Types that flatten or
-//! tag inside are not for this.
+//! fields are refused are found by trying, so a shape cannot differ from what decoding does. A type that flattens does
+//! not say what it names, and one that tags inside takes no tries: those are seen from an example.
 
 mod sample;
 mod schema;
@@ -11,6 +11,7 @@ mod trace;
 use std::fmt::Write as _;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 pub use schema::Schemas;
 use trace::{State, Tracer};
@@ -69,6 +70,15 @@ pub struct Field {
 /// The shape of a type.
 pub fn shape_of<T: DeserializeOwned>() -> Shape {
     let state = State::default();
+    let mut shape = trace::<T>(&state).unwrap_or_else(|error| panic!("not a type to ask: {error}"));
+    refine::<T>(&state, "", &mut shape);
+    shape
+}
+
+/// The shape of a type that holds one at `at` that keeps what it does not know. `example` is one of it, of which each
+/// field is written that can be, and that says what the type called `name` names.
+pub fn shape_by<T: DeserializeOwned>(example: &Value, at: &'static str, name: &'static str) -> Shape {
+    let state = State::with(example.clone(), at, name);
     let mut shape = trace::<T>(&state).unwrap_or_else(|error| panic!("not a type to ask: {error}"));
     refine::<T>(&state, "", &mut shape);
     shape
@@ -165,6 +175,31 @@ mod tests {
             matches!(&shape_of::<Done>(), Shape::Object(object) if object.open && object.fields.is_empty())
         );
         assert_eq!(shape_of::<Login>().line().matches('?').count(), 2, "resume and status");
+    }
+
+    #[test]
+    fn a_state_says_what_it_takes_by_an_example() {
+        #[derive(serde::Deserialize)]
+        struct Carrier {
+            #[expect(dead_code, reason = "only its shape is asked for")]
+            state: Keeper,
+        }
+        #[derive(serde::Deserialize)]
+        #[expect(dead_code, reason = "only its shape is asked for")]
+        struct Keeper {
+            status: bus_schema::state::ThreadStatus,
+            seq: Option<u64>,
+            outcome: bus_schema::command::Outcome,
+            #[serde(flatten)]
+            extra: bus_schema::state::Extra,
+        }
+        let outcome = serde_json::to_value(bus_schema::command::Outcome::DONE).unwrap();
+        let example = json!({ "state": { "status": "active", "seq": 1, "outcome": outcome } });
+        let shape = shape_by::<Carrier>(&example, "/state", "Keeper");
+        assert_eq!(shape.line(), "{state: {outcome, seq?, status: queued|active|closed}}");
+        let Shape::Object(carrier) = &shape else { panic!("{shape:?}") };
+        let Shape::Object(keeper) = &carrier.fields[0].shape else { panic!("{shape:?}") };
+        assert_eq!((keeper.name, keeper.open), ("Keeper", true));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde::{
         Visitor,
     },
 };
+use serde_json::Value;
 
 use super::{Field, Object, Shape, Text};
 
@@ -38,9 +39,27 @@ pub struct State {
     left_out: RefCell<Option<String>>,
     added: RefCell<Option<String>>,
     deep: Cell<usize>,
+    example: Example,
+}
+
+/// What cannot be found by trying.
+#[derive(Default)]
+struct Example {
+    whole: Value,
+    /// Where a type is that keeps what it does not know, what it is called, and what it names.
+    keeper: Option<(&'static str, &'static str, &'static [&'static str])>,
 }
 
 impl State {
+    /// Of a type of which this is one.
+    pub fn with(whole: Value, at: &'static str, name: &'static str) -> Self {
+        let fields = whole.pointer(at).and_then(Value::as_object).expect("the example has it");
+        // For as long as the process lives, as names of types do; there are few.
+        let names: Vec<&'static str> = fields.keys().map(|name| &*name.clone().leak()).collect();
+        let keeper = Some((at, name, &*names.leak()));
+        Self { example: Example { whole, keeper }, ..Self::default() }
+    }
+
     /// Offers the next text where the last try failed; no if there is none.
     pub fn try_another(&self) -> bool {
         let Some(path) = self.asked.take() else { return false };
@@ -155,7 +174,10 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
         *self.out = Shape::Any;
-        visitor.visit_unit()
+        match self.state.example.whole.pointer(&self.path) {
+            Some(example) => example.clone().deserialize_any(visitor).map_err(de::Error::custom),
+            None => visitor.visit_unit(),
+        }
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
@@ -223,6 +245,11 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
+        if let Some((at, name, names)) = self.state.example.keeper
+            && at == self.path
+        {
+            return self.deserialize_struct(name, names, visitor);
+        }
         let mut inner = Shape::Any;
         let path = format!("{}/0", self.path);
         let value = visitor.visit_map(One { state: self.state, path, out: Some(&mut inner) })?;
