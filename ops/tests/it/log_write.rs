@@ -1,17 +1,17 @@
 //! Writing to the log.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, pin::pin, time::Duration};
 
 use async_nats::header::NATS_BATCH_ID;
 use bus_schema::Lane;
-use futures::{FutureExt as _, future::join_all};
+use futures::{FutureExt as _, future::join_all, poll};
 use ops::{
-    log::{Expect, Write, WriteError},
+    log::{Expect, Log, Write, WriteError},
     provision::{self, Plan},
-    testing::wait_for,
+    testing::{Fault, FaultProxy, wait_for},
 };
 
-use crate::kit::{SOON, lane, plan, provisioned};
+use crate::kit::{SHARD, SOON, connect, lane, plan, provisioned};
 
 #[tokio::test]
 async fn a_write_answers_its_sequence_and_a_repeat_the_first_one() {
@@ -126,6 +126,27 @@ async fn who_writes_the_same_subject_shares_no_batch() {
     let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     let mismatches = outcomes.iter().filter(|outcome| **outcome == Err(WriteError::Mismatch)).count();
     assert_eq!((stored, mismatches), (4, 8));
+}
+
+#[tokio::test]
+async fn a_batch_whose_answer_is_late_does_not_hold_up_the_next() {
+    let (server, near) = provisioned().await;
+    let network = FaultProxy::start(server.address(), 1).await.unwrap();
+    let log = Log::new(connect(format!("nats://{}", network.address())).await, SHARD);
+    network.inject(Fault::Delay { least: Duration::from_secs(2), jitter: Duration::ZERO });
+    let (life, desk) = (lane(1, Lane::Life), lane(1, Lane::Desk));
+    // Of the same subjects, so that they cannot go together.
+    let batch = |life_before, desk_before| {
+        log.publish_batch(vec![
+            Write::new(&life, "life").expect(Expect::LastOnSubject(life_before)),
+            Write::new(&desk, "desk").expect(Expect::LastOnSubject(desk_before)),
+        ])
+    };
+    let (mut first, mut second) = (pin!(batch(0, 0)), pin!(batch(1, 2)));
+    assert!(poll!(first.as_mut()).is_pending() && poll!(second.as_mut()).is_pending());
+    wait_for(SOON, "the second one", async || (near.end().await.ok()?.last == 4).then_some(())).await;
+    assert!(poll!(first.as_mut()).is_pending(), "its answer is still on its way");
+    assert_eq!((first.await.unwrap(), second.await.unwrap()), (vec![1, 2], vec![3, 4]));
 }
 
 #[tokio::test]
