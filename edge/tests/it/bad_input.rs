@@ -25,6 +25,24 @@ async fn stored(world: &World) -> u64 {
 }
 
 #[tokio::test]
+async fn a_head_that_cannot_be_read_is_refused_without_a_document() {
+    let world = World::new().await;
+    let edge = world.edge().await;
+    let head = |more: &str| format!("GET /v1/ws HTTP/1.1\r\nhost: test\r\n{more}");
+    let many: String = (0..100).map(|n| format!("x-{n}: a\r\n")).collect();
+    let cases = [
+        (format!("{:a<length$}", head("x-long: "), length = 32 * 1024), 431),
+        (head(&(many + "\r\n")), 431),
+        ("this is no HTTP\r\n\r\n".to_owned(), 400),
+    ];
+    for (bytes, status) in cases {
+        let answer = http::raw(edge.at, bytes.as_bytes()).await;
+        assert_eq!((answer.status, &answer.body), (status, &Value::Null), "{answer:?}");
+        assert!(answer.head.contains("content-length: 0"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn wrong_sessions_are_refused_with_a_pointer_and_write_nothing() {
     let world = World::new().await;
     let edge = world.edge().await;
