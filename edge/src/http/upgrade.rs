@@ -52,8 +52,11 @@ pub async fn upgrade(State(app): State<Arc<App>>, mut request: Request) -> Respo
     let served = app.clone();
     app.tasks.spawn(async move {
         match socket::upgraded(upgraded).await {
+            // A task of its own, which keeps no room for the upgrade.
             Ok(Upgraded { socket, early }) => {
-                session::serve(served, Opening { socket, early, origin, door }).await;
+                let opening = Box::new(Opening { socket, early, origin, door });
+                let tasks = served.tasks.clone();
+                tasks.spawn(session::serve(served, opening));
             }
             Err(error) => tracing::debug!(%error, "an upgrade was not finished"),
         }

@@ -27,7 +27,8 @@ impl Worker {
             return;
         }
         let place = Place { home: join.home, audience: join.audience };
-        let places = self.whereabouts.entry(join.conn.id).or_default();
+        // A visitor is at one.
+        let places = self.whereabouts.entry(join.conn.id).or_insert_with(|| Vec::with_capacity(1));
         if !places.contains(&place) {
             places.push(place);
         }
@@ -142,6 +143,8 @@ impl Worker {
         let member = match state.members.iter_mut().position(|member| member.conn.id == id) {
             Some(at) => &mut state.members[at],
             None => {
+                // Most conversations have one or two, and room for more would be kept as long as they last.
+                state.members.reserve_exact(1);
                 state.members.push(Member::new(conn.clone(), viewer, Mode::Dormant));
                 state.members.last_mut().expect("one was just pushed")
             }

@@ -28,7 +28,8 @@ pub struct Room {
     pub marks: HashMap<Author, Marked>,
     /// The open thread's place in its queue, as last told.
     pub queue: Option<QueueView>,
-    feeds: [Option<FeedState>; 2],
+    /// Boxed: most conversations have one audience here.
+    feeds: [Option<Box<FeedState>>; 2],
     pub sends: VecDeque<Box<SendJob>>,
     /// A write is in flight.
     pub sending: bool,
@@ -115,10 +116,10 @@ pub struct Held {
 
 impl Room {
     pub fn feed(&mut self, audience: Audience) -> Option<&mut FeedState> {
-        self.feeds[index(audience)].as_mut()
+        self.feeds[index(audience)].as_deref_mut()
     }
 
-    pub fn feed_mut(&mut self, audience: Audience) -> &mut Option<FeedState> {
+    pub fn feed_mut(&mut self, audience: Audience) -> &mut Option<Box<FeedState>> {
         &mut self.feeds[index(audience)]
     }
 
@@ -127,7 +128,7 @@ impl Room {
         audiences
             .into_iter()
             .zip(&mut self.feeds)
-            .filter_map(|(audience, feed)| Some((audience, feed.as_mut()?)))
+            .filter_map(|(audience, feed)| Some((audience, feed.as_deref_mut()?)))
     }
 
     /// Nothing holds it here.

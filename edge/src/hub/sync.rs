@@ -32,7 +32,7 @@ impl Worker {
             slot @ None => {
                 let sid = self.subscriptions.begin(place, &self.wire);
                 let resumes = waiter.resumes();
-                *slot = Some(FeedState::opening(waiter, sid, Instant::now()));
+                *slot = Some(Box::new(FeedState::opening(waiter, sid, Instant::now())));
                 self.core.measures.rooms.increment(1.0);
                 self.work.push(io::open(log, place, resumes).boxed());
             }

@@ -44,7 +44,8 @@ const ASK_BUDGET: usize = 64;
 
 pub struct Worker {
     pub(super) core: Arc<Core>,
-    pub(super) rooms: HashMap<ConversationSubjects, Room>,
+    /// Boxed: a table has up to twice the room that it needs.
+    pub(super) rooms: HashMap<ConversationSubjects, Box<Room>>,
     pub(super) wire: Wire,
     pub(super) subscriptions: Subscriptions,
     /// First writes of sends that wait for their answer.

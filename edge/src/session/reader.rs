@@ -53,9 +53,10 @@ pub struct Opening {
     pub door: Door,
 }
 
-/// Serves one connection from `hello` to its end.
-pub async fn serve(app: Arc<App>, opening: Opening) {
-    let Opening { socket, early, origin, door } = opening;
+/// Serves one connection from `hello` to its end. What it begins with is boxed: the task would keep room for it for as
+/// long as it lasts.
+pub async fn serve(app: Arc<App>, opening: Box<Opening>) {
+    let Opening { socket, early, origin, door } = *opening;
     let (mut incoming, outgoing) = socket.into_split();
     let conn = app.open_connection(outgoing);
     let place = Place::of(&conn, &app.connections);
@@ -306,5 +307,21 @@ impl Drop for Reader {
 impl From<&Session> for Who {
     fn from(session: &Session) -> Self {
         session.who
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of what a call gives.
+    fn size<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_a_connection_has_no_room_for_what_it_does_now_and_then() {
+        let bytes = size(serve);
+        assert!(bytes < 2 * 1024, "{bytes} bytes for each connection, as long as it lasts");
     }
 }

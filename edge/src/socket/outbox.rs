@@ -21,6 +21,8 @@ use super::{
 
 /// Frames are put together for one write until they are so long.
 const WRITE_BYTES: usize = 64 * 1024;
+/// Frames for which an empty queue keeps room: most clients are told one thing at a time, and then nothing for long.
+const KEPT_FRAMES: usize = 1;
 /// Larger scratch space is given back after use.
 const KEPT_BYTES: usize = 256 * 1024;
 
@@ -288,7 +290,7 @@ impl Queue {
             encode(out, &frame);
         }
         if self.frames.is_empty() {
-            self.frames.shrink_to(4);
+            self.frames.shrink_to(KEPT_FRAMES);
         }
     }
 
@@ -346,6 +348,16 @@ mod tests {
         assert!(read.ends_with(&close), "then the end, and nothing after it");
         assert_eq!((wrote.frames, wrote.bytes), (queued + 1, read.len() as u64));
         assert_eq!(outbox.flush(&mut scratch, &mut wrote), Flushed::Over);
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_is_written_keeps_next_to_no_room() {
+        let (outbox, _client, _incoming) = pair().await;
+        for _ in 0..20 {
+            outbox.push(Outgoing::text("x"));
+        }
+        assert_eq!(outbox.flush(&mut Vec::new(), &mut Wrote::default()), Flushed::Done);
+        assert!(outbox.lock().frames.capacity() <= KEPT_FRAMES);
     }
 
     #[tokio::test]

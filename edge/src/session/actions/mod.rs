@@ -34,10 +34,11 @@ pub async fn begin(session: &Arc<Session>, action: Action, reply: Reply, payload
     }
     match action {
         Action::SendEvent => send::send_event(session, reply, payload),
-        Action::Typing => signals::typing(session, reply, payload).await,
-        Action::Preview => signals::preview(session, reply, payload).await,
-        Action::MarkDelivered => marks::mark(session, reply, MarkKind::Delivered, payload).await,
-        Action::MarkRead => marks::mark(session, reply, MarkKind::Read, payload).await,
+        // Boxed, so that a connection's task, which carries this, is as small as one at rest needs.
+        Action::Typing => Box::pin(signals::typing(session, reply, payload)).await,
+        Action::Preview => Box::pin(signals::preview(session, reply, payload)).await,
+        Action::MarkDelivered => Box::pin(marks::mark(session, reply, MarkKind::Delivered, payload)).await,
+        Action::MarkRead => Box::pin(marks::mark(session, reply, MarkKind::Read, payload)).await,
         _ => {
             let (session, payload) = (session.clone(), payload.map(ToOwned::to_owned));
             let tasks = session.app.tasks.clone();
