@@ -55,6 +55,15 @@ pub struct Wanted {
     pub leader: bool,
 }
 
+/// How the ends of the lanes were asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Any server, for all lanes at one moment.
+    AtOnce,
+    /// The leader, for one lane beside the other, when the feed had delivered messages up to `highest`.
+    EachOfLeader { highest: u64 },
+}
+
 /// The position of one audience of one conversation.
 #[derive(Debug)]
 pub struct Feed<T> {
@@ -105,6 +114,11 @@ impl<T> Feed<T> {
     /// Everything of all lanes up to here was delivered.
     pub fn complete_to(&self) -> u64 {
         self.audience.lanes().iter().map(|lane| self.last[lane.index()]).min().unwrap_or(0)
+    }
+
+    /// The highest sequence that was delivered, or lies before the feed's beginning.
+    pub fn highest(&self) -> u64 {
+        self.highest.max(self.complete_to())
     }
 
     pub fn is_verified(&self) -> bool {
@@ -202,19 +216,28 @@ impl<T> Feed<T> {
         self.then = 0;
     }
 
-    /// The ends of the lanes as a server has them. From the leader, asked after the subscription stood, it verifies.
-    pub fn on_tail(&mut self, tail: &[(Lane, u64)], from_leader: bool, out: &mut Vec<Action<T>>) {
+    /// The ends of the lanes as a server has them. From the leader, asked after the subscription stood, they verify.
+    pub fn on_tail(&mut self, tail: &[(Lane, u64)], asked: Asked, out: &mut Vec<Action<T>>) {
         let end = tail.iter().map(|(_, seq)| *seq).max().unwrap_or(0);
-        let missing = tail.iter().any(|(lane, seq)| *seq > self.last[lane.index()]);
-        if from_leader {
-            self.verified = true;
+        // A server's log is a prefix: with all ends delivered, so is everything up to the highest of them, if they are
+        // ends of one moment. Else something may have been stored in one lane after its end was told and before that of
+        // another was; only what was there before anything was asked for is under all of them.
+        let under_all = match asked {
+            Asked::AtOnce => end,
+            Asked::EachOfLeader { highest } => {
+                self.verified = true;
+                highest.min(end)
+            }
+        };
+        if self.reading.is_some() {
+            self.then = self.then.max(end);
+            return;
         }
-        match (missing, self.reading.is_some()) {
-            (true, true) => self.then = self.then.max(end),
-            (true, false) => self.begin(end, 0, out),
-            // A server's log is a prefix: with all ends delivered, so is everything up to the highest of them.
-            (false, false) => self.raise(end),
-            (false, true) => {}
+        if tail.iter().all(|(lane, seq)| *seq <= self.last[lane.index()]) {
+            self.raise(under_all);
+        }
+        if self.complete_to() < end {
+            self.begin(end, 0, out);
         }
     }
 

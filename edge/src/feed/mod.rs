@@ -4,4 +4,4 @@ mod core;
 #[cfg(test)]
 mod tests;
 
-pub use self::core::{Action, Copy, Entry, Feed, Wanted};
+pub use self::core::{Action, Asked, Copy, Entry, Feed, Wanted};

@@ -3,7 +3,7 @@
 use bus_schema::{Audience, Lane};
 use proptest::prelude::*;
 
-use super::{Action, Copy, Entry, Feed, Wanted};
+use super::{Action, Asked, Copy, Entry, Feed, Wanted};
 
 /// The log of one conversation, and a replica that may be behind.
 #[derive(Debug, Default, Clone)]
@@ -29,6 +29,10 @@ impl Log {
             .collect();
         let ended = all.len() <= batch;
         (all.into_iter().take(batch).collect(), ended)
+    }
+
+    fn end(&self, lane: Lane) -> Option<(Lane, u64)> {
+        self.entries.iter().rev().find(|copy| copy.entry.lane == lane).map(|copy| (lane, copy.entry.seq))
     }
 
     fn tail(&self, audience: Audience, have: usize) -> Vec<(Lane, u64)> {
@@ -104,6 +108,8 @@ enum Step {
     TailCheck {
         lag: usize,
     },
+    /// The leader tells the end of the next lane, as it is now; with that of the last one the look is over.
+    NextEnd,
     Unverify,
 }
 
@@ -116,6 +122,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0_usize..3, 1_usize..6).prop_map(|(lag, batch)| Step::Answer { lag, batch }),
         1 => Just(Step::ReadFails),
         1 => (0_usize..3).prop_map(|lag| Step::TailCheck { lag }),
+        4 => Just(Step::NextEnd),
         1 => Just(Step::Unverify),
     ]
 }
@@ -159,6 +166,7 @@ proptest! {
         let position = log.tail(audience, before).iter().map(|(_, seq)| *seq).max().unwrap_or(0);
         let mut feed = Feed::at(audience, position);
         let (mut reader, mut out, mut next) = (Reader::default(), Vec::new(), before);
+        let mut look: Option<(u64, Vec<Option<(Lane, u64)>>)> = None;
         let hears = |copy: &Copy<u64>| audience.lanes().contains(&copy.entry.lane);
         for step in steps {
             match step {
@@ -184,7 +192,17 @@ proptest! {
                 }
                 Step::TailCheck { lag } => {
                     let have = log.entries.len().saturating_sub(lag);
-                    feed.on_tail(&log.tail(audience, have), false, &mut out);
+                    feed.on_tail(&log.tail(audience, have), Asked::AtOnce, &mut out);
+                }
+                Step::NextEnd => {
+                    let (highest, mut ends) = look.take().unwrap_or((feed.highest(), Vec::new()));
+                    ends.push(log.end(audience.lanes()[ends.len()]));
+                    if ends.len() < audience.lanes().len() {
+                        look = Some((highest, ends));
+                    } else {
+                        let tail: Vec<_> = ends.into_iter().flatten().collect();
+                        feed.on_tail(&tail, Asked::EachOfLeader { highest }, &mut out);
+                    }
                 }
                 Step::Unverify => feed.unverify(),
                 _ => {}
@@ -195,7 +213,8 @@ proptest! {
         while reader.asks() {
             answer(&mut feed, &mut reader, &log, audience, 0, 100);
         }
-        feed.on_tail(&log.tail(audience, log.entries.len()), true, &mut out);
+        let asked = Asked::EachOfLeader { highest: feed.highest() };
+        feed.on_tail(&log.tail(audience, log.entries.len()), asked, &mut out);
         reader.take(&mut out);
         while reader.asks() {
             answer(&mut feed, &mut reader, &log, audience, 0, 3);

@@ -11,6 +11,7 @@ use super::{
     io::{Done, Place},
     worker::Worker,
 };
+use crate::feed::Asked;
 
 const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// A feed in doubt whose look failed asks again after this long.
@@ -90,7 +91,7 @@ impl Worker {
             let state = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience));
             let Some(feed) = state.and_then(|state| state.feed.as_mut()) else { continue };
             let mut actions = Vec::new();
-            feed.on_tail(&tail, false, &mut actions);
+            feed.on_tail(&tail, Asked::AtOnce, &mut actions);
             self.act(*place, actions);
         }
     }

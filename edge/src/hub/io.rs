@@ -28,6 +28,8 @@ pub enum Done {
     },
     Tail {
         place: Place,
+        /// Up to where the feed had delivered messages when it was asked.
+        highest: u64,
         /// It is one of the worker's looks because of a doubt, which are bounded.
         counted: bool,
         result: Result<Tail, ErrorBody>,
@@ -88,14 +90,10 @@ pub async fn open(log: Log, place: Place, resumes: bool) -> Done {
     Done::Opened { place, result }
 }
 
-/// Where the lanes end, asked because somebody waits for it.
-pub async fn tail(log: Log, place: Place) -> Done {
-    look(log, place, false).await
-}
-
-/// The same, and whether it counts as one of the worker's looks.
-pub async fn look(log: Log, place: Place, counted: bool) -> Done {
-    Done::Tail { place, counted, result: chat::tail(&log, place.home, place.audience).await }
+/// Where the lanes end, for a feed that has delivered messages up to `highest`; `counted`: as one of the worker's looks.
+pub async fn tail(log: Log, place: Place, highest: u64, counted: bool) -> Done {
+    let result = chat::tail(&log, place.home, place.audience).await;
+    Done::Tail { place, highest, counted, result }
 }
 
 /// The last message of each lane.

@@ -64,6 +64,14 @@ pub struct FeedState {
     pub sid: u64,
 }
 
+impl FeedState {
+    /// A look at the leader's tail begins; says up to where messages were delivered before it.
+    pub fn sync(&mut self) -> u64 {
+        self.syncing = true;
+        self.feed.as_ref().map_or(0, Feed::highest)
+    }
+}
+
 /// What waits for everything up to now to be delivered.
 #[derive(Debug)]
 pub enum Waiter {

@@ -11,7 +11,7 @@ use super::{
     room::{FeedState, Waiter},
     worker::Worker,
 };
-use crate::feed::{Action, Feed};
+use crate::feed::{Action, Asked, Feed};
 
 /// Feeds in doubt that ask the leader at once, so that a reconnect does not flood it.
 const LOOKING_MAX: usize = 32;
@@ -26,8 +26,8 @@ impl Worker {
             Some(state) if state.syncing => state.next_waiters.push(waiter),
             Some(state) => {
                 state.waiters.push(waiter);
-                state.syncing = true;
-                self.work.push(io::tail(log, place).boxed());
+                let highest = state.sync();
+                self.work.push(io::tail(log, place, highest, false).boxed());
             }
             slot @ None => {
                 let sid = self.subscriptions.begin(place, &self.wire);
@@ -73,15 +73,14 @@ impl Worker {
         self.settle(place);
     }
 
-    pub(super) fn on_tail(&mut self, place: Place, counted: bool, result: Result<Tail, ErrorBody>) {
-        self.looking -= usize::from(counted);
+    pub(super) fn on_tail(&mut self, place: Place, highest: u64, result: Result<Tail, ErrorBody>) {
         let Some(state) = self.rooms.get_mut(&place.home).and_then(|room| room.feed(place.audience)) else {
             return self.look_on();
         };
         state.syncing = false;
         if std::mem::take(&mut state.doubted) && result.is_ok() {
-            state.syncing = true;
-            self.work.push(io::tail(self.log(place.home), place).boxed());
+            let highest = state.sync();
+            self.work.push(io::tail(self.log(place.home), place, highest, false).boxed());
             return self.look_on();
         }
         let mut actions = Vec::new();
@@ -90,7 +89,7 @@ impl Worker {
                 state.check_at = next_check(Instant::now());
                 state.barrier = Some(tail.end());
                 if let Some(feed) = &mut state.feed {
-                    feed.on_tail(&tail.lanes, true, &mut actions);
+                    feed.on_tail(&tail.lanes, Asked::EachOfLeader { highest }, &mut actions);
                 }
                 self.act(place, actions);
                 self.settle(place);
@@ -161,8 +160,8 @@ impl Worker {
         };
         if !state.next_waiters.is_empty() && !state.syncing {
             state.waiters.append(&mut state.next_waiters);
-            state.syncing = true;
-            self.work.push(io::tail(log, place).boxed());
+            let highest = state.sync();
+            self.work.push(io::tail(log, place, highest, false).boxed());
         }
     }
 
@@ -196,9 +195,9 @@ impl Worker {
             if state.feed.is_none() || state.syncing {
                 continue;
             }
-            state.syncing = true;
+            let highest = state.sync();
             self.looking += 1;
-            self.work.push(io::look(log, place, true).boxed());
+            self.work.push(io::tail(log, place, highest, true).boxed());
         }
     }
 }

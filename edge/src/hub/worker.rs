@@ -174,7 +174,10 @@ impl Worker {
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Opened { place, result } => self.on_opened(place, result),
-            Done::Tail { place, counted, result } => self.on_tail(place, counted, result),
+            Done::Tail { place, highest, counted, result } => {
+                self.looking -= usize::from(counted);
+                self.on_tail(place, highest, result);
+            }
             Done::Ends { place, result } => {
                 self.on_answer(place, result, |feed, ends, actions| feed.on_ends(&ends, actions));
             }
