@@ -87,6 +87,9 @@ impl Reader {
     }
 }
 
+/// A look lane after lane: what was delivered before it, and the ends told until now.
+type Look = (u64, Vec<Option<(Lane, u64)>>);
+
 #[derive(Debug, Clone)]
 enum Step {
     Append {
@@ -166,7 +169,7 @@ proptest! {
         let position = log.tail(audience, before).iter().map(|(_, seq)| *seq).max().unwrap_or(0);
         let mut feed = Feed::at(audience, position);
         let (mut reader, mut out, mut next) = (Reader::default(), Vec::new(), before);
-        let mut look: Option<(u64, Vec<Option<(Lane, u64)>>)> = None;
+        let mut look: Option<Look> = None;
         let hears = |copy: &Copy<u64>| audience.lanes().contains(&copy.entry.lane);
         for step in steps {
             match step {
@@ -195,7 +198,7 @@ proptest! {
                     feed.on_tail(&log.tail(audience, have), Asked::AtOnce, &mut out);
                 }
                 Step::NextEnd => {
-                    let (highest, mut ends) = look.take().unwrap_or((feed.highest(), Vec::new()));
+                    let (highest, mut ends) = look.take().unwrap_or_else(|| (feed.highest(), Vec::new()));
                     ends.push(log.end(audience.lanes()[ends.len()]));
                     if ends.len() < audience.lanes().len() {
                         look = Some((highest, ends));
