@@ -25,8 +25,8 @@ pub struct AgentState {
     /// Since when no edge has a connection of the agent. Absent while one has, and for an agent who never had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offline_since: Option<Timestamp>,
-    /// When an edge last said that its last connection of the agent was gone, while another edge was believed to have
-    /// one. Should that belief end with the other edge's lease, the agent was here until then all the same.
+    /// When the agent last left an edge, of an agent who is connected to another as far as is known. Should that turn out
+    /// to have ended with the other edge's lease, the agent was here until then all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_at: Option<Timestamp>,
     /// How often in a row the agent let a visitor wait too long.

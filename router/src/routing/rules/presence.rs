@@ -78,7 +78,8 @@ fn change(mut state: AgentState, edge: IncarnationId, presence: Presence, shared
     let was_connected = state.is_connected();
     state.presence.insert(edge, presence);
     if state.is_connected() {
-        (state.offline_since, state.misses) = (None, 0);
+        state.left_at = state.offline_since.take().or(state.left_at);
+        state.misses = 0;
         if presence.connections == 0 {
             state.left_at = Some(shared.now);
         }

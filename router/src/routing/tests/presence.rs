@@ -65,8 +65,11 @@ fn who_comes_back_within_the_grace_time_keeps_their_conversations() {
     let mut world = World::with_group(Strategy::LeastLoaded, &[2]);
     world.start(1);
     world.disconnect(agent(1), edge(1), 2);
+    let left = world.state(agent(1)).offline_since;
     world.wait(GRACE - Duration::from_secs(1));
     world.connect(agent(1), edge(1), 3);
+    assert!(left.is_some());
+    assert_eq!(world.state(agent(1)).left_at, left, "for a router that takes this edge for dead");
     world.wait(GRACE * 2);
     assert_eq!(world.life_kinds(1), ["started", "assigned"]);
 }
