@@ -15,6 +15,7 @@ test("the server's wait wins and is bounded", () => {
   const backoff = new Backoff(() => 1);
   assert.equal(backoff.lost(0, 7000), 7000);
   assert.equal(backoff.lost(0, 1e9), SERVER_WAIT_MAX_MS);
+  assert.equal(backoff.lost(0), 1000, "what the server wished for was no failure");
 });
 
 test("only a connection that stayed up starts over", () => {

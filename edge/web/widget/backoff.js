@@ -30,11 +30,12 @@ export class Backoff {
     this.#upSince = now;
   }
 
-  /** How long to wait before the next try; `after` is the server's wish, and wins. @param {number} now @param {?number} [after] */
+  /** How long to wait before the next try; `after` is the server's wish, wins, and is no failure. @param {number} now @param {?number} [after] */
   lost(now, after = null) {
     if (this.#upSince !== null && now - this.#upSince >= FORGIVEN_MS) this.#failures = 0;
     this.#upSince = null;
-    const wait = after === null ? jittered(BASE_MS, this.#failures, this.#random()) : Math.min(after, SERVER_WAIT_MAX_MS);
+    if (after !== null) return Math.min(after, SERVER_WAIT_MAX_MS);
+    const wait = jittered(BASE_MS, this.#failures, this.#random());
     this.#failures += 1;
     return wait;
   }

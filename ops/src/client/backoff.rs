@@ -30,13 +30,17 @@ impl Backoff {
         self.up_since = Some(now);
     }
 
-    /// How long to wait before the next try. `unit` is drawn evenly from 0 to 1; `after` is the server's wish, and wins.
+    /// How long to wait before the next try. `unit` is drawn evenly from 0 to 1; `after` is the server's wish, and wins. It
+    /// is no failure: whoever is sent on by one deploy after the other would wait longer each time, at last beyond the
+    /// grace time of an agent.
     pub fn lost(&mut self, now: Instant, unit: f64, after: Option<Duration>) -> Duration {
         if self.up_since.take().is_some_and(|since| now.duration_since(since) >= FORGIVEN_AFTER) {
             self.failures = 0;
         }
-        let wait = after
-            .map_or_else(|| jittered(self.base, self.failures, unit), |asked| asked.min(SERVER_WAIT_MAX));
+        if let Some(asked) = after {
+            return asked.min(SERVER_WAIT_MAX);
+        }
+        let wait = jittered(self.base, self.failures, unit);
         self.failures = self.failures.saturating_add(1);
         wait
     }
@@ -66,6 +70,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(backoff.lost(now, 1.0, Some(Duration::from_secs(7))).as_secs(), 7);
         assert_eq!(backoff.lost(now, 1.0, Some(Duration::from_secs(9_999))), SERVER_WAIT_MAX);
+        assert_eq!(backoff.lost(now, 1.0, None), BASE, "what the server wished for was no failure");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
 /// What a person would have noticed.
 #[derive(Default)]
 struct Noticed {
-    failed: Mutex<Vec<String>>,
+    failed: Mutex<Vec<(ConversationId, String)>>,
     /// When each was told to come back, in ms.
     told: Mutex<Vec<u64>>,
 }
@@ -29,8 +29,8 @@ struct Noticed {
 impl Observer for Noticed {
     fn event(&self, _: ConversationId, _: &EventHead<'_>) {}
 
-    fn failed(&self, _: ConversationId, _: &str, error: &ErrorBody) {
-        self.failed.lock().unwrap().push(error.to_string());
+    fn failed(&self, conversation: ConversationId, client_id: &str, error: &ErrorBody) {
+        self.failed.lock().unwrap().push((conversation, format!("{client_id}: {error}")));
     }
 
     fn closing(&self, closing: &Closing) {
@@ -65,6 +65,10 @@ async fn nobody_notices_a_deploy() {
     assert!(told.len() >= deploys * conversations / 4, "{} were told when to come back", told.len());
     let spread = Duration::from_millis(told[told.len() - 1] - told[0]);
     assert!(spread > grace / 8, "all come back at once: within {spread:?}");
-    assert_eq!(*noticed.failed.lock().unwrap(), Vec::<String>::new());
+    let failed = noticed.failed.lock().unwrap().clone();
+    if let Some((conversation, _)) = failed.first() {
+        println!("{}", verify::story(&world.log().await, *conversation));
+    }
+    assert_eq!(failed, []);
     verify::all_agree(&world, &traffic).await;
 }
