@@ -85,7 +85,7 @@ pub fn all() -> Vec<Operation> {
         },
         Operation {
             gives: Content::Json(shape_of::<WidgetConfig>()),
-            problems: &[OF_PAGE, MISSING],
+            problems: &[MALFORMED, OF_PAGE, MISSING],
             ..of(
                 "GET",
                 "/v1/widget/config/{widget_key}",
@@ -96,7 +96,7 @@ pub fn all() -> Vec<Operation> {
         },
         Operation {
             gives: Content::Json(shape_of::<Conv>()),
-            problems: &[OF_TOKEN, OF_PERSON, MISSING],
+            problems: &[MALFORMED, OF_TOKEN, OF_PERSON, MISSING],
             ..of(
                 "GET",
                 "/v1/conversations/{id}",
