@@ -1,14 +1,14 @@
 //! Visitors of whom nothing was written for as many days as their tenant wants to know them.
 //!
 //! Invariant: the read model, which may be late, only says whom to look at; who is forgotten is decided by the log, and
-//! once more in the write that forgets them. One instance at a time looks through a tenant, and no faster than what
-//! was asked for is carried out.
+//! once more in the write that forgets them. One instance at a time looks through a tenant, no faster than what was
+//! asked for is carried out, and no longer than the tenant wants it.
 
 use std::time::Duration;
 
 use bus_schema::{
-    ConversationId, ErrorBody, Shard, TenantId, Timestamp, VisitorId, erasure::Lapsed, state::ThreadStatus,
-    stream, subject::ConversationSubjects,
+    ConversationId, ErrorBody, ErrorCode, Shard, TenantId, Timestamp, VisitorId, erasure::Lapsed,
+    state::ThreadStatus, stream, subject::ConversationSubjects,
 };
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection as _, RunQueryDsl};
@@ -40,6 +40,8 @@ const PIECE: i64 = 100;
 /// Erasures that may wait while more are asked for.
 const WAITING_MAX: usize = 20;
 const ROOM_POLL: Duration = Duration::from_millis(200);
+/// How long erasures may take to make room for more.
+const ROOM_WAIT: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A tenant whose turn it is.
@@ -78,7 +80,7 @@ async fn round(app: &App, bus: &Bus) -> Result<bool, Problem> {
     match look_through(app, bus, due).await {
         Ok(()) => Ok(true),
         Err(problem) => {
-            put_off(app, due.tenant, RETRY).await?;
+            put_off(app, due, RETRY).await?;
             Err(problem)
         }
     }
@@ -114,11 +116,15 @@ async fn take(app: &App) -> Result<Option<Due>, Problem> {
     }))
 }
 
-async fn put_off(app: &App, tenant: TenantId, wait: Duration) -> Result<(), Problem> {
+/// Says whether the tenant still wants it so; where it does not, its turn is as the new setting has it.
+async fn put_off(app: &App, Due { tenant, days, .. }: Due, wait: Duration) -> Result<bool, Problem> {
+    let days = i32::try_from(days).ok();
+    let same = tenants::table.find(Id(tenant)).filter(tenants::forget_after_days.eq(days));
     let due = tenants::lapses_due_at.eq(At(app.calendar.now().plus(wait)));
     let mut connection = app.writing(tenant).await?;
-    diesel::update(tenants::table.find(Id(tenant))).set(due).execute(&mut connection).await?;
-    connection.commit().await
+    let wanted = diesel::update(same).set(due).execute(&mut connection).await?;
+    connection.commit().await?;
+    Ok(wanted == 1)
 }
 
 async fn look_through(app: &App, bus: &Bus, due: Due) -> Result<(), Problem> {
@@ -128,6 +134,9 @@ async fn look_through(app: &App, bus: &Bus, due: Due) -> Result<(), Problem> {
     let mut after = None;
     loop {
         room(&bucket).await?;
+        if !put_off(app, due, AGAIN).await? {
+            return Ok(());
+        }
         let (silent, next) = piece(app, due.tenant, before, after).await?;
         for visitor in silent {
             if let Some(lapsed) = lapsed(&log, due.tenant, visitor, before).await? {
@@ -139,16 +148,19 @@ async fn look_through(app: &App, bus: &Bus, due: Due) -> Result<(), Problem> {
             return Ok(());
         }
         after = next;
-        put_off(app, due.tenant, AGAIN).await?;
     }
 }
 
 /// Until there is room for more erasures.
 async fn room(bucket: &Kv) -> Result<(), ErrorBody> {
-    while bucket.keys().await.map_err(away)?.len() > WAITING_MAX {
-        sleep(ROOM_POLL).await;
-    }
-    Ok(())
+    let free = async {
+        while bucket.keys().await.map_err(away)?.len() > WAITING_MAX {
+            sleep(ROOM_POLL).await;
+        }
+        Ok(())
+    };
+    let stuck = |_| ErrorBody::new(ErrorCode::Unavailable, "too many erasures wait and none ends");
+    timeout(ROOM_WAIT, free).await.map_err(stuck)?
 }
 
 type Row = (Id<VisitorId>, At, Option<String>, Option<At>);

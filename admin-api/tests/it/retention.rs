@@ -5,9 +5,11 @@ use std::time::Duration;
 use bus_schema::{
     Shard, Timestamp, Visibility,
     erasure::{Erasure, Lapsed},
+    stream,
 };
 use ops::{
     chat::{self, Newest},
+    kv::Kv,
     testing::wait_for,
 };
 use reqwest::Method;
@@ -180,6 +182,41 @@ async fn acked_is_stored_also_of_visitors_who_come_back_while_they_are_being_for
         let said = scene.log.read(&chat.home.lane(bus_schema::Lane::Msg).to_string(), 1, 10).await.unwrap();
         assert_eq!(said.last().map(|said| said.seq), Some(chat.seq), "what they said is there");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_the_days_back_keeps_all_who_were_not_reached_yet() {
+    let server = BusServer::start().await;
+    let scene = Scene::new(&server).await;
+    let Scene { world, admin, log, .. } = &scene;
+    let globex = world.register("globex").await;
+    let foreign = Chat::start(log, &globex.tenant, None, "open sesame").await;
+    scene.close(&globex, &foreign).await;
+    let old = scene.over().await;
+    // Nobody can read these, so they wait, and who looks waits for them.
+    let bucket = Kv::open(log.bus(), stream::ERASURES).await.unwrap();
+    let waiting: Vec<String> = (0..30).map(|n| format!("{}.{n}", admin.tenant)).collect();
+    for key in &waiting {
+        bucket.create(key, "of a newer version", None).await.unwrap();
+    }
+    scene.turn_to_the_end_of(scene.newest(&old).await.at).await;
+    let postgres = world.postgres().await;
+    wait_for(SOON, "somebody to look", async || {
+        // The turn after that is in a month, by the calendar.
+        let taken = "SELECT lapses_due_at > now() + interval '1 day' FROM config.tenants WHERE name = 'acme'";
+        postgres.query_one(taken, &[]).await.unwrap().get::<_, bool>(0)
+    })
+    .await;
+    retain(world, admin, Value::Null).await.is(200);
+    for key in &waiting {
+        bucket.remove(key, None).await.unwrap();
+    }
+    // Whose turn comes after it.
+    retain(world, &globex, DAYS.into()).await.is(200);
+    scene.is_forgotten(&foreign).await;
+    assert_eq!(scene.newest(&old).await.record.receipt, None);
+    assert!(!scene.is_under_way(&old).await);
+    scene.get(admin, &old).await.is(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
