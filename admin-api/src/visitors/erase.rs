@@ -255,24 +255,7 @@ async fn carry_out(
     let conversation = ConversationId::of(tenant, visitor);
     let home = ConversationSubjects { shard: log.shard(), tenant, conversation };
     let known = Subject::Visitor { shard: log.shard(), tenant, visitor }.to_string();
-    let erased = match erased_at(log, &known, erasure).await? {
-        // Whoever began it got this far. The visitor may be back by now, and what they say since then stays.
-        Some(seq) => seq,
-        None => match erasure.lapsed {
-            Some(lapsed) => match forget_lapsed(app, log, home, erasure, lapsed).await? {
-                Some(seq) => seq,
-                // An earlier try may be stored whose answer was lost.
-                None => match erased_at(log, &known, erasure).await? {
-                    Some(seq) => seq,
-                    None => return Ok(false),
-                },
-            },
-            None => {
-                close(app, log, home, u64::MAX).await?;
-                forget(app, log, tenant, erasure).await?.seq
-            }
-        },
-    };
+    let Some(erased) = forgotten(app, log, home, &known, erasure).await? else { return Ok(false) };
     // With a token from before it they may have begun another in between.
     close(app, log, home, erased).await?;
     files.discard_all(log, home, erased).await?;
@@ -281,6 +264,29 @@ async fn carry_out(
         log.purge(subject, erased).await.map_err(unread)?;
     }
     Ok(true)
+}
+
+/// Has the log say it; says where, or that the visitor came back.
+async fn forgotten(
+    app: &App,
+    log: &Log,
+    home: ConversationSubjects,
+    known: &str,
+    erasure: &Erasure,
+) -> Result<Option<u64>, ErrorBody> {
+    // Whoever began it may have got this far. The visitor may be back by now, and what they say since then stays.
+    if let Some(seq) = erased_at(log, known, erasure).await? {
+        return Ok(Some(seq));
+    }
+    let Some(lapsed) = erasure.lapsed else {
+        close(app, log, home, u64::MAX).await?;
+        return Ok(Some(forget(app, log, home.tenant, erasure).await?.seq));
+    };
+    match forget_lapsed(app, log, home, erasure, lapsed).await? {
+        Some(seq) => Ok(Some(seq)),
+        // An earlier try may be stored whose answer was lost.
+        None => erased_at(log, known, erasure).await,
+    }
 }
 
 /// Where the log says it, if it does yet.
