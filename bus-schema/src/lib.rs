@@ -30,6 +30,7 @@ pub mod hours;
 pub mod id;
 pub mod limits;
 pub mod object;
+pub mod problem;
 pub mod protocol;
 pub mod refusal;
 pub mod routing;

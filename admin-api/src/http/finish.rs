@@ -13,17 +13,15 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use bus_schema::ErrorCode;
+use bus_schema::{ErrorCode, problem::MEDIA_TYPE};
 use futures::FutureExt as _;
 use http::{HeaderValue, Method, StatusCode, header};
-use serde_json::json;
 
 use super::{Problem, RequestId, request_id};
 use crate::metrics;
 
 /// No request takes longer.
 pub(super) const REQUEST_MAX: Duration = Duration::from_secs(20);
-pub const PROBLEM_TYPE: &str = "application/problem+json";
 
 /// Which line of the table answered; the label of metrics.
 #[derive(Debug, Clone, Copy)]
@@ -79,29 +77,12 @@ fn problem_of(response: &mut Response) -> Option<Problem> {
 }
 
 fn render(response: Response, problem: &Problem, path: &str, id: &RequestId) -> Response {
-    let body = &problem.body;
-    let mut json = json!({
-        "type": format!("urn:chatbus:problem:{}", body.code),
-        "title": body.code.meaning(),
-        "status": problem.status.as_u16(),
-        "detail": body.message,
-        "instance": path,
-        "code": body.code,
-        "retryable": body.retryable,
-        "errors": body.errors,
-        "request_id": id.as_str(),
-    });
-    if body.after_ms > 0 {
-        json["after_ms"] = body.after_ms.into();
-    }
-    if !body.data.is_empty() {
-        json["data"] = body.data.clone().into();
-    }
+    let json = problem.body.problem(problem.status.as_u16(), path, id.as_str()).json();
     let (mut parts, _) = response.into_parts();
     parts.status = problem.status;
     parts.headers.remove(header::CONTENT_LENGTH);
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_TYPE));
-    Response::from_parts(parts, Body::from(json.to_string()))
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    Response::from_parts(parts, Body::from(json))
 }
 
 /// Methods as a closed set.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bus_schema::ErrorCode;
+use bus_schema::{ErrorBody, ErrorCode, problem::MEDIA_TYPE};
 use serde_json::{Value, json};
 use utoipa::openapi::{
     Content, Ref, RefOr, Response, ResponseBuilder,
@@ -14,7 +14,6 @@ use utoipa::openapi::{
 use super::text;
 
 pub(super) const PROBLEM: &str = "Problem";
-const MEDIA_TYPE: &str = "application/problem+json";
 /// What the name of the response for everything else is.
 pub(super) const OTHER: &str = "other";
 
@@ -45,17 +44,9 @@ fn reference() -> RefOr<Schema> {
 }
 
 fn example(code: ErrorCode, status: u16) -> Value {
-    let mut problem = json!({
-        "type": format!("urn:chatbus:problem:{code}"),
-        "title": code.meaning(),
-        "status": status,
-        "detail": code.meaning(),
-        "instance": "/v1/…",
-        "code": code,
-        "retryable": code.retryable(),
-        "errors": [],
-        "request_id": "0190f3c2-5b7e-7c3a-9d4e-1f2a3b4c5d6e",
-    });
+    let body = ErrorBody::from(code);
+    let problem = body.problem(status, "/v1/…", "0190f3c2-5b7e-7c3a-9d4e-1f2a3b4c5d6e");
+    let mut problem = serde_json::to_value(problem).expect("a problem is JSON");
     match code {
         ErrorCode::InvalidRequest if status == 422 => {
             problem["errors"] = json!([{ "pointer": "/name", "message": "must have 1 to 100 characters" }]);

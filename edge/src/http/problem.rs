@@ -9,8 +9,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use bus_schema::{ErrorBody, ErrorCode};
-use serde_json::json;
+use bus_schema::{ErrorBody, ErrorCode, problem::MEDIA_TYPE};
 use uuid::Uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -21,8 +20,13 @@ const BARE_RETRY_AFTER_S: u32 = 5;
 const DETAIL_MAX: usize = 1_024;
 
 tokio::task_local! {
-    /// The id of the request that is being answered.
-    static CURRENT: String;
+    /// The request that is being answered.
+    static CURRENT: Current;
+}
+
+struct Current {
+    id: String,
+    path: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -58,21 +62,9 @@ impl From<ErrorCode> for Problem {
     }
 }
 
-const KIND: &str = "application/problem+json";
-
 impl Problem {
-    fn body(&self, request_id: &str) -> String {
-        let Self { error, status } = self;
-        let body = json!({
-            "type": format!("urn:chatbus:error:{}", error.code),
-            "title": error.code.meaning(),
-            "status": status.as_u16(),
-            "detail": error.message,
-            "code": error.code,
-            "errors": error.errors,
-            "request_id": request_id,
-        });
-        body.to_string()
+    fn body(&self, path: &str, request_id: &str) -> String {
+        self.error.problem(self.status.as_u16(), path, request_id).json()
     }
 }
 
@@ -80,9 +72,9 @@ impl Problem {
 pub fn bare(code: ErrorCode) -> String {
     let problem = Problem::from(code);
     let (status, id) = (problem.status, Uuid::now_v7().to_string());
-    let body = problem.body(&id);
+    let body = problem.body("", &id);
     format!(
-        "HTTP/1.1 {} {}\r\ncontent-type: {KIND}\r\ncontent-length: {}\r\nx-request-id: {id}\r\n\
+        "HTTP/1.1 {} {}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\nx-request-id: {id}\r\n\
          retry-after: {BARE_RETRY_AFTER_S}\r\nconnection: close\r\n\r\n{body}",
         status.as_u16(),
         status.canonical_reason().unwrap_or_default(),
@@ -92,10 +84,12 @@ pub fn bare(code: ErrorCode) -> String {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = CURRENT.try_with(|id| self.body(id)).unwrap_or_else(|_| self.body(""));
+        let body = CURRENT
+            .try_with(|Current { id, path }| self.body(path, id))
+            .unwrap_or_else(|_| self.body("", ""));
         let Self { error, status } = self;
         let mut response = (status, body).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(KIND));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if error.after_ms > 0 {
             response.headers_mut().insert(header::RETRY_AFTER, error.after_ms.div_ceil(1000).into());
         }
@@ -113,7 +107,8 @@ pub async fn request_id(request: Request, next: Next) -> Response {
     };
     let id = given.filter(sensible).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
     let header = HeaderValue::from_str(&id);
-    let mut response = CURRENT.scope(id, next.run(request)).await;
+    let path = request.uri().path().to_owned();
+    let mut response = CURRENT.scope(Current { id, path }, next.run(request)).await;
     if let Ok(header) = header {
         response.headers_mut().insert(REQUEST_ID, header);
     }
@@ -124,7 +119,7 @@ pub async fn request_id(request: Request, next: Next) -> Response {
 pub async fn problems(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status();
-    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == KIND);
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == MEDIA_TYPE);
     if is_problem || !(status.is_client_error() || status.is_server_error()) {
         return response;
     }

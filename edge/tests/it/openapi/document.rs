@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use bus_schema::ErrorCode;
+use bus_schema::{ErrorBody, ErrorCode, problem::MEDIA_TYPE};
 use ops::testing::shape::{Schemas, Text};
 use serde_json::{Map, Value, json};
 
 use super::table::{ALWAYS, Content, Operation, Who, all};
 
 pub const NAME: &str = "docs/openapi-edge.json";
-const PROBLEM: &str = "application/problem+json";
 
 /// `answers`: of each operation by its name, as it was recorded.
 pub fn document(answers: &BTreeMap<String, Value>) -> Value {
@@ -111,7 +110,7 @@ fn responses(operation: &Operation, answer: Option<&Value>, schemas: &mut Schema
     for (status, codes) in operation.problems.iter().copied().chain(always) {
         all[status.to_string()] = refused(status, codes);
     }
-    let content = json!({ PROBLEM: { "schema": { "$ref": "#/components/schemas/Problem" } } });
+    let content = json!({ MEDIA_TYPE: { "schema": { "$ref": "#/components/schemas/Problem" } } });
     all["default"] = json!({
         "description": "Any other problem (RFC 9457): a fault of the server (500), or no answer in time (504).",
         "content": content,
@@ -128,26 +127,18 @@ fn refused(status: u16, codes: &[ErrorCode]) -> Value {
     let schema = json!({ "$ref": "#/components/schemas/Problem" });
     json!({
         "description": about.join(" "),
-        "content": { PROBLEM: { "schema": schema, "examples": examples } },
+        "content": { MEDIA_TYPE: { "schema": schema, "examples": examples } },
     })
 }
 
 fn problem(code: ErrorCode, status: u16) -> Value {
-    let errors = match code {
+    let body = match code {
         ErrorCode::InvalidRequest => {
-            json!([{ "pointer": "/visitor_key", "message": "expected 32 random bytes in base64url" }])
+            ErrorBody::field("/visitor_key", "expected 32 random bytes in base64url")
         }
-        _ => json!([]),
+        code => ErrorBody::from(code),
     };
-    json!({
-        "type": format!("urn:chatbus:error:{code}"),
-        "title": code.meaning(),
-        "status": status,
-        "detail": code.meaning(),
-        "code": code,
-        "errors": errors,
-        "request_id": "0190f3c2-5b7e-7c3a-9d4e-1f2a3b4c5d6e",
-    })
+    json!(body.problem(status, "/v1/widget/session", "0190f3c2-5b7e-7c3a-9d4e-1f2a3b4c5d6e"))
 }
 
 fn problem_schema() -> Value {
@@ -162,11 +153,15 @@ fn problem_schema() -> Value {
         "title": text(),
         "status": { "type": "integer" },
         "detail": text(),
+        "instance": text(),
+        "retryable": { "type": "boolean" },
+        "after_ms": { "type": "integer" },
+        "data": { "type": "object" },
         "code": { "type": "string", "examples": codes },
         "errors": { "type": "array", "items": field },
         "request_id": text(),
     });
-    let required = ["type", "title", "status", "detail", "code", "errors", "request_id"];
+    let required = ["type", "title", "status", "detail", "code", "retryable", "errors", "request_id"];
     json!({ "type": "object", "properties": properties, "required": required })
 }
 
