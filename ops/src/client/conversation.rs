@@ -3,7 +3,7 @@
 use bus_schema::{
     AgentId, GroupId, Lane, ThreadId, Visibility,
     event::Kind,
-    protocol::ThreadView,
+    protocol::{MarkView, ThreadView},
     state::{LifeState, ThreadStatus},
 };
 use serde::Deserialize;
@@ -45,6 +45,8 @@ pub(super) struct Conversation {
     /// Still the caller's own.
     pub mine: bool,
     pub thread: Option<ThreadNow>,
+    /// As the last snapshot gave them.
+    pub marks: Vec<MarkView>,
     /// Sequence that `thread` is of.
     thread_seq: u64,
 }
@@ -57,6 +59,7 @@ impl Conversation {
             caught_up: true,
             mine: true,
             thread: None,
+            marks: Vec::new(),
             thread_seq: 0,
         }
     }

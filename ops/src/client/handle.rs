@@ -8,8 +8,8 @@ use std::{
 use bus_schema::{
     ClientId, ConversationId, ThreadId, Visibility,
     protocol::{
-        Action, CloseThread, Conv, ConversationRef, EventPage, Hello, ListEvents, Profile, SetStatus,
-        StartThread,
+        Action, CloseThread, Conv, ConversationRef, EventPage, Hello, ListEvents, MarkView, Profile,
+        SetStatus, StartThread,
     },
     state::RoutingStatus,
 };
@@ -50,6 +50,8 @@ pub struct View {
     /// Still the caller's own.
     pub mine: bool,
     pub thread: Option<ThreadNow>,
+    /// As the last snapshot gave them; those made since are entries.
+    pub marks: Vec<MarkView>,
     pub last_seq: u64,
     pub counts: ListCounts,
 }
@@ -146,6 +148,7 @@ impl Client {
             caught_up: held.caught_up,
             mine: held.mine,
             thread: held.thread.clone(),
+            marks: held.marks.clone(),
             last_seq: held.list.last_seq(),
             counts: held.list.counts,
         })

@@ -186,6 +186,8 @@ pub struct Counts {
     pub disordered: u64,
     pub repeated: u64,
     pub resets: u64,
+    /// Conversations that a login gave as a whole though it was to resume them, with no `reset`: a fault of the server.
+    pub replaced: u64,
     /// Frames that no server of this protocol sends.
     pub bad_frames: u64,
     pub pushes_missed: u64,

@@ -1,7 +1,7 @@
 //! A person on a train: connections are cut at any byte, swallowed, delayed and throttled, edges and the bus are killed
 //! and paused, and every client ends with the log's slice for it.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use ops::{client::Counts, dev::guard::Signal};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -63,7 +63,7 @@ async fn one_order_while_the_network_fails_at_any_byte() {
         *done.entry(name).or_default() += 1;
         tokio::time::sleep(EVERY.mul_f64(random.random_range(0.2..1.8))).await;
     }
-    println!("{faults} faults: {done:?}");
+    println!("{faults} faults: {done:?}; {} threads opened", traffic.threads.load(Ordering::Relaxed));
     net.heal();
     world.all_ready().await;
     traffic.stop().await;
@@ -95,6 +95,7 @@ fn sum(traffic: &Traffic) -> Counts {
         sum.disordered += counts.disordered;
         sum.repeated += counts.repeated;
         sum.resets += counts.resets;
+        sum.replaced += counts.replaced;
         sum.retries += counts.retries;
     }
     sum

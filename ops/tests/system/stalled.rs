@@ -91,7 +91,7 @@ async fn stalled_readers_are_bounded_and_resume_without_loss() {
             if view.last_seq >= end { Ok(()) } else { Err(format!("at {} of {end}", view.last_seq)) }
         })
         .await;
-        verify::sees_the_log(&reader.reading.client, conversation, Audience::All, &log);
+        verify::sees_the_log(&reader.reading.client, conversation, Audience::All, &log).await;
     }
     let cut = readers.iter().filter(|reader| reader.reading.client.counts().disconnects > 0).count();
     let resets: u64 = readers.iter().map(|reader| reader.reading.client.counts().resets).sum();

@@ -10,7 +10,7 @@ use std::{
 
 use bus_schema::{
     ConversationId, EventId, Visibility,
-    protocol::{SendBody, StartThread, WidgetSession},
+    protocol::{Action, SendBody, StartThread, WidgetSession},
     state::ThreadStatus,
 };
 use ops::client::{Client, Http, Observer, Options, RequestError, Visitor};
@@ -199,7 +199,8 @@ impl Talker {
         let mut said = 0;
         while !self.stop.load(Ordering::Relaxed) {
             said += 1;
-            self.say(&visitor.client, conversation, &format!("visitor says {said}")).await;
+            self.say(&visitor.client, conversation, &format!("visitor says {said}"), Visibility::All).await;
+            self.read(&visitor.client, conversation).await;
             if self.closes && self.random.random_ratio(1, 12) {
                 self.close_and_come_back(&visitor.client, conversation).await;
             }
@@ -236,12 +237,32 @@ impl Talker {
             }
             said += 1;
             let conversation = mine[self.random.random_range(0..mine.len())];
-            self.say(&agent, conversation, &format!("agent says {said}")).await;
+            let visibility =
+                if self.random.random_ratio(1, 8) { Visibility::Agents } else { Visibility::All };
+            self.say(&agent, conversation, &format!("agent says {said}"), visibility).await;
+            self.read(&agent, conversation).await;
         }
     }
 
-    async fn say(&mut self, client: &Client, conversation: ConversationId, text: &str) {
-        let sending = client.send_text(conversation, text).unwrap();
+    /// Marks what is shown as read, now and then; whether it arrives is nobody's promise.
+    async fn read(&mut self, client: &Client, conversation: ConversationId) {
+        if self.random.random_ratio(1, 4)
+            && let Some(last) = client.entries(conversation).last()
+        {
+            let mark = serde_json::json!({"conversation_id": conversation, "up_to_seq": last.seq});
+            let _told: Result<serde_json::Value, _> = client.request(Action::MarkRead, &mark).await;
+        }
+    }
+
+    async fn say(
+        &mut self,
+        client: &Client,
+        conversation: ConversationId,
+        text: &str,
+        visibility: Visibility,
+    ) {
+        let sending =
+            client.send_text_as(conversation, ops::client::new_client_id(), text, visibility).unwrap();
         let Ok(sent) = tokio::time::timeout(sent_within(), sending.done()).await else {
             let (counts, unsent) = (client.counts(), client.unsent());
             panic!("{text:?} in {conversation} is not sent: {unsent} unsent, {counts:?}");

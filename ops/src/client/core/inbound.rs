@@ -176,6 +176,8 @@ impl Core {
         self.profile = Some(answer.profile);
         self.live = true;
         for conversation in answer.conversations {
+            let resumed = self.conversations.get(&conversation.id).is_some_and(|held| !held.caught_up);
+            self.counts.replaced += u64::from(resumed && conversation.events.is_some());
             self.snapshot(conversation)?;
         }
         for conversation in self.outbox.conversations() {
@@ -222,6 +224,7 @@ impl Core {
         conversation.list.replace(entries, conv.has_more);
         conversation.set_thread(conv.thread.as_ref());
         conversation.cursor = conv.cursor;
+        conversation.marks = conv.marks;
         for head in &heads {
             self.on_own(conv.id, head);
             if let Some(observer) = &self.observer {
