@@ -16,7 +16,10 @@ use bus_schema::{
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use super::ledger::{Board, Ear};
+use super::{
+    ledger::{Board, Ear},
+    schedule::Due,
+};
 use crate::{
     client::{Client, Http, Options, OutboxLimits, Tokens, Visitor, new_client_id, new_visitor_key},
     tools::{http::Http as Admin, out, target::Target},
@@ -204,6 +207,13 @@ impl Cast {
             tokio::time::sleep(POLL).await;
         }
         bail!("a conversation was not assigned within {} s", STEP_WITHIN.as_secs())
+    }
+
+    /// Who writes an event, and where.
+    pub fn writer(&self, due: Due) -> (&Client, ConversationId) {
+        let pair = &self.pairs[due.pair as usize];
+        let client = if due.by_visitor { &pair.visitor } else { &self.agents[pair.agent] };
+        (client, pair.conversation)
     }
 
     fn clients(&self) -> impl Iterator<Item = &Client> {

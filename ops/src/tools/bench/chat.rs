@@ -12,6 +12,7 @@ use super::{
     jetstream::{self, Terms},
     ledger::Board,
     machine::{Durability, Machine},
+    manners::Manners,
     procs::{self, Procs},
     report::{ChatReport, Pair, Saturation},
     run::{Bench, Run},
@@ -88,6 +89,9 @@ pub struct Args {
     /// Do not ask Postgres
     #[arg(long)]
     no_database: bool,
+    /// Each message comes after a typing and a read mark of its writer
+    #[arg(long)]
+    receipts: bool,
     #[arg(long, default_value_t = 0)]
     shard: u16,
     #[arg(long)]
@@ -143,6 +147,7 @@ async fn measure(args: &Args, target: &Target) -> anyhow::Result<ChatReport> {
         shape: args.arrivals,
         bytes: args.bytes,
         warmup_s: args.warmup,
+        manners: args.receipts.then(Manners::new),
     };
     if pinned {
         bench.procs.pin(0);
@@ -166,6 +171,7 @@ async fn measure(args: &Args, target: &Target) -> anyhow::Result<ChatReport> {
         edges,
         across,
         bytes: args.bytes,
+        receipts: args.receipts,
         seed: args.seed,
         arrivals: format!("{:?}", args.arrivals).to_lowercase(),
         limits_in_the_way: limits,

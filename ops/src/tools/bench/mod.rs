@@ -13,6 +13,7 @@ mod jetstream;
 mod ledger;
 mod limits;
 mod machine;
+mod manners;
 mod metric;
 mod own_bus;
 mod own_postgres;

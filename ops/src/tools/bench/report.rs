@@ -8,6 +8,7 @@ use super::{
     echo::Echo,
     jetstream::Alone,
     machine::{Durability, Machine},
+    manners::MannersTally,
     run::Run,
     spread::Median,
 };
@@ -39,6 +40,8 @@ pub struct ChatReport {
     /// Pairs with their sides on different edges.
     pub across: usize,
     pub bytes: usize,
+    /// Each message comes after a typing and a read mark.
+    pub receipts: bool,
     pub seed: u64,
     pub arrivals: String,
     pub limits_in_the_way: Vec<String>,
@@ -64,11 +67,12 @@ impl ChatReport {
         line(format!("machine     {}", self.machine.text()));
         line(format!("durability  {}", self.durability.text()));
         line(format!(
-            "setting     {} conversations ({} with their sides on different edges), {} edges, {} B, {} arrivals, seed {}, {}",
+            "setting     {} conversations ({} with their sides on different edges), {} edges, {} B{}, {} arrivals, seed {}, {}",
             self.conversations,
             self.across,
             self.edges,
             self.bytes,
+            if self.receipts { " with typing and receipts" } else { "" },
             self.arrivals,
             self.seed,
             if self.pinned { "servers on core 0, driver on core 1" } else { "no pinning" },
@@ -177,6 +181,9 @@ fn run_lines(name: &str, run: &Run, line: &mut impl FnMut(String)) {
     if !tally.refused.is_empty() {
         let refused: Vec<_> = tally.refused.iter().map(|(code, count)| format!("{code} {count}")).collect();
         line(format!("  refused    {}", refused.join("  ")));
+    }
+    if let Some(MannersTally { answered, refused, left_out }) = run.manners {
+        line(format!("  typing, marks  answered {answered}  refused {refused}  left out {left_out}"));
     }
     line(format!("  latency    {}", tally.latency.text()));
     line(format!("  ack        {}", tally.ack.text()));

@@ -13,6 +13,7 @@ use super::{
     cast::Cast,
     ledger::{Board, Ledger, Tally},
     machine::{Jiffies, Noise, fsync_probe},
+    manners::{Manners, MannersTally},
     procs::{DRIVER, Procs, used},
     schedule::{Shape, schedule},
     search::{GOODPUT_MIN, P99_MAX_US},
@@ -44,6 +45,8 @@ pub struct Bench {
     pub shape: Shape,
     pub bytes: usize,
     pub warmup_s: f64,
+    /// What people do beside writing, if anything.
+    pub manners: Option<Manners>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -65,6 +68,8 @@ pub struct Run {
     /// Until Postgres had all of it, after the last delivery.
     pub database_behind_ms: Option<u64>,
     pub disconnects: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manners: Option<MannersTally>,
     pub noise: Noise,
     /// Why the figures of this run mean nothing.
     pub invalid: Option<String>,
@@ -89,9 +94,10 @@ impl Bench {
         let (cpu, jiffies) = (self.procs.cpu(), Jiffies::now());
         let (tell, sent) = tokio::sync::oneshot::channel();
         let (pacing, cast, bytes) = (ledger.clone(), self.cast.clone(), self.bytes);
+        let manners = self.manners.clone();
         // A thread of its own: timers of the runtime are milliseconds coarse.
         let pacer = std::thread::Builder::new().name("pacer".into()).spawn(move || {
-            pace(&pacing, &cast, bytes);
+            pace(&pacing, &cast, bytes, manners.as_ref());
             // Nobody waits any more only if the run was given up.
             let _ = tell.send(());
         })?;
@@ -101,6 +107,10 @@ impl Bench {
         let (cpu, noise) = (used(&cpu, &self.procs.cpu()), Jiffies::now().noise_since(jiffies));
         pacer.join().ok().context("the pacer died")?;
         ledger.end();
+        let manners = match &self.manners {
+            Some(manners) => Some(manners.take().await),
+            None => None,
+        };
         let (until, stored_bytes) = store::mark_log(&self.log, self.cast.tenant, from_seq, &ledger).await?;
         let mut behind = None;
         if let Some(url) = &self.database {
@@ -130,6 +140,7 @@ impl Bench {
             stored_bytes,
             database_behind_ms: behind.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             disconnects: self.cast.disconnects() - disconnects,
+            manners,
             noise: Noise { fsync_p50_us, fsync_max_us, ..noise },
             invalid,
             tally,
@@ -158,7 +169,7 @@ impl Bench {
 }
 
 /// Sends each event at its instant, or as soon after it as can be.
-fn pace(ledger: &Ledger, cast: &Cast, bytes: usize) {
+fn pace(ledger: &Ledger, cast: &Arc<Cast>, bytes: usize, manners: Option<&Manners>) {
     let text = "x".repeat(bytes);
     for (index, due) in ledger.dues().iter().enumerate() {
         let at = ledger.start() + Duration::from_nanos(due.at_ns);
@@ -166,13 +177,15 @@ fn pace(ledger: &Ledger, cast: &Cast, bytes: usize) {
         if !wait.is_zero() {
             std::thread::sleep(wait);
         }
-        let pair = &cast.pairs[due.pair as usize];
-        let client = if due.by_visitor { &pair.visitor } else { &cast.agents[pair.agent] };
+        if let Some(manners) = manners {
+            manners.before(cast, *due);
+        }
+        let (client, conversation) = cast.writer(*due);
         let client_id = ledger.client_id(index);
         let name = client_id.as_str();
         let event = format!(r#"{{"kind":"message","client_id":"{name}","data":{{"text":"{text}"}}}}"#);
         ledger.sent(index);
-        if let Err(error) = client.send_unwatched(pair.conversation, client_id, event.into()) {
+        if let Err(error) = client.send_unwatched(conversation, client_id, event.into()) {
             ledger.refused(&format!("driver: {error}"));
         }
     }

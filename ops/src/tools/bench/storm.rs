@@ -116,6 +116,7 @@ async fn measure(args: &Args, target: &Target) -> anyhow::Result<Report> {
         shape: Shape::Poisson,
         bytes: args.bytes,
         warmup_s: 0.0,
+        manners: None,
     };
     let blow = Strike {
         victim,
