@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bus_schema::{Audience, Event, event::Kind, stream};
+use bus_schema::{Audience, Event, claims::Role, event::Kind, stream};
 use futures::future::join_all;
 use ops::testing::long;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -15,12 +15,12 @@ use tokio::time::sleep_until;
 
 use crate::{
     client::{Client, message},
-    signals::conversation,
+    signals::{Scene, conversation},
     world::World,
 };
 
 /// How long the server remembers what it has stored.
-const WINDOW: Duration = Duration::from_secs(1);
+pub const WINDOW: Duration = Duration::from_secs(1);
 
 /// How much is sent, and within what time it is repeated.
 struct Size {
@@ -36,7 +36,7 @@ fn size() -> Size {
     }
 }
 
-async fn shorten_the_window(world: &World) {
+pub async fn shorten_the_window(world: &World) {
     let context = async_nats::jetstream::new(world.bus.client.clone());
     let log = context.get_stream(stream::log_name(bus_schema::Shard(0))).await.unwrap();
     let config = async_nats::jetstream::stream::Config {
@@ -67,7 +67,7 @@ async fn talk(
         let first = rng.random_range(0..2);
         let answer = clients[first].stored(message(&id, &name, "x")).await;
         told.entry(name.clone()).or_default().push(answer["payload"]["seq"].as_u64().unwrap());
-        // By either edge, and as if it had never been sent or as a repeat.
+        // By either edge.
         let due = Instant::now() + within.mul_f64(rng.random_range(0.0..1.0));
         again.push((due, name, rng.random_range(0..2)));
     }
@@ -120,4 +120,65 @@ async fn what_is_sent_again_after_the_server_forgot_it_is_not_seen_twice() {
     println!(
         "{repeated} sends repeated after 0 to {within:?}, a duplicate window of {WINDOW:?}: none stored twice"
     );
+}
+
+/// Where the log has a message, and how often.
+async fn copies(world: &World, id: &Value, name: &str) -> Vec<u64> {
+    let filter = world.home(conversation(id)).stored(Audience::Staff);
+    let read = world.log.read(&filter, 1, 10_000).await.unwrap();
+    let is_it = |event: &Event| event.client_id.as_ref().is_some_and(|id| id.as_str() == name);
+    let all = read.into_iter().filter(|message| is_it(&Event::decode(&message.payload).unwrap()));
+    all.map(|message| message.seq).collect()
+}
+
+#[tokio::test]
+async fn what_is_sent_again_in_a_later_thread_is_told_to_be_where_it_is() {
+    let Scene { world, edge, id, mut visitor, staff: mut agent, .. } = Scene::new().await;
+    let other = world.edge().await;
+    shorten_the_window(&world).await;
+    let mut note = message(&id, "n-1", "Between us");
+    note["event"]["visibility"] = json!("agents");
+    let thread = json!(world.view(conversation(&id)).await.thread.id);
+    let said = visitor.stored(message(&id, "v-1", "Hello?")).await;
+    let noted = agent.stored(note.clone()).await;
+    let until = Instant::now() + 2 * WINDOW;
+    for _ in 0..2 {
+        world.close(conversation(&id)).await;
+        visitor.event("closed").await;
+        let started = visitor.request("start_thread", json!({})).await;
+        assert_ne!(started["payload"]["thread"]["id"], thread, "{started}");
+    }
+    world.assign(conversation(&id), world.agents[0]).await;
+    sleep_until(until.into()).await;
+
+    let token = world.session(&edge, [1; 32], json!({})).await["token"].clone();
+    let (mut elsewhere, _) = Client::login(other.at, token.as_str().unwrap()).await;
+    let (mut colleague, _) = Client::login(other.at, &world.staff_token(world.agents[0], Role::Agent)).await;
+    for named in [None, Some(&thread)] {
+        let again = |mut send: Value| {
+            send["retry"] = json!(true);
+            named.inspect(|thread| send["thread_id"] = (*thread).clone());
+            send
+        };
+        for (client, send, stored) in [
+            (&mut visitor, message(&id, "v-1", "Hello?"), &said),
+            (&mut elsewhere, message(&id, "v-1", "Hello?"), &said),
+            (&mut colleague, note.clone(), &noted),
+        ] {
+            let answer = client.request("send_event", again(send)).await;
+            assert_eq!(answer["success"], true, "{answer}");
+            assert_eq!(answer["payload"]["duplicate"], true, "{answer}");
+            assert_eq!(answer["payload"]["seq"], stored["payload"]["seq"], "{answer}");
+        }
+        // What was never stored is what it was before: written, or refused where another thread is meant.
+        let name = if named.is_some() { "v-3" } else { "v-2" };
+        let new = visitor.request("send_event", again(message(&id, name, "Anybody?"))).await;
+        match named {
+            Some(_) => assert_eq!(new["payload"]["error"]["code"], "conflict", "{new}"),
+            None => assert_eq!(new["payload"]["duplicate"], false, "{new}"),
+        }
+    }
+    for (name, times) in [("v-1", 1), ("n-1", 1), ("v-2", 1), ("v-3", 0)] {
+        assert_eq!(copies(&world, &id, name).await.len(), times, "{name}");
+    }
 }

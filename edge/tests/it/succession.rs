@@ -8,10 +8,12 @@ use bus_schema::{
     config::{Record, TenantRecord},
 };
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     client::{Client, message},
     desk_work::{Desk, ask, take, with},
+    retries::{WINDOW, shorten_the_window},
     world::{CONSOLE_ORIGIN, World},
 };
 
@@ -61,6 +63,35 @@ async fn a_send_that_names_the_thread_before_is_stored_in_its_successor() {
     assert_eq!(visitor.event("message").await["event"]["thread_id"], after);
     let stale = message(&json!(id), "stale", "Is it still mine?");
     assert_eq!(ask(&mut agent, "send_event", stale).await, "not_participant");
+}
+
+#[tokio::test]
+async fn a_repeat_in_the_successor_of_a_successor_is_told_to_be_where_it_is() {
+    let desk = desk().await;
+    shorten_the_window(&desk.world).await;
+    let (mut visitor, id) = desk.visitor(&desk.one, 1).await;
+    let mut agent = desk.staff(&desk.two, 0, Role::Agent).await;
+    let mut boss = desk.staff(&desk.two, 2, Role::Supervisor).await;
+    take(&mut agent, id).await;
+    let first = visitor.event("assigned").await["event"]["thread_id"].clone();
+    let mut said = message(&json!(id), "said", "Words");
+    let stored = visitor.stored(said.clone()).await["payload"]["seq"].clone();
+    let until = Instant::now() + 2 * WINDOW;
+    for n in [1, 0] {
+        give(&mut boss, id, &desk, n).await;
+        visitor.event("assigned").await;
+    }
+    sleep_until(until).await;
+    said["retry"] = json!(true);
+    for thread in [Value::Null, first] {
+        said["thread_id"] = thread;
+        let again = visitor.request("send_event", said.clone()).await;
+        assert_eq!(
+            (&again["payload"]["seq"], &again["payload"]["duplicate"]),
+            (&stored, &json!(true)),
+            "{again}"
+        );
+    }
 }
 
 #[tokio::test]

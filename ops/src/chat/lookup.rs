@@ -5,13 +5,22 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use bus_schema::{ErrorBody, ErrorCode, EventId, Lane, subject::ConversationSubjects};
+use bus_schema::{
+    ErrorBody, ErrorCode, EventId, Lane, history::WAIT_MS, limits::PAGE_MAX, subject::ConversationSubjects,
+};
+use tokio::sync::SemaphorePermit;
 
-use super::{Head, Span, slice, unreadable};
+use super::{
+    Head, Life, Span,
+    past::{AboveHorizon, Past, SEARCH_INSTEAD, Shown},
+    slice, unreadable,
+};
 use crate::log::Log;
 
 /// Who has no turn tries again within these, each at their own moment.
 const RETRY_AFTER_MS: std::ops::Range<u64> = 500..1_500;
+/// How long the read model has for all that was trimmed, where nothing can be told without it.
+const WAIT: Duration = Duration::from_millis(WAIT_MS);
 
 /// The sequence of the event with this id on a lane, from sequence `from` on; the lowest if a retry added copies.
 pub async fn find(
@@ -21,15 +30,77 @@ pub async fn find(
     from: u64,
     id: EventId,
 ) -> Result<Option<u64>, ErrorBody> {
-    let subject = home.lane(lane).to_string();
-    let Some(_turn) = log.lookup_turn().await else {
+    let _turn = turn(log).await?;
+    find_since(log, home, lane, from, id).await
+}
+
+/// The same of a repeat, which may be older than the open thread: what began at `life` is looked through first, then
+/// what was said before it, if anything was. Below the horizon the read model tells; where it does not, that is an
+/// error if the caller `must_know`, and else a "no".
+pub(super) async fn find_ever(
+    log: &Log,
+    home: ConversationSubjects,
+    lane: Lane,
+    life: &Life,
+    id: EventId,
+    must_know: bool,
+) -> Result<Option<u64>, ErrorBody> {
+    let _turn = turn(log).await?;
+    let began = life.started_seq();
+    let found = find_since(log, home, lane, began, id).await?;
+    let is_first = life.state.previous_thread_id.is_none() && log.known_horizon() <= began;
+    if found.is_some() || is_first {
+        return Ok(found);
+    }
+    let mut reads = AboveHorizon::new(log);
+    loop {
+        let horizon = reads.begin()?;
+        let kept = Span::new(horizon.max(1), began.saturating_sub(1));
+        let mut found = search(log, home, lane, kept, id).await?;
+        if found.is_none() && horizon > 1 {
+            let wait = if must_know { WAIT } else { SEARCH_INSTEAD };
+            let past = Past::new(log, home, lane.audience(), horizon, wait);
+            match find_below(&past, horizon, id).await {
+                Ok(trimmed) => found = trimmed,
+                Err(error) if must_know => return Err(error),
+                Err(error) => tracing::debug!(%error, "a repeat is not looked for below the horizon"),
+            }
+        }
+        if found.is_some() || reads.stands(horizon).await? {
+            return Ok(found);
+        }
+    }
+}
+
+async fn turn(log: &Log) -> Result<SemaphorePermit<'_>, ErrorBody> {
+    log.lookup_turn().await.ok_or_else(|| {
         let busy =
             ErrorBody::new(ErrorCode::Unavailable, "too many sends that may be stored are looked up now");
-        return Err(busy.after(Duration::from_millis(rand::random_range(RETRY_AFTER_MS))));
-    };
-    let Some(end) = log.last(&subject).await.map_err(|error| unreadable(&error))? else { return Ok(None) };
+        busy.after(Duration::from_millis(rand::random_range(RETRY_AFTER_MS)))
+    })
+}
+
+async fn find_since(
+    log: &Log,
+    home: ConversationSubjects,
+    lane: Lane,
+    from: u64,
+    id: EventId,
+) -> Result<Option<u64>, ErrorBody> {
+    let end = log.last(&home.lane(lane).to_string()).await.map_err(|error| unreadable(&error))?;
+    let Some(end) = end else { return Ok(None) };
+    search(log, home, lane, Span::new(from, end.seq), id).await
+}
+
+async fn search(
+    log: &Log,
+    home: ConversationSubjects,
+    lane: Lane,
+    span: Span,
+    id: EventId,
+) -> Result<Option<u64>, ErrorBody> {
     let mut found = None;
-    slice(log, &subject, Span::new(from, end.seq), |message| {
+    slice(log, &home.lane(lane).to_string(), span, |message| {
         if Head::decode(&message.payload).is_ok_and(|head| head.id == id) {
             found = Some(message.seq);
             return ControlFlow::Break(());
@@ -39,4 +110,21 @@ pub async fn find(
     .await
     .map_err(|error| unreadable(&error))?;
     Ok(found)
+}
+
+/// Looks through what was trimmed, latest first, as long as the read model answers.
+async fn find_below(past: &Past<'_>, horizon: u64, id: EventId) -> Result<Option<u64>, ErrorBody> {
+    let mut below = horizon;
+    loop {
+        let (events, has_more) = past.before(below, PAGE_MAX).await?;
+        let is_it =
+            |shown: &&Shown| Head::decode(shown.event.get().as_bytes()).is_ok_and(|head| head.id == id);
+        if let Some(found) = events.iter().find(is_it) {
+            return Ok(Some(found.seq));
+        }
+        match events.first() {
+            Some(lowest) if has_more => below = lowest.seq,
+            _ => return Ok(None),
+        }
+    }
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Life, find, life,
+    lookup::find_ever,
     retry::{TRIES_MAX, pause},
     unwritable,
 };
@@ -149,6 +150,8 @@ pub async fn send_after(
         None => existing(log, draft.home).await?,
     };
     let mut must_look = draft.retry;
+    // Of what is no repeat nothing can be older than the thread that was open when it was first written.
+    let began = current.started_seq();
     let (mut failed, mut tries, mut unknown) = (failed, 0, 0);
     loop {
         if let Some(error) = failed.take() {
@@ -173,7 +176,13 @@ pub async fn send_after(
             }
         }
         if must_look {
-            if let Some(seq) = find(log, draft.home, lane, current.started_seq(), id).await? {
+            let found = if draft.retry {
+                let must_know = draft.thread.is_some_and(|thread| thread != current.state.thread_id);
+                find_ever(log, draft.home, lane, &current, id, must_know).await?
+            } else {
+                find(log, draft.home, lane, began, id).await?
+            };
+            if let Some(seq) = found {
                 return Ok(Sent { event_id: id, seq, duplicate: true, life: current });
             }
             must_look = false;

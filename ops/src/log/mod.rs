@@ -52,8 +52,8 @@ pub const READ_BYTES_MAX: usize = 256 * 1024;
 /// Batched reads on their way at once; more wait their turn. With the bytes of each, what a question waits for on the
 /// connection stays well within `READ_WAIT`, however many ask: else everybody would give up, and ask for it all again.
 pub const READS_MAX: usize = 16;
-/// Sends at once that are looked up among all that was said in their thread; who has no turn within [`LOOKUP_WAIT`] is
-/// refused. The server walks over everything stored since the thread began, and has writes to serve meanwhile.
+/// Sends at once that are looked up among all that was said in their thread, or before it; who has no turn within
+/// [`LOOKUP_WAIT`] is refused. The server walks over everything stored in that time, and has writes to serve meanwhile.
 pub const LOOKUPS_MAX: usize = 4;
 /// How long a look-up may wait for its turn.
 pub const LOOKUP_WAIT: Duration = Duration::from_secs(1);
