@@ -1,12 +1,13 @@
 //! After a cut a client has everything, or is told `reset`.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bus_schema::{Audience, ConversationId};
+use bus_schema::{Audience, ConversationId, stream};
+use ops::log::raise_horizon;
 use serde_json::{Value, json};
 
 use crate::{
     client::{Client, Got, message},
-    world::World,
+    world::{Edge, World},
 };
 
 async fn logged_slice(world: &World, conversation: &Value) -> Vec<u64> {
@@ -100,6 +101,105 @@ async fn a_cursor_that_cannot_be_honoured_is_reset_with_its_reason() {
     assert_eq!(login["conversations"].as_array().unwrap().len(), 1);
     let removed = client.push("conversation_removed").await;
     assert_eq!(removed["conversation_id"], other["conversation"]["id"]);
+}
+
+/// A visitor's conversation after some talk, and a cursor at its end.
+struct Talked {
+    token: String,
+    conversation: Value,
+    cursor: String,
+}
+
+impl Talked {
+    async fn new(world: &World, edge: &Edge) -> Self {
+        let session = world.session(edge, [1; 32], json!({ "initial_message": "Hello" })).await;
+        let (token, conversation) =
+            (session["token"].as_str().unwrap().to_owned(), session["conversation"]["id"].clone());
+        let (mut client, _) = Client::login(edge.at, &token).await;
+        let mut cursor = Value::Null;
+        for n in 0..5 {
+            client.stored(message(&conversation, &format!("m-{n}"), &format!("Word {n}"))).await;
+            cursor = client.event("message").await["cursor"].clone();
+        }
+        Self { token, conversation, cursor: cursor.as_str().unwrap().to_owned() }
+    }
+
+    /// Resumes, is told `reset` for this reason with the conversation as it is, and goes on from there.
+    async fn reset(&self, world: &World, edge: &Edge, reason: &str) -> Client {
+        let resume = json!({ "resume": [{ "conversation_id": self.conversation, "cursor": self.cursor }] });
+        let (mut client, _) = Client::login_with(edge.at, &self.token, resume).await;
+        let reset = client.push("reset").await;
+        assert_eq!((&reset["reason"], &reset["conversation_id"]), (&json!(reason), &self.conversation));
+        let shown: Vec<u64> = reset["conversation"]["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["seq"].as_u64().unwrap())
+            .collect();
+        let mut wanted = logged_slice(world, &self.conversation).await;
+        assert_eq!(shown, wanted, "the snapshot that comes with it is whole");
+        let sent = client.stored(message(&self.conversation, "on", "Go on")).await;
+        let pushed = client.event("message").await;
+        assert_eq!(pushed["event"]["seq"], sent["payload"]["seq"]);
+        // The cursors since then count.
+        let resume =
+            json!({ "resume": [{ "conversation_id": self.conversation, "cursor": pushed["cursor"] }] });
+        let (mut again, _) = Client::login_with(edge.at, &self.token, resume).await;
+        again.push("caught_up").await;
+        wanted.push(sent["payload"]["seq"].as_u64().unwrap());
+        assert_eq!(logged_slice(world, &self.conversation).await, wanted);
+        client
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_log_is_reset_as_of_another_epoch() {
+    let world = World::new().await;
+    let edge = world.edge().await;
+    let before = Talked::new(&world, &edge).await;
+    edge.stop().await;
+    let context = async_nats::jetstream::new(world.bus.client.clone());
+    context.delete_stream(stream::log_name(world.log.shard())).await.unwrap();
+    world.provision().await;
+    let edge = world.edge().await;
+    let session = world.session(&edge, [1; 32], json!({ "initial_message": "Hello again" })).await;
+    assert_eq!(session["conversation"]["id"], before.conversation);
+    before.reset(&world, &edge, "epoch").await;
+}
+
+#[tokio::test]
+async fn a_cursor_beyond_the_end_of_a_log_that_was_put_back_is_reset_as_ahead() {
+    let world = World::new().await;
+    let edge = world.edge().await;
+    let before = Talked::new(&world, &edge).await;
+    edge.stop().await;
+    // An older copy of the same log: its name, its epoch, and less in it.
+    let context = async_nats::jetstream::new(world.bus.client.clone());
+    let name = stream::log_name(world.log.shard());
+    let config = context.get_stream(&name).await.unwrap().cached_info().config.clone();
+    context.delete_stream(&name).await.unwrap();
+    context.create_stream(config).await.unwrap();
+    let edge = world.edge().await;
+    world.session(&edge, [1; 32], json!({ "initial_message": "Hello" })).await;
+    before.reset(&world, &edge, "ahead").await;
+}
+
+#[tokio::test]
+async fn a_cursor_below_the_horizon_is_reset_as_too_old() {
+    let world = World::new().await;
+    let edge = world.edge().await;
+    let before = Talked::new(&world, &edge).await;
+    // What was said since is whole, and begins a thread of its own.
+    world.close(before.conversation.as_str().unwrap().parse().unwrap()).await;
+    let end = world.log.end().await.unwrap().last;
+    raise_horizon(&world.bus, world.log.shard(), end + 1).await.unwrap();
+    world.session(&edge, [1; 32], json!({ "initial_message": "Me again" })).await;
+    let resume = json!({ "resume": [{ "conversation_id": before.conversation, "cursor": before.cursor }] });
+    let (mut client, _) = Client::login_with(edge.at, &before.token, resume).await;
+    let reset = client.push("reset").await;
+    assert_eq!(reset["reason"], "too_old", "{reset}");
+    let events = reset["conversation"]["events"].as_array().unwrap();
+    assert_eq!(events.last().unwrap()["data"]["text"], "Me again");
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ use crate::http;
 
 pub const WIDGET_ORIGIN: &str = "https://shop.example";
 pub const CONSOLE_ORIGIN: &str = "https://console.example";
+const LOG_BYTES: u64 = 1 << 30;
 
 /// On one nats-server, or on a cluster.
 pub struct World<N = NatsServer> {
@@ -52,7 +53,7 @@ pub struct Edge {
 
 impl World {
     pub async fn new() -> Self {
-        Self::with_log_of(1 << 30).await
+        Self::with_log_of(LOG_BYTES).await
     }
 
     /// A world whose log takes so many bytes.
@@ -67,7 +68,7 @@ impl World<NatsCluster> {
     pub async fn of_three() -> Self {
         let nats = NatsCluster::start().await;
         let url = nats.urls();
-        Self::over(nats, url, 3, 1 << 30).await
+        Self::over(nats, url, 3, LOG_BYTES).await
     }
 }
 
@@ -75,8 +76,7 @@ impl<N> World<N> {
     async fn over(nats: N, url: String, replicas: usize, log_bytes_max: u64) -> Self {
         ops::service::install_crypto();
         let bus = connect_with(Options::new(url.clone(), "test")).await.unwrap();
-        let plan = Plan { shards: vec![Shard(0)], replicas, log_bytes_max, files_bytes_max: 256 << 20 };
-        provision::apply(&bus, &plan).await.unwrap();
+        provision::apply(&bus, &plan(replicas, log_bytes_max)).await.unwrap();
         let dir = Scratch::new("edge").unwrap();
         let staff_key = SigningKey::generate().unwrap();
         let visitor_key = SigningKey::load_or_generate(&dir.path().join("visitor.pem")).unwrap();
@@ -98,6 +98,11 @@ impl<N> World<N> {
         };
         world.configure().await;
         world
+    }
+
+    /// Makes what of the bus is not there.
+    pub async fn provision(&self) {
+        provision::apply(&self.bus, &plan(1, LOG_BYTES)).await.unwrap();
     }
 
     async fn configure(&mut self) {
@@ -218,6 +223,10 @@ impl<N> World<N> {
         }
         body
     }
+}
+
+fn plan(replicas: usize, log_bytes_max: u64) -> Plan {
+    Plan { shards: vec![Shard(0)], replicas, log_bytes_max, files_bytes_max: 256 << 20 }
 }
 
 pub fn widget(tenant_id: TenantId, widget_id: WidgetId, key: &str) -> WidgetRecord {
