@@ -25,6 +25,7 @@ mod gone;
 mod http;
 mod identity;
 mod intake;
+mod lanes;
 mod leaving;
 mod listening;
 mod marks;

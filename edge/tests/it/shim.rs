@@ -11,12 +11,15 @@ use ops::testing::{LiveShim, NatsCluster, long, wait_for};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
-    talk::{AT_THE_TAIL, MID_STREAM, SHARE, SHARE_AT_THE_TAIL, Talks},
+    lanes::Lanes,
+    talk::{SHARE, SHARE_AT_THE_TAIL, Talks, promised},
     world::World,
 };
 
 /// What a writer says while one thing is done to a leader.
 const MESSAGES_PER_FAULT: usize = 60;
+/// Of the live copies, where marks, notes and messages cross.
+const SHARE_OF_LANES: f64 = 0.1;
 const LEADER_WITHIN: Duration = Duration::from_secs(30);
 
 fn seed() -> u64 {
@@ -59,6 +62,20 @@ async fn one_order_while_leaders_of_three_are_paused_killed_and_stepped_down() {
     all_repaired(&mut talks, &shims).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_after_a_later_one_of_another_lane_says_late_and_nothing_else_does() {
+    let seed = seed();
+    let (count, rounds) = if long() { (60, 60) } else { (12, 5) };
+    let world = World::new().await;
+    let shim = LiveShim::start(world.nats.address(), SHARE_OF_LANES, seed).await.unwrap();
+    let edges = [world.edge().await, world.edge_with(&[("NATS_URL", &shim.url())]).await];
+    let mut lanes = Lanes::open(&world, &edges, count).await;
+    lanes.fill(rounds).await;
+    let late = lanes.are_the_logs_slices(&world).await;
+    println!("{late} came late; {}", shim.tampered());
+    assert!(late > 0, "nothing came late");
+}
+
 /// Steps down, pauses or kills who leads the log.
 async fn disturb_leader(
     nats: &mut NatsCluster,
@@ -93,5 +110,6 @@ async fn all_repaired(talks: &mut Talks, shims: &[LiveShim]) {
     for shim in shims {
         println!("{}", shim.tampered());
     }
-    assert!(mid_stream < MID_STREAM && at_the_tail < AT_THE_TAIL);
+    let promised = promised();
+    assert!(mid_stream < promised.0 && at_the_tail < promised.1, "later than {promised:?}");
 }
