@@ -182,3 +182,55 @@ async fn what_is_sent_again_in_a_later_thread_is_told_to_be_where_it_is() {
         assert_eq!(copies(&world, &id, name).await.len(), times, "{name}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_two_tabs_send_at_once_at_two_edges_is_seen_once() {
+    let rounds = if long() { 1_000 } else { 60 };
+    let world = World::new().await;
+    let edges = [world.edge().await, world.edge().await];
+    shorten_the_window(&world).await;
+    let session = world.session(&edges[0], [1; 32], json!({ "initial_message": "Hello" })).await;
+    let (token, id) = (session["token"].as_str().unwrap(), session["conversation"]["id"].clone());
+    let mut one = Client::login(edges[0].at, token).await.0;
+    let mut two = Client::login(edges[1].at, token).await.0;
+    let (mut reader, _) = Client::login(edges[1].at, token).await;
+    // Both anew, one as a repeat, both as repeats; and all of it once more when the server has forgotten it.
+    let send = |n: usize, retry: bool| {
+        let mut send = message(&id, &format!("m-{n}"), "x");
+        send["retry"] = json!(retry);
+        send
+    };
+    let mut told: Vec<Value> = Vec::new();
+    let last = async |one: &mut Client, two: &mut Client, n: usize, retries: [bool; 2]| {
+        let (first, second) = tokio::join!(one.stored(send(n, retries[0])), two.stored(send(n, retries[1])));
+        let answers = [&first["payload"], &second["payload"]];
+        assert_eq!(answers[0]["seq"], answers[1]["seq"], "{first} and {second}");
+        (answers[0]["seq"].clone(), answers.map(|answer| answer["duplicate"] == true))
+    };
+    for n in 0..rounds {
+        let retries = [[false, false], [false, true], [true, true]][n % 3];
+        let (seq, duplicates) = last(&mut one, &mut two, n, retries).await;
+        assert!(duplicates[0] != duplicates[1], "m-{n} is stored by one of them: {duplicates:?}");
+        told.push(seq);
+    }
+    sleep_until((Instant::now() + 2 * WINDOW).into()).await;
+    for (n, seq) in told.iter().enumerate() {
+        let (again, duplicates) = last(&mut one, &mut two, n, [true, true]).await;
+        assert_eq!((&again, duplicates), (seq, [true, true]), "m-{n}");
+    }
+    let end = reader_end(&mut one, &id).await;
+    let mut seen = Vec::new();
+    loop {
+        let event = reader.event("message").await["event"].clone();
+        if event["seq"] == end {
+            break;
+        }
+        seen.push(event["seq"].clone());
+    }
+    assert_eq!(seen, told, "a third tab sees each once, where both were told");
+}
+
+/// Says one thing more, and where it is.
+async fn reader_end(client: &mut Client, id: &Value) -> Value {
+    client.stored(message(id, "end", "x")).await["payload"]["seq"].clone()
+}
