@@ -24,6 +24,8 @@ pub struct Client {
     /// All that was ever read.
     pub read: Vec<Value>,
     requests: u64,
+    /// It was told that it is logged in as a visitor.
+    is_visitor: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +68,8 @@ impl Client {
         let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
         buffer.drain(..end);
         if status == 101 {
-            return Ok(Self { socket, buffer, seen: VecDeque::new(), read: Vec::new(), requests: 0 });
+            let (seen, read) = (VecDeque::new(), Vec::new());
+            return Ok(Self { socket, buffer, seen, read, requests: 0, is_visitor: false });
         }
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length: usize = length.expect("a refusal has a body").parse().unwrap();
@@ -185,8 +188,12 @@ impl Client {
         let Some((first, payload)) = self.wire().await else { return Got::Gone };
         match first & 0x0f {
             1 => {
-                let frame = serde_json::from_slice(&payload).expect("frames are JSON");
+                let frame: Value = serde_json::from_slice(&payload).expect("frames are JSON");
                 crate::protocol::frames::check(&frame);
+                self.is_visitor |= frame["payload"]["profile"]["type"] == "visitor";
+                if self.is_visitor || frame["action"] == "hello" {
+                    crate::fields::check(&frame);
+                }
                 Got::Frame(frame)
             }
             8 => Got::Closed(payload.get(..2).map_or(1005, |two| u16::from_be_bytes([two[0], two[1]]))),
