@@ -4,13 +4,16 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bus_schema::{
     claims::Role,
-    command::{Command, PresenceReport},
+    command::{Command, CommandRequest, PresenceReport},
     config::{AgentRecord, Record},
+    limits::COMMAND_WAIT_MS,
     state::{CloseReason, RoutingStatus},
+    subject,
 };
+use futures::StreamExt as _;
 use ops::testing::wait_for;
 use serde_json::json;
-use tokio::sync::mpsc::Receiver;
+use tokio::{sync::mpsc::Receiver, time::Instant};
 
 use crate::{
     client::{Client, Got, message},
@@ -116,6 +119,39 @@ async fn without_a_router_talk_goes_on_and_commands_are_told_to_try_again() {
     let refused = staff.answer(&closing).await;
     let error = &refused["payload"]["error"];
     assert_eq!((&error["code"], &error["retryable"]), (&json!("unavailable"), &json!(true)));
+}
+
+#[tokio::test]
+async fn a_router_that_says_nothing_is_asked_again_and_then_told_as_a_timeout() {
+    let world = World::new().await;
+    let edge = world.edge().await;
+    let session = world.session(&edge, [1; 32], json!({ "initial_message": "Hello" })).await;
+    let conversation = session["conversation"]["id"].clone();
+    world.assign(conversation.as_str().unwrap().parse().unwrap(), world.agents[0]).await;
+    let (mut staff, _) = Client::login(edge.at, &world.staff_token(world.agents[0], Role::Agent)).await;
+    let commands = subject::commands(world.log.shard(), world.tenant);
+    let mut unheard = world.bus.client.subscribe(commands).await.unwrap();
+    world.bus.client.flush().await.unwrap();
+    let asked = Instant::now();
+    let refused = staff.request("close_thread", json!({ "conversation_id": conversation })).await;
+    let error = &refused["payload"]["error"];
+    assert_eq!((&error["code"], &error["retryable"]), (&json!("timeout"), &json!(true)), "{refused}");
+    let took = asked.elapsed();
+    assert!(took >= Duration::from_millis(COMMAND_WAIT_MS - 500), "given up after {took:?}");
+    unheard.unsubscribe().await.unwrap();
+    let mut closes = Vec::new();
+    while let Some(message) = unheard.next().await {
+        let request: CommandRequest = serde_json::from_slice(&message.payload).unwrap();
+        if let Command::Close { .. } = request.command {
+            closes.push(request.command_id);
+        }
+    }
+    assert!(
+        closes.len() > 1 && closes.iter().all(|id| *id == closes[0]),
+        "one command, repeated: {closes:?}"
+    );
+    // It may have been carried out, so the thread is what the log says.
+    assert_eq!(staff.request("send_event", message(&conversation, "a-1", "Hi")).await["success"], true);
 }
 
 #[tokio::test]

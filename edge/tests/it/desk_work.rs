@@ -1,8 +1,9 @@
 //! Staff at work over two edges, with a real router behind them.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use bus_schema::{ConversationId, claims::Role, config::Record};
+use bus_schema::{ConversationId, claims::Role, config::Record, limits::LOGIN_CONVERSATIONS_MAX};
+use futures::future::join_all;
 use ops::testing::wait_for;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -417,4 +418,48 @@ async fn at(visitor: &mut Client, position: u32) {
     if !visitor.read.iter().any(told) {
         visitor.find(told).await;
     }
+}
+
+#[tokio::test]
+async fn who_has_more_than_a_login_answers_lists_the_rest() {
+    let world = World::new().await;
+    let edge = world.edge().await;
+    let all = LOGIN_CONVERSATIONS_MAX + 1;
+    let sessions =
+        (0..all).map(|key| world.session(&edge, [key as u8; 32], json!({ "initial_message": "Hello" })));
+    let mut ids = BTreeSet::new();
+    for session in join_all(sessions).await {
+        let id: ConversationId = session["conversation"]["id"].as_str().unwrap().parse().unwrap();
+        world.assign(id, world.agents[0]).await;
+        ids.insert(id);
+    }
+    assert_eq!(ids.len(), all);
+    let _router = world.routed().await;
+    let id_of = |conv: &Value| conv["id"].as_str().unwrap().parse::<ConversationId>().unwrap();
+    let (mut agent, login) = Client::login(edge.at, &world.staff_token(world.agents[0], Role::Agent)).await;
+    let told: BTreeSet<_> = login["conversations"].as_array().unwrap().iter().map(id_of).collect();
+    assert_eq!(told.len(), LOGIN_CONVERSATIONS_MAX);
+    assert!(told.is_subset(&ids));
+
+    let (mut listed, mut pages, mut cursor) = (Vec::new(), Vec::new(), Value::Null);
+    loop {
+        let mut wanted = json!({ "view": "mine", "limit": 40 });
+        if !cursor.is_null() {
+            wanted["cursor"] = cursor;
+        }
+        let answer = agent.request("list_conversations", wanted).await["payload"].clone();
+        assert_eq!(answer["total"], all, "{answer}");
+        let page = answer["conversations"].as_array().unwrap();
+        pages.push(page.len());
+        listed.extend(page.iter().map(id_of));
+        cursor = answer["next_cursor"].clone();
+        if cursor.is_null() {
+            break;
+        }
+    }
+    assert_eq!(pages, [40, 40, 21]);
+    assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), ids, "each once: {}", listed.len());
+    // What the login left out is the agent's like the others.
+    let rest = *ids.difference(&told).next().unwrap();
+    assert_eq!(ask(&mut agent, "send_event", message(&json!(rest), "a-1", "Hi")).await, "ok");
 }

@@ -1,8 +1,8 @@
 //! What clients may put on the wire: RFC 6455, and the close codes for the rest.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
-use bus_schema::limits::LOGIN_WITHIN_MS;
+use bus_schema::{claims::Role, limits::LOGIN_WITHIN_MS};
 use ops::testing::wait_for;
 use serde_json::json;
 
@@ -156,15 +156,26 @@ async fn a_message_that_does_not_end_is_closed() {
 #[tokio::test]
 async fn the_oldest_connection_beyond_the_limit_is_closed() {
     let world = World::new().await;
-    let edge = world.edge_with(&[("LIMIT_CONNECTIONS_PER_VISITOR", "2")]).await;
+    let limits = [("LIMIT_CONNECTIONS_PER_VISITOR", "2"), ("LIMIT_CONNECTIONS_PER_AGENT", "3")];
+    let edge = world.edge_with(&limits).await;
     let session = world.session(&edge, [1; 32], json!({})).await;
-    let token = session["token"].as_str().unwrap();
-    let (mut first, _) = Client::login(edge.at, token).await;
-    let (mut second, _) = Client::login(edge.at, token).await;
-    let (mut third, _) = Client::login(edge.at, token).await;
-    assert_eq!(first.closed().await, Got::Closed(3504));
-    assert_eq!(second.request("ping", json!({})).await["success"], true);
-    assert_eq!(third.request("ping", json!({})).await["success"], true);
+    let agent = world.agents[0];
+    // Each token of an agent is another session of the same person.
+    let visitor = || session["token"].as_str().unwrap().to_owned();
+    let staff = || world.staff_token(agent, Role::Agent);
+    for (limit, token) in [(2, &visitor as &dyn Fn() -> String), (3, &staff)] {
+        let mut open = VecDeque::new();
+        for n in 0..2 * limit {
+            open.push_back(Client::login(edge.at, &token()).await.0);
+            if n >= limit {
+                let mut oldest = open.pop_front().unwrap();
+                assert_eq!(oldest.closed().await, Got::Closed(3504));
+            }
+            for client in &mut open {
+                assert_eq!(client.request("ping", json!({})).await["success"], true);
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -56,7 +56,15 @@ async fn a_watcher_sees_all_is_seen_by_nobody_and_may_only_leave_notes() {
     assert!(available["conversation"]["cursor"].is_string());
 
     visitor.request("send_event", message(&json!(conversation), "v-1", "A hat?")).await;
-    assert_eq!(watcher.event("message").await["event"]["data"]["text"], "A hat?");
+    let said = watcher.event("message").await["event"].clone();
+    assert_eq!(said["data"]["text"], "A hat?");
+    // Its marks are its own, and no events.
+    let before = world.log.end().await.unwrap().last;
+    for action in ["mark_delivered", "mark_read"] {
+        let mark = json!({ "conversation_id": conversation, "up_to_seq": said["seq"] });
+        assert_eq!(watcher.request(action, mark).await["success"], true);
+    }
+    assert_eq!(world.log.end().await.unwrap().last, before, "a watcher's marks write nothing");
     let refused = watcher.request("send_event", note(conversation, "w-1", "all")).await;
     assert_eq!(refused["payload"]["error"]["code"], "not_participant");
     assert_eq!(watcher.request("send_event", note(conversation, "w-2", "agents")).await["success"], true);
@@ -70,6 +78,9 @@ async fn a_watcher_sees_all_is_seen_by_nobody_and_may_only_leave_notes() {
     visitor.event("message").await;
     visitor.event("message").await;
     assert!(visitor.seen().all(|frame| !frame.to_string().contains("Look at this")));
+    let marked =
+        |frame: &Value| ["delivered", "read"].iter().any(|kind| frame["payload"]["event"]["kind"] == *kind);
+    assert!(!visitor.seen().any(marked), "nobody sees that somebody follows");
     watcher.request("ping", json!({})).await;
     assert!(watcher.seen().all(|frame| frame["payload"]["event"]["data"]["text"] != "Still there?"));
 }
