@@ -3,6 +3,7 @@
 mod older;
 mod page;
 mod quiet;
+mod repeat;
 mod start;
 
 use bus_schema::{
