@@ -93,16 +93,15 @@ need_browser() {
     esac
 }
 
-# A server that speaks S3, for the tests of files in a bucket. Without it they say so and try nothing.
-want_s3() {
+# A server that speaks S3, for the tests of files in a bucket.
+need_s3() {
     python3 -c 'import moto.server, flask' 2>/dev/null && return
-    [ "${CHATBUS_NO_INSTALL:-0}" = 0 ] || return 0
     moto=${CHATBUS_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/chatbus-dev}/moto-5.2.1
+    by_hand="python3 -m venv $moto && $moto/bin/pip install 'moto[server]==5.2.1'"
     if [ ! -x "$moto/bin/python3" ] || ! "$moto/bin/python3" -c 'import moto.server, flask' 2>/dev/null; then
-        { python3 -m venv "$moto" && "$moto/bin/pip" install --quiet --only-binary :all: 'moto[server]==5.2.1'; } >&2 || {
-            say "moto could not be fetched from PyPI: files in S3 are not tested"
-            return 0
-        }
+        [ "${CHATBUS_NO_INSTALL:-0}" = 0 ] || fail "moto is missing, and CHATBUS_NO_INSTALL forbids installing it" "$by_hand"
+        { python3 -m venv "$moto" && "$moto/bin/pip" install --quiet --only-binary :all: 'moto[server]==5.2.1'; } >&2 ||
+            fail "moto, which speaks S3, could not be fetched from PyPI" "$by_hand"
     fi
     CHATBUS_MOTO_PYTHON=$moto/bin/python3
     export CHATBUS_MOTO_PYTHON

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 need_fetcher
 need_node
 need_browser
-want_s3
+need_s3
 want_oidc
 
 if [ "${1:-}" = --long ]; then

@@ -1,17 +1,20 @@
 //! Files: uploaded over HTTP, named by an event, fetched by a link.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bus_schema::claims::Role;
+use ops::testing::{S3Server, wait_for};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-use crate::{client::Client, openapi, signals::Scene};
+use crate::{client::Client, openapi, signals::Scene, world::Edge};
 
 pub const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x03\0\0\0\x02\x08\x02\0\0\0";
+
+const SOON: Duration = Duration::from_secs(20);
 
 pub struct Got {
     pub status: u16,
@@ -106,6 +109,13 @@ pub async fn fetch(to: SocketAddr, path: &str) -> Got {
     exchange(to, &format!("GET {path} HTTP/1.1\r\n"), b"").await
 }
 
+/// Messages of the bus's object store.
+pub async fn stored_pieces(scene: &Scene) -> u64 {
+    let context = async_nats::jetstream::new(scene.world.bus.client.clone());
+    let store = context.get_stream("OBJ_attachments").await.unwrap();
+    store.cached_info().state.messages
+}
+
 pub struct Tokens {
     pub visitor: String,
     pub agent: String,
@@ -120,8 +130,43 @@ pub async fn tokens(scene: &Scene) -> Tokens {
 #[tokio::test]
 async fn a_file_goes_from_visitor_to_agent_and_back_over_any_edge() {
     let mut scene = Scene::new().await;
-    let Tokens { visitor, agent } = tokens(&scene).await;
     let other = scene.world.edge().await;
+    goes_both_ways(&mut scene, &other).await;
+    assert!(stored_pieces(&scene).await > 0, "the bus keeps them");
+}
+
+#[tokio::test]
+async fn a_file_in_a_bucket_goes_the_same_ways_and_leaves_nothing_on_the_bus() {
+    let s3 = S3Server::start().await;
+    let settings = [
+        ("FILES_S3_BUCKET", S3Server::BUCKET),
+        ("FILES_S3_ENDPOINT", s3.endpoint()),
+        ("FILES_S3_ACCESS_KEY", "test"),
+        ("FILES_S3_SECRET_KEY", "test"),
+    ];
+    let mut scene = Scene::with(&settings).await;
+    let other = scene.world.edge_with(&settings).await;
+    goes_both_ways(&mut scene, &other).await;
+
+    // Of more than one part, and then removed.
+    let (at, id) = (scene.edge.at, scene.id.clone());
+    let large = [PNG, &vec![9; 6 << 20]].concat();
+    let file = uploaded(at, &id, &tokens(&scene).await.visitor, "b.png", &large).await;
+    let sent = scene.visitor.request("send_event", file_event(&id, "v-9", &file)).await;
+    let path = link(&mut scene.staff, &file).await.unwrap();
+    assert!(fetch(other.at, &path).await.body == large);
+    let token = scene.world.staff_token(scene.world.agents[1], Role::Supervisor);
+    let (mut supervisor, _) = Client::login(other.at, &token).await;
+    let purge = json!({ "target_id": sent["payload"]["event_id"], "purge": true });
+    let event = json!({ "kind": "message_deleted", "client_id": "s-9", "data": purge });
+    let answer = supervisor.request("send_event", json!({ "conversation_id": id, "event": event })).await;
+    assert_eq!(answer["success"], true, "{answer}");
+    wait_for(SOON, "the bytes to be gone", async || fetch(at, &path).await.status == 404).await;
+    assert_eq!(stored_pieces(&scene).await, 0);
+}
+
+async fn goes_both_ways(scene: &mut Scene, other: &Edge) {
+    let Tokens { visitor, agent } = tokens(scene).await;
     let (at, id) = (scene.edge.at, scene.id.clone());
     // More than one piece in the store, and none of a round size.
     let large = [PNG, &vec![7; 700_001]].concat();

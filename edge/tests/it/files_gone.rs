@@ -22,7 +22,10 @@ use tokio::{
 
 use crate::{
     client::{Client, message},
-    files::{PNG, Tokens, emptied, fetch, file_event, form, link, tokens, upload, upload_head, uploaded},
+    files::{
+        PNG, Tokens, emptied, fetch, file_event, form, link, stored_pieces, tokens, upload, upload_head,
+        uploaded,
+    },
     signals::{Scene, conversation},
     world::now,
 };
@@ -41,12 +44,6 @@ fn key(scene: &Scene, file: &Value) -> FileKey {
 
 fn later(minutes: u64) -> Timestamp {
     now().plus(Duration::from_secs(60 * minutes))
-}
-
-async fn stored_pieces(scene: &Scene) -> u64 {
-    let context = async_nats::jetstream::new(scene.world.bus.client.clone());
-    let store = context.get_stream("OBJ_attachments").await.unwrap();
-    store.cached_info().state.messages
 }
 
 #[tokio::test]

@@ -23,8 +23,13 @@ pub struct Scene {
 
 impl Scene {
     pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// At an edge with these settings.
+    pub async fn with(settings: &[(&str, &str)]) -> Self {
         let world = World::new().await;
-        let edge = world.edge().await;
+        let edge = world.edge_with(settings).await;
         let session = world.session(&edge, [1; 32], json!({ "initial_message": "Hello" })).await;
         let id = session["conversation"]["id"].clone();
         world.assign(conversation(&id), world.agents[0]).await;

@@ -1,20 +1,13 @@
 //! Where the bytes of files lie: each store keeps the same promises.
 
-use std::{process::Stdio, time::Duration};
-
 use bus_schema::{AttachmentId, TenantId, file::FileKey};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use ops::{
-    dev::ports,
     files::{NatsStore, S3Settings, S3Store, Store, StoreError},
-    testing::wait_for,
+    testing::S3Server,
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    process::{Child, Command},
-};
+use tokio::io::AsyncReadExt as _;
 
 use crate::kit::{SOON, provisioned};
 
@@ -79,53 +72,14 @@ async fn the_bus_keeps_files_as_its_clients_know_them() {
     assert!(got == content(300_000), "as any client of object stores reads it");
 }
 
-/// A server that speaks S3, with one bucket.
-struct S3 {
-    endpoint: String,
-    _server: Child,
-}
-
-impl S3 {
-    /// None where there is no such server: `ops/prepare.sh` installs it.
-    async fn start() -> Option<Self> {
-        let python = std::env::var("CHATBUS_MOTO_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-        let has = Command::new(&python).args(["-c", "import moto.server, flask"]).output().await;
-        if !has.is_ok_and(|output| output.status.success()) {
-            return None;
-        }
-        let port = ports::free().unwrap();
-        let server = Command::new(python)
-            .args(["-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let made = wait_for(Duration::from_secs(60), "the S3 server to make a bucket", async || {
-            let mut socket = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-            let request =
-                "PUT /files HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-            socket.write_all(request.as_bytes()).await.ok()?;
-            let mut answer = String::new();
-            socket.read_to_string(&mut answer).await.ok()?;
-            answer.contains(" 200 ").then_some(())
-        });
-        made.await;
-        Some(Self { endpoint: format!("http://127.0.0.1:{port}"), _server: server })
-    }
-}
-
 #[tokio::test]
 async fn an_s3_bucket_keeps_files() {
     ops::service::install_crypto();
-    let Some(s3) = S3::start().await else {
-        eprintln!("no S3 server here (moto from PyPI): not tried");
-        return;
-    };
+    let s3 = S3Server::start().await;
     let settings = S3Settings {
-        bucket: "files".into(),
+        bucket: S3Server::BUCKET.into(),
         region: "us-east-1".into(),
-        endpoint: Some(s3.endpoint.clone()),
+        endpoint: Some(s3.endpoint().to_owned()),
         access_key: "test".into(),
         secret_key: "test".into(),
     };
