@@ -1,12 +1,12 @@
 //! What edges show of a conversation is the same from Postgres as from the log.
 
 use bus_schema::{
-    AgentId, Audience, Author, Body, ClientId, Event, EventId, Lane, Shard, TagId, Visibility,
+    AgentId, Audience, Author, Body, ClientId, Event, EventId, Lane, Shard, TagId, ThreadId, Visibility,
     event::{Delivered, Message, MessageDeleted, MessageEdited, Read, Tagged, Untagged},
 };
 use ops::{
     chat::{self, Draft, PageRequest, Sight},
-    log::{Log, Write},
+    log::{Log, Write, raise_horizon},
 };
 use uuid::Uuid;
 
@@ -31,6 +31,8 @@ struct Talk<'a> {
     agent: &'a Person,
     said: Vec<(EventId, u64)>,
     tags: Vec<TagId>,
+    /// Each send, and where it is stored.
+    sent: Vec<(Draft, u64)>,
 }
 
 impl Talk<'_> {
@@ -51,6 +53,7 @@ impl Talk<'_> {
         };
         let sent = chat::send(&self.chat.log, &draft, None, |_| Ok(())).await.unwrap();
         self.said.push((sent.event_id, sent.seq));
+        self.sent.push((draft, sent.seq));
         sent.seq
     }
 
@@ -102,18 +105,25 @@ impl Talk<'_> {
 
 /// What edges show from a log.
 async fn shown(talk: &Talk<'_>, log: &Log, dice: &mut Dice, times: usize) -> Vec<String> {
+    let from = chat::life(log, talk.chat.home).await.unwrap().unwrap().started_seq();
+    shown_from(talk, log, from, dice, times).await
+}
+
+/// The same, where no snapshot is of a position below `from`.
+async fn shown_from(talk: &Talk<'_>, log: &Log, from: u64, dice: &mut Dice, times: usize) -> Vec<String> {
     let home = talk.chat.home;
     let life = chat::life(log, home).await.unwrap().unwrap();
+    let horizon = log.horizon().await.unwrap();
     let end = chat::tail(log, home, Audience::Staff).await.unwrap().end();
     let mut all = Vec::new();
     for _ in 0..times {
         for (audience, viewer) in
             [(Audience::All, Author::visitor(talk.chat.visitor)), (Audience::Staff, talk.agent())]
         {
-            let seq = life.started_seq() + dice.roll(end + 1 - life.started_seq());
+            let seq = from + dice.roll(end + 1 - from);
             let position = [seq; Lane::ALL.len()];
             let sight =
-                Sight { home, audience, life: &life, position: &position, viewer, horizon: 0, events: true };
+                Sight { home, audience, life: &life, position: &position, viewer, horizon, events: true };
             let snapshot = chat::snapshot(log, &sight).await.unwrap();
             all.push(format!("{audience:?} at {seq}: {snapshot:?}"));
             let (place, limit) = (dice.roll(end + 2), dice.roll(60) as usize + 1);
@@ -132,7 +142,7 @@ async fn shown(talk: &Talk<'_>, log: &Log, dice: &mut Dice, times: usize) -> Vec
 /// A conversation of two threads.
 async fn talk<'a>(desk: &'a Desk, dice: &mut Dice) -> Talk<'a> {
     let chat = Chat::start(&desk.log, &desk.ann.tenant, Some(&desk.group), "hello").await;
-    let mut talk = Talk { chat, agent: &desk.bob, said: Vec::new(), tags: Vec::new() };
+    let mut talk = Talk { chat, agent: &desk.bob, said: Vec::new(), tags: Vec::new(), sent: Vec::new() };
     for thread in 0..2 {
         talk.chat.assigned(&desk.bob).await;
         let message = Body::Message(Message { text: "hi".into(), quick_replies: Vec::new() });
@@ -186,4 +196,43 @@ async fn what_edges_show_from_postgres_is_what_they_show_from_the_log() {
     let bounded = Log::new(desk.log.bus().clone(), Shard(0)).searching(0);
     let found = shown(&talk, &bounded, &mut Dice(1), 5).await;
     assert_eq!(again(&found), from_log.join(" "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_trimmed_is_shown_from_postgres_as_it_was_from_the_log() {
+    let desk = desk().await;
+    let mut dice = Dice(11);
+    let talk = talk(&desk, &mut dice).await;
+    desk.list(&desk.ann, "", talk.chat.seq).await;
+    let home = talk.chat.home;
+    let began = chat::life(&desk.log, home).await.unwrap().unwrap().started_seq();
+    // In the middle of the open thread, and of what it was tagged with.
+    let horizon = began + (talk.chat.seq - began) / 2;
+    let before = shown_from(&talk, &desk.log.searching(u64::MAX), horizon, &mut Dice(3), 40).await;
+    assert!(before.iter().any(|text| text.contains("TagId")), "some thread has tags");
+
+    raise_horizon(desk.log.bus(), Shard(0), horizon).await.unwrap();
+    let mut purged = 0;
+    for lane in [Lane::Msg, Lane::Note, Lane::Mark] {
+        purged += desk.log.purge(&home.lane(lane).to_string(), horizon).await.unwrap();
+    }
+    assert!(purged > 100, "{purged} are in Postgres alone");
+    for search_max in [0, 40, u64::MAX] {
+        let log = Log::new(desk.log.bus().clone(), Shard(0)).searching(search_max);
+        let after = shown_from(&talk, &log, horizon, &mut Dice(3), 40).await;
+        for (after, before) in after.iter().zip(&before) {
+            assert_eq!(after, before, "searched {search_max}");
+        }
+    }
+    // What was said there is found there when it is sent again, whichever thread is named.
+    let log = Log::new(desk.log.bus().clone(), Shard(0));
+    log.horizon().await.unwrap();
+    let below: Vec<_> = talk.sent.iter().filter(|(_, seq)| *seq < horizon).collect();
+    for (draft, seq) in [below[0], below[below.len() / 2], below[below.len() - 1]] {
+        for thread in [None, Some(ThreadId::from_uuid(Uuid::now_v7()))] {
+            let again = Draft { thread, retry: true, ..draft.clone() };
+            let sent = chat::send(&log, &again, None, |_| Ok(())).await.unwrap();
+            assert_eq!((sent.seq, sent.duplicate), (*seq, true));
+        }
+    }
 }

@@ -81,7 +81,8 @@ pub(super) enum Item {
 
 impl<'a> Older<'a> {
     pub async fn new(reach: Reach<'a>, want: usize, wait: Duration) -> Result<Self, ReadError> {
-        let below = reach.near().max(reach.bottom());
+        // Where all of it lies below the horizon, the read model begins where it begins.
+        let below = reach.near().max(reach.bottom()).min(reach.up_to.saturating_add(1));
         let stage = Stage::Near(reach.descent((below, reach.up_to), want).await?);
         Ok(Self { reach, want, wait, below, stage })
     }
