@@ -31,14 +31,14 @@ impl S3Server {
             has.is_ok_and(|output| output.status.success()),
             "{python} has no moto, which speaks S3: `sh ops/test.sh` fetches it, or pip install 'moto[server]'"
         );
-        let port = ports::free().unwrap();
+        let port = ports::free().expect("the machine has a free port");
         let server = Command::new(python)
             .args(["-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", &port.to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .unwrap();
+            .expect("a Python that has just run runs again");
         wait_for(READY_WITHIN, "the S3 server to make a bucket", async || {
             let mut socket = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
             let request = format!(
