@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bus_schema::{
-    Body,
+    Body, ConversationId,
     command::Outcome,
-    state::{CloseReason, DecisionRule},
+    event::AgentLostReason,
+    state::{CloseReason, Decision, DecisionRule, ThreadStatus},
 };
 use metrics::{counter, gauge, histogram};
 use ops::metrics::{Metric, counter as counter_of, gauge as gauge_of, histogram as histogram_of};
@@ -85,19 +86,34 @@ pub fn stored(write: &Write) {
         }
         let Body::Decided(decided) = &message.event.body else { continue };
         let decision = &decided.decision;
-        if matches!(decision.rule, DecisionRule::Joined | DecisionRule::Left | DecisionRule::TimedOut) {
-            continue;
-        }
+        let Some(outcome) = outcome(write, message.event.conversation_id, decision) else { continue };
         let strategy = decision.strategy.map_or("person", |strategy| strategy.name());
-        let outcome = match (decision.chosen, decision.rule) {
-            (Some(_), _) => "assigned",
-            (None, DecisionRule::AgentLost) => "agent_lost",
-            (None, _) => "queued",
-        };
         counter!(ASSIGNMENTS, "strategy" => strategy, "outcome" => outcome).increment(1);
         histogram!(DECISION, "strategy" => strategy).record(decision.took_us as f64 / 1e6);
         if let (Some(_), Some(since)) = (decision.chosen, decision.waiting_since) {
             histogram!(WAIT, "outcome" => "assigned").record(clock::now().since(since));
+        }
+    }
+}
+
+/// What came of a decision about who has a thread; none where it was about something else.
+fn outcome(write: &Write, id: Option<ConversationId>, decision: &Decision) -> Option<&'static str> {
+    match (decision.chosen, decision.rule) {
+        (
+            None,
+            DecisionRule::Joined
+            | DecisionRule::Left
+            | DecisionRule::TimedOut
+            | DecisionRule::VisitorLeft
+            | DecisionRule::VisitorBack,
+        ) => None,
+        (Some(_), _) => Some("assigned"),
+        (None, DecisionRule::AgentLost) => Some("agent_lost"),
+        (None, _) => {
+            let of = write.messages.iter().rev().filter(|message| message.event.conversation_id == id);
+            let life = of.filter_map(|message| message.event.body.life_state()).next();
+            let closed = life.is_some_and(|life| life.status == ThreadStatus::Closed);
+            Some(if closed { "turned_away" } else { "queued" })
         }
     }
 }
@@ -111,8 +127,10 @@ fn timer(body: &Body) -> Option<&'static str> {
         Body::Closed(closed) => match closed.reason {
             CloseReason::Idle => Some("idle_close"),
             CloseReason::QueueTimeout => Some("queue"),
+            CloseReason::VisitorGone => Some("visitor_gone"),
             _ => None,
         },
+        Body::AgentLost(lost) if lost.reason == AgentLostReason::Disconnected => Some("agent_lost"),
         _ => None,
     }
 }

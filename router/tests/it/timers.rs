@@ -1,12 +1,15 @@
 //! Timers on a real bus, and routers that are not there when they are due.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use bus_schema::{
     Author, ErrorCode, GroupId, Lane, Subject,
     claims::Role,
     command::{Actor, Command},
-    config::{GroupRecord, Member, RoutingSettings},
+    config::{GroupRecord, Member, RoutingSettings, WhenOffline},
     protocol::VisitorPresence,
     signal::TenantSignal,
     state::{CloseReason, DeadlineKind, RoutingStatus, Strategy, ThreadStatus},
@@ -55,11 +58,14 @@ async fn what_came_due_while_the_router_was_killed_happens_once() {
             RoutingSettings { offer_to: Some(1), offer_s: due, ..none() },
         ),
         record(6, least, &[7], RoutingSettings { visitor_gone_s: due, ..none() }),
+        GroupRecord { when_offline: WhenOffline::Close, ..record(7, least, &[], none()) },
     ] {
         kit.put_group(group).await;
     }
-    let mut router = kit.process(free_port());
+    let ops = free_port();
+    let mut router = kit.process(ops);
     router.ready(SOON).await;
+    kit.start_in(7, Some(group_of(7))).await;
     kit.come(agent(7)).await;
     kit.start_in(6, Some(group_of(6))).await;
     kit.assigned(6).await;
@@ -85,6 +91,15 @@ async fn what_came_due_while_the_router_was_killed_happens_once() {
     wait_for(SOON, "an offer", async || kit.count("offered").await == 1).await;
     wait_for(SOON, "the third to wait", async || kit.life(3).await.started_seq.is_some()).await;
     let ready = Instant::now();
+    // What is due for a visitor's sake is no decision on who has the thread, and who is turned away does not wait.
+    let page = fetch(ops, "/metrics").await;
+    let decisions = series(&page, "chatbus_router_assignments_total");
+    let of = |outcome: &str| {
+        let label = format!("outcome=\"{outcome}\"");
+        decisions.iter().filter(|(labels, _)| labels.contains(&label)).map(|(_, count)| count).sum::<u64>()
+    };
+    assert_eq!((of("assigned"), of("turned_away")), (3, 1), "{decisions:?}");
+    assert!(decisions.keys().all(|labels| !labels.contains("person")), "{decisions:?}");
     router.kill();
     let fired = async || {
         let mut counts = Vec::new();
@@ -93,16 +108,23 @@ async fn what_came_due_while_the_router_was_killed_happens_once() {
         }
         counts
     };
-    assert_eq!(fired().await, [0, 0, 0, 0, 1], "nothing is due yet");
+    assert_eq!(fired().await, [0, 0, 1, 0, 1], "nothing is due yet");
     passed(ready + DUE + Duration::from_millis(100)).await;
     router.restart().unwrap();
-    wait_for(SOON, "all of it to be done", async || fired().await == [1, 1, 2, 1, 2]).await;
+    wait_for(SOON, "all of it to be done", async || fired().await == [1, 1, 3, 1, 2]).await;
     assert_eq!(kit.assigned(4).await, agent(4));
     assert_eq!(
         (kit.life(1).await.status, kit.life(3).await.status),
         (ThreadStatus::Queued, ThreadStatus::Closed)
     );
     assert_eq!(kit.closed(6).await, Some(CloseReason::VisitorGone));
+    let kinds = ["answer", "idle", "queue", "skills_waive", "visitor_gone"];
+    let timers = kinds.map(|kind| (format!("kind=\"{kind}\""), 1));
+    wait_for(SOON, "all of it to be counted", async || {
+        let found = series(&fetch(ops, "/metrics").await, "chatbus_router_timers_total");
+        if found == BTreeMap::from(timers.clone()) { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
     // Killed again before what follows from it.
     router.kill();
     passed(Instant::now() + DUE).await;
@@ -110,7 +132,7 @@ async fn what_came_due_while_the_router_was_killed_happens_once() {
     wait_for(SOON, "the idle one to be closed", async || kit.closed(2).await == Some(CloseReason::Idle))
         .await;
     wait_for(SOON, "the next offer", async || kit.count("offered").await >= 3).await;
-    assert_eq!(fired().await[..4], [1, 1, 3, 1]);
+    assert_eq!(fired().await[..4], [1, 1, 4, 1]);
     assert_eq!(kit.agent(agent(2)).await.unwrap().load(), 0);
     kit.check().await;
 }
@@ -160,6 +182,12 @@ async fn of_those_who_accept_an_offer_at_once_one_has_it() {
     let told = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
     assert!(told.into_iter().all(|error| error.code == ErrorCode::AlreadyAssigned), "{outcomes:?}");
     kit.check().await;
+}
+
+/// The labels of a counter on a page of metrics, each with its count.
+fn series(page: &str, name: &str) -> BTreeMap<String, u64> {
+    let lines = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.split_once("} "));
+    lines.map(|(labels, count)| (labels.to_owned(), count.parse().unwrap())).collect()
 }
 
 impl Kit {
