@@ -27,7 +27,7 @@ pub fn weigh(
 ) -> Candidate {
     let state = agent.and_then(Agent::state);
     let serves = agent.is_some_and(|agent| agent.serves(queue));
-    let refused = (!serves).then(|| refusal(config, queue, (id, priority), state));
+    let refused = if serves { None } else { refusal(config, queue, (id, priority), state) };
     candidate(state, id, priority, refused)
 }
 
@@ -47,23 +47,24 @@ pub fn candidate(
     }
 }
 
+/// Why rules give the member nothing; none where they give nobody anything, and the member could take it.
 fn refusal(
     config: &Config,
     queue: QueueId,
     (id, priority): (AgentId, MemberPriority),
     state: Option<&AgentState>,
-) -> Refusal {
+) -> Option<Refusal> {
     let deleted = config.agent(id).is_some_and(|record| record.deleted);
     let Some(state) = state else {
-        return if deleted { Refusal::Deleted } else { Refusal::Offline };
+        return Some(if deleted { Refusal::Deleted } else { Refusal::Offline });
     };
     match state.seen_status() {
-        _ if deleted || state.deleted => Refusal::Deleted,
-        _ if priority == MemberPriority::Supervisor => Refusal::SupervisorMember,
-        AgentStatus::Offline => Refusal::Offline,
-        AgentStatus::NotAccepting => Refusal::NotAccepting,
-        AgentStatus::Accepting if !config.has_room(queue, state) => Refusal::AtCapacity,
-        AgentStatus::Accepting => Refusal::Unknown,
+        _ if deleted || state.deleted => Some(Refusal::Deleted),
+        _ if priority == MemberPriority::Supervisor => Some(Refusal::SupervisorMember),
+        AgentStatus::Offline => Some(Refusal::Offline),
+        AgentStatus::NotAccepting => Some(Refusal::NotAccepting),
+        AgentStatus::Accepting if !config.has_room(queue, state) => Some(Refusal::AtCapacity),
+        AgentStatus::Accepting => config.automatic(queue).map(|_| Refusal::Unknown),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use bus_schema::{
-    ErrorCode, GroupId,
+    Body, ErrorCode, GroupId,
     claims::Role,
     command::{Actor, Answer, Command},
     config::{GroupRecord, RoutingSettings},
@@ -28,6 +28,13 @@ async fn a_start_is_assigned_and_a_close_frees_the_slot_for_the_next() {
     kit.come(agent(1)).await;
     kit.start(1).await;
     assert_eq!(kit.assigned(1).await, agent(1));
+    let all = kit.everything().await;
+    let decided = all.iter().filter_map(|logged| match &logged.event.body {
+        Body::Decided(decided) => Some(decided.decision.took_us),
+        _ => None,
+    });
+    let took: Vec<u64> = decided.collect();
+    assert!(took.len() == 1 && (1..10_000_000).contains(&took[0]), "{took:?}");
     kit.start(2).await;
     wait_for(SOON, "the second to be told that it waits", async || kit.life(2).await.started_seq.is_some())
         .await;

@@ -24,8 +24,8 @@ use super::super::{
     timers,
 };
 
-/// Who was weighed, nearest to being chosen first: the eligible in order, then members who were passed over. `ahead`
-/// holds the states that earlier decisions of the same batch lead to.
+/// Who was weighed, nearest to being chosen first: the eligible in order, then members who were passed over, or all of
+/// them where agents take. `ahead` holds the states that earlier decisions of the same batch lead to.
 pub fn candidates(
     tenant: &Tenant,
     queue: QueueId,
@@ -50,7 +50,7 @@ pub fn candidates(
         .collect();
     eligible.sort_unstable();
     let rows = tenant.rows(queue);
-    let passed_over = rows.iter().filter(|row| row.refused.is_some());
+    let passed_over = rows.iter().filter(|row| row.refused.is_some() || strategy.is_none());
     let mut found = Vec::with_capacity(Decision::CANDIDATES_MAX.min(eligible.len() + rows.len()));
     found.extend(eligible.into_iter().map(|(refused, key)| key.candidate(refused)));
     found.extend(passed_over.take(Decision::CANDIDATES_MAX - found.len()).cloned());

@@ -7,7 +7,9 @@ use bus_schema::{
     claims::Role,
     command::{Actor, Answer, Command, Outcome},
     config::{MemberPriority, WhenOffline},
-    state::{CloseReason, DecisionRule, QueueReason, Refusal, RoutingStatus, Strategy, ThreadStatus},
+    state::{
+        Candidate, CloseReason, DecisionRule, QueueReason, Refusal, RoutingStatus, Strategy, ThreadStatus,
+    },
 };
 
 use super::super::{
@@ -29,7 +31,69 @@ fn a_start_goes_to_a_free_agent_with_its_reasons() {
     let decision = world.decision(1);
     assert_eq!((decision.rule, decision.chosen), (DecisionRule::LeastLoaded, Some(agent(1))));
     assert_eq!(decision.candidates.len(), 2);
-    assert!(decision.candidates.iter().all(|candidate| candidate.load == 0 && candidate.refused.is_none()));
+    let nobody_yet = |n| Candidate {
+        agent_id: agent(n),
+        load: 0,
+        capacity: 2,
+        priority: MemberPriority::Normal,
+        last_assigned_at: None,
+        refused: None,
+    };
+    assert_eq!(decision.candidates, [nobody_yet(1), nobody_yet(2)]);
+    assert_eq!((decision.config_revision, decision.waiting_since), (world.revision, Some(life.started_at)));
+    // The next is of what holds then.
+    let assigned = world.now;
+    world.change_agent(agent(1), |record| record.capacity = 3);
+    world.start(2);
+    let decision = world.decision(2);
+    assert_eq!((decision.chosen, decision.config_revision), (Some(agent(2)), world.revision));
+    let first = Candidate { load: 1, capacity: 3, last_assigned_at: Some(assigned), ..nobody_yet(1) };
+    assert_eq!(decision.candidates, [nobody_yet(2), first]);
+    world.check();
+}
+
+#[test]
+fn a_decision_says_of_each_member_why_they_were_passed_over() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1; 7]);
+    let places = [MemberPriority::Supervisor, MemberPriority::Last, MemberPriority::First];
+    world.change_group(1, |group| {
+        group.members.iter_mut().zip(places).for_each(|(member, priority)| member.priority = priority);
+    });
+    world.delete_agent(agent(4));
+    world.stop_accepting(agent(5));
+    world.disconnect(agent(6), edge(1), 2);
+    world.configure_group(2, Strategy::LeastLoaded, &[agent(7)]);
+    world.start_in(1, Some(group(2)));
+    world.start(2);
+    let candidates = world.decision(2).candidates;
+    let said: Vec<_> = candidates.iter().map(|c| (c.agent_id, c.priority, c.refused)).collect();
+    let normal = MemberPriority::Normal;
+    let expected = [
+        (agent(3), MemberPriority::First, None),
+        (agent(2), MemberPriority::Last, None),
+        (agent(1), MemberPriority::Supervisor, Some(Refusal::SupervisorMember)),
+        (agent(4), normal, Some(Refusal::Deleted)),
+        (agent(5), normal, Some(Refusal::NotAccepting)),
+        (agent(6), normal, Some(Refusal::Offline)),
+        (agent(7), normal, Some(Refusal::AtCapacity)),
+    ];
+    assert_eq!(said, expected);
+    world.check();
+}
+
+#[test]
+fn a_decision_says_since_when_the_thread_waited_in_this_queue() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1, 1]);
+    world.configure_group(2, Strategy::LeastLoaded, &[agent(2)]);
+    world.stop_accepting(agent(2));
+    world.start(1);
+    world.wait(Duration::from_secs(2));
+    world.transfer(1, (None, Some(group(2))), true, supervisor());
+    let since = Some(world.now);
+    assert_eq!((world.decision(1).chosen, world.decision(1).waiting_since), (None, since));
+    world.wait(Duration::from_secs(2));
+    world.accept(agent(2));
+    assert_eq!((world.decision(1).chosen, world.decision(1).waiting_since), (Some(agent(2)), since));
     world.check();
 }
 
@@ -313,6 +377,41 @@ fn why_it_still_waits_is_answered_as_it_is_now() {
     assert_eq!(code(&world.command(stranger, explain(3))), Some(ErrorCode::NotFound));
     let visitors = Actor::visitor(visitor(3));
     assert_eq!(code(&world.command(visitors, explain(3))), Some(ErrorCode::Forbidden));
+}
+
+#[test]
+fn what_is_in_the_way_is_named_as_it_is_now() {
+    let manual = World::with_group(Strategy::Manual, &[1]);
+    let offered = World::with_group(Strategy::Broadcast, &[1]);
+    let mut closed = World::with_group(Strategy::LeastLoaded, &[1]);
+    super::strategies::before_opening(&mut closed);
+    let mut unskilled = World::with_group(Strategy::LeastLoaded, &[1]);
+    unskilled.stop_accepting(agent(1));
+    for (mut world, reason, refused) in [
+        (manual, QueueReason::Manual, None),
+        (offered, QueueReason::Offered, None),
+        (closed, QueueReason::OutsideHours, None),
+        (unskilled, QueueReason::NoSkilledAgent, Some(Refusal::LacksSkill)),
+    ] {
+        world.start(1);
+        if refused.is_some() {
+            world.set_skills(1, &["latin"], supervisor());
+            world.accept(agent(1));
+        }
+        world.wait(Duration::from_secs(1));
+        let explain = Command::Explain { conversation_id: conversation(1) };
+        let Outcome::Accepted { answer: Answer::Explained { waits: Some(why) } } =
+            world.command(supervisor(), explain)
+        else {
+            panic!("it waits")
+        };
+        let candidates: Vec<_> = why.decision.candidates.iter().map(|c| (c.agent_id, c.refused)).collect();
+        assert_eq!((why.reason, candidates), (reason, vec![(agent(1), refused)]));
+        assert_eq!((why.decision.rule, why.decision.chosen), (DecisionRule::NobodyFree, None));
+        assert_eq!(why.decision.config_revision, world.revision);
+        assert_eq!(why.decision.waiting_since, Some(world.life(1).started_at));
+        world.check();
+    }
 }
 
 /// One agent with a thread, and two that wait; the visitor of the first of them closes it, and the bus keeps that.

@@ -222,7 +222,7 @@ fn fridays() -> Hours {
 }
 
 /// Friday 20 November 2026, some minutes before the group opens.
-fn before_opening(world: &mut World) {
+pub fn before_opening(world: &mut World) {
     world.now = Timestamp::parse("2026-11-20T08:58:00.000Z").unwrap();
     world.wait(Duration::from_secs(1));
     world.change_group(1, |group| group.routing.hours = Some(fridays()));

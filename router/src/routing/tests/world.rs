@@ -43,9 +43,10 @@ pub struct World {
     pub silent: Vec<IncarnationId>,
     /// Visitors without a connection.
     pub away: Vec<u128>,
+    /// The newest of the configuration.
+    pub revision: u64,
     read: usize,
     next: u128,
-    revision: u64,
     records: BTreeMap<String, Record>,
     leases: Vec<IncarnationId>,
 }
