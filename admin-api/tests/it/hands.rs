@@ -134,6 +134,12 @@ async fn a_thread_that_nobody_answers_in_time_is_told_from_hand_to_hand() {
         assert_eq!((entry["rule"].is_string(), entry["decision"].is_object()), (is_decision, is_decision));
         assert_eq!((&entry["thread_id"], entry["data"].get("state")), (&json!(chat.thread()), None));
     }
+    // Each is told of the decision that gave it to them, also who has it no longer.
+    let path = format!("/v1/conversations/{}/routing", chat.id());
+    for (agent, entry) in [(&floor.bob, decided[1]), (&floor.eve, last)] {
+        let got = floor.world.get(agent, &path).await.is(200).body["mine"].clone();
+        assert_eq!((&got["seq"], &got["chosen"]), (&entry["seq"], &json!(agent.id)), "{got}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +173,8 @@ async fn what_is_wanted_of_a_thread_says_who_is_given_it() {
         if bob.is_some_and(|bob| bob["refused"] == "lacks_skill") { Ok(waits) } else { Err(waits) }
     })
     .await;
-    assert_eq!(waits["thread_id"], chat.thread(), "{waits}");
+    assert_eq!((&waits["thread_id"], &waits["reason"]), (&json!(chat.thread()), &json!("no_skilled_agent")));
+    assert!(waits["decision"]["config_revision"].as_u64() > Some(0), "{waits}");
     let learned = json!({ "skills": ["greek", "latin"] });
     floor.world.patch(&floor.ann, &format!("/v1/agents/{}", floor.eve.id), learned).await.is(200);
     floor.accepts(&floor.eve).await;
