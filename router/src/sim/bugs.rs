@@ -61,10 +61,26 @@ pub enum Bug {
     WhenOfflineIgnored,
     /// A command is for whose conversation it names, whoever sent it.
     WallsDown,
+    /// That an agent accepts chats is not heard.
+    AgentUnheard,
+    /// Routers know nobody of a group.
+    MembersForgotten,
+    /// Everyone who is connected accepts chats.
+    AwayIgnored,
+    /// Edges name visitors who have left them.
+    LeftVisitorKept,
+    /// Nobody is asked what was said before a silence counts.
+    SilenceAssumed,
+    /// What concerns a thread's routing state alone is written whatever became of the thread.
+    StateNotFenced,
+    /// What was done is answered as refused.
+    DoneAndRefused,
+    /// What was done is said to be where something else is.
+    AnswerMisplaced,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 28] = [
+    pub const ALL: [Bug; 36] = [
         Bug::ExpectationDropped,
         Bug::MismatchTakenForSuccess,
         Bug::UnknownTakenForFailure,
@@ -93,5 +109,27 @@ impl Bug {
         Bug::QueueMaxIgnored,
         Bug::WhenOfflineIgnored,
         Bug::WallsDown,
+        Bug::AgentUnheard,
+        Bug::MembersForgotten,
+        Bug::AwayIgnored,
+        Bug::LeftVisitorKept,
+        Bug::SilenceAssumed,
+        Bug::StateNotFenced,
+        Bug::DoneAndRefused,
+        Bug::AnswerMisplaced,
     ];
+
+    /// The check that it was planted for, where others may be faster.
+    pub const fn shows(self) -> Option<&'static str> {
+        match self {
+            Bug::LeavingForgotten => Some("grace-is-kept"),
+            Bug::MembersForgotten => Some("no-idle-queue"),
+            Bug::AwayIgnored => Some("nothing-for-who-is-away"),
+            Bug::LeftVisitorKept => Some("visitors-who-left-are-let-go"),
+            Bug::SilenceAssumed => Some("timers-ask-first"),
+            Bug::DoneAndRefused => Some("one-outcome"),
+            Bug::AnswerMisplaced => Some("acked-is-stored"),
+            _ => None,
+        }
+    }
 }

@@ -47,7 +47,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn repeat(seed: u64, plan: Plan) -> ExitCode {
-    match found(seed, plan) {
+    match found(seed, plan).0 {
         None => {
             println!("seed {seed}: nothing found");
             ExitCode::SUCCESS
@@ -59,13 +59,16 @@ fn repeat(seed: u64, plan: Plan) -> ExitCode {
     }
 }
 
-/// A core that panics has found something as well.
-fn found(seed: u64, plan: Plan) -> Option<Violation> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| run(seed, plan).0));
+/// What was found, and how much sweeps had to put right. A core that panics has found something as well.
+fn found(seed: u64, plan: Plan) -> (Option<Violation>, u64) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let (violation, seen) = run(seed, plan);
+        (violation, seen.mended)
+    }));
     outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let what = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned();
-        Some(Violation { invariant: "no-panic", what, at_ms: 0, steps: 0 })
+        (Some(Violation { invariant: "no-panic", what, at_ms: 0, steps: 0 }), 0)
     })
 }
 
@@ -78,20 +81,25 @@ fn many(plan: Plan) -> ExitCode {
         None if number("SIM_SEEDS").is_some() => Duration::MAX,
         None => Duration::from_secs(SECONDS),
     };
-    let (mut runs, mut failed) = (0_u64, 0_u64);
+    let (mut runs, mut failed, mut mended) = (0_u64, 0_u64, 0_u64);
     for seed in first..first + seeds {
         if began.elapsed() >= seconds {
             break;
         }
         runs += 1;
-        if let Some(violation) = found(seed, plan) {
+        let (violation, put_right) = found(seed, plan);
+        mended += put_right;
+        if let Some(violation) = violation {
             failed += 1;
             println!("SIM_SEED={seed}: {violation:?}");
         }
     }
     let took = began.elapsed().as_secs_f64();
     let rate = runs as f64 / took.max(0.001);
-    println!("{runs} seeds of {} steps in {took:.1} s ({rate:.1} a second): {failed} violations", plan.steps);
+    println!(
+        "{runs} seeds of {} steps in {took:.1} s ({rate:.1} a second): {failed} violations; sweeps put {mended} right",
+        plan.steps
+    );
     if failed == 0 && runs > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -101,16 +109,25 @@ fn planted(plan: Plan) -> ExitCode {
     for bug in Bug::ALL {
         let began = Instant::now();
         let plan = Plan { bug: Some(bug), ..plan };
-        match (1..=WITHIN).find_map(|seed| Some((seed, found(seed, plan)?))) {
+        let shown = |seed| {
+            let violation = found(seed, plan).0?;
+            let right = bug.shows().is_none_or(|invariant| violation.invariant == invariant);
+            right.then_some((seed, violation))
+        };
+        match (1..=WITHIN).find_map(shown) {
             Some((seed, violation)) => {
                 let took = began.elapsed().as_secs_f64();
                 println!("{bug:?}: seed {seed}, {} ({took:.1} s)", violation.invariant);
             }
             None => {
                 missed += 1;
-                println!("{bug:?}: not found in {WITHIN} seeds");
+                println!("{bug:?}: not found in {WITHIN} seeds{}", by(bug));
             }
         }
     }
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn by(bug: Bug) -> String {
+    bug.shows().map(|invariant| format!(" by {invariant}")).unwrap_or_default()
 }

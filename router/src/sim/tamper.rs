@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bus_schema::{
-    Body, Lane, Subject, Timestamp,
+    Body, ErrorBody, ErrorCode, Lane, Subject, Timestamp,
+    command::{Answer, Outcome},
     config::{Record, WhenOffline},
-    state::{AgentState, DecisionRule, DeskState, Priority},
+    state::{AgentState, DecisionRule, DeskState, Priority, RoutingStatus},
 };
 
-use super::{bugs::Bug, bus::Expect};
+use super::{bugs::Bug, bus::Expect, random::Random};
 use crate::routing::{Message, Settings, Stored, Write};
 
 /// Instants of starts are mirrored in this one.
@@ -26,6 +27,7 @@ pub fn config(bug: Option<Bug>, mut record: Record) -> Record {
     if let Record::Group(group) = &mut record {
         match bug {
             Some(Bug::HoursIgnored) => group.routing.hours = None,
+            Some(Bug::MembersForgotten) if group.when_offline == WhenOffline::Keep => group.members.clear(),
             Some(Bug::QueueMaxIgnored) => group.queue_max = None,
             Some(Bug::WhenOfflineIgnored) => group.when_offline = WhenOffline::Keep,
             _ => {}
@@ -46,6 +48,11 @@ pub fn heard(bug: Option<Bug>, mut stored: Stored) -> Stored {
         Some(Bug::TurnsForgotten) => {
             if let Some(state) = agent_state(&mut event.body) {
                 state.last_assigned_at = None;
+            }
+        }
+        Some(Bug::AwayIgnored) => {
+            if let Some(state) = agent_state(&mut event.body) {
+                state.status = RoutingStatus::Accepting;
             }
         }
         Some(Bug::LeavingForgotten) => {
@@ -113,6 +120,10 @@ pub fn expect(bug: Option<Bug>, write: &Write, message: &Message) -> Expect {
             let lane = message.subject.conversation().map(|(_, lane)| lane);
             matches!(lane, Some(Lane::Life | Lane::Desk)) && is_take(write)
         }
+        Some(Bug::StateNotFenced) => {
+            let desk = |message: &Message| matches!(message.subject.conversation(), Some((_, Lane::Desk)));
+            write.messages.iter().all(desk)
+        }
         _ => false,
     };
     message.expected.filter(|_| !dropped).map_or(Expect::Anything, Expect::Own)
@@ -126,6 +137,27 @@ pub fn is_timers(write: &Write) -> bool {
             Body::AgentLost(_) | Body::Unanswered(_) | Body::Idle(_) | Body::SkillsWaived(_)
         )
     })
+}
+
+/// An agent accepts chats from now on.
+pub fn accepts(stored: &Stored) -> bool {
+    match stored.event.as_deref().map(|event| &event.body) {
+        Some(Body::AgentStatusSet(set)) => set.state.status == RoutingStatus::Accepting,
+        _ => false,
+    }
+}
+
+/// What a command was answered.
+pub fn answered(bug: Option<Bug>, mut outcome: Outcome, random: &mut Random) -> Outcome {
+    let Outcome::Accepted { answer: Answer::Thread { seq, .. } } = &mut outcome else { return outcome };
+    match bug {
+        Some(Bug::DoneAndRefused) if random.chance(50) => ErrorBody::from(ErrorCode::Conflict).into(),
+        Some(Bug::AnswerMisplaced) if random.chance(50) => {
+            *seq += 1;
+            outcome
+        }
+        _ => outcome,
+    }
 }
 
 fn is_take(write: &Write) -> bool {

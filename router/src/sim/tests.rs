@@ -22,7 +22,11 @@ fn a_seed_says_everything_that_happens() {
 
 #[test]
 fn a_planted_bug_is_found() {
-    let plan = Plan { bug: Some(Bug::CapacityOffByOne), ..Plan::default() };
-    let found = (1..=SEEDS).find_map(|seed| run(seed, plan).0);
-    assert_eq!(found.map(|found| found.invariant), Some("never-over-capacity"));
+    for (bug, invariant) in
+        [(Bug::CapacityOffByOne, "never-over-capacity"), (Bug::MembersForgotten, "no-idle-queue")]
+    {
+        let plan = Plan { bug: Some(bug), ..Plan::default() };
+        let found = (1..=SEEDS).find_map(|seed| run(seed, plan).0);
+        assert_eq!(found.map(|found| found.invariant), Some(invariant), "{bug:?}");
+    }
 }

@@ -7,7 +7,7 @@ mod ledger;
 mod threads;
 pub mod walls;
 
-pub use ledger::Ledger;
+pub use ledger::{Kept, Ledger};
 
 /// Its name, and what was found.
 pub type Found = (&'static str, String);

@@ -1,9 +1,13 @@
 //! After the faults: everything comes to rest, soon, and as the invariants want it.
 
-use bus_schema::{AgentId, config::Record};
+use bus_schema::{
+    AgentId, ConversationId,
+    config::{MemberPriority, Record},
+    state::{AgentState, AgentStatus, LifeState, Strategy, ThreadStatus},
+};
 
-use super::World;
-use crate::routing::invariants;
+use super::{World, router::Router};
+use crate::{routing::invariants, sim::check::Kept};
 
 /// Time in which everything is to come to rest: leases end, the grace time, pauses, whoever is passed over.
 const SETTLES_MS: i64 = 40_000;
@@ -79,7 +83,60 @@ impl World {
             found.extend(self.presence_at_rest());
         }
         found.extend(self.left_at_rest());
+        found.extend(self.idle_at_rest());
         found
+    }
+
+    /// Nobody waits beside somebody who is free, by the log's and the configuration's word alone: whatever routers
+    /// believe to know does not count.
+    fn idle_at_rest(&self) -> Vec<(&'static str, String)> {
+        if !self.routers.iter().any(|router| router.turn.decides()) {
+            return Vec::new();
+        }
+        let queued = self.ledger.lives.iter().filter(|(_, kept)| kept.state.status == ThreadStatus::Queued);
+        let beside = |(id, kept): (&ConversationId, &Kept<LifeState>)| {
+            let desk = self.ledger.desk(*id).map(|kept| &kept.state);
+            let for_anybody = desk.is_none_or(|desk| {
+                desk.avoid.is_empty()
+                    && desk.offers.is_empty()
+                    && (desk.skills.is_empty() || desk.skills_waived)
+            });
+            let agent = for_anybody.then(|| self.free_for(*id, &kept.state)).flatten()?;
+            Some(("no-idle-queue", format!("{id} waits while {agent} is free, says the log")))
+        };
+        queued.filter_map(beside).collect()
+    }
+
+    /// Somebody to whom rules may give it.
+    fn free_for(&self, id: ConversationId, life: &LifeState) -> Option<AgentId> {
+        let group = match life.group_id {
+            Some(group) => Some(self.group(group)?),
+            None => None,
+        };
+        let serves = group.is_none_or(|group| {
+            let hours = group.routing.hours.as_ref();
+            let open = |router: &Router| hours.is_none_or(|hours| hours.is_open(router.core.now()));
+            group.strategy != Strategy::Manual && self.routers.iter().all(open)
+        });
+        let tenant = self.tenant(id);
+        let free = |agent: &AgentId, state: &AgentState| {
+            let record = self.agent(*agent);
+            let settled = record.is_some_and(|record| !record.deleted && record.capacity == state.capacity);
+            let member = group.is_none_or(|group| {
+                let mut members = group.members.iter().filter(|m| m.priority != MemberPriority::Supervisor);
+                let max = group.routing.agent_max.filter(|max| *max > 0);
+                members.any(|member| member.agent_id == *agent)
+                    && max.is_none_or(|max| state.held_in(group.group_id) < max)
+            });
+            let accepts = state.seen_status() == AgentStatus::Accepting && !state.deleted;
+            record.is_some_and(|record| record.tenant_id == tenant)
+                && settled
+                && member
+                && accepts
+                && state.has_room()
+        };
+        let mut agents = self.ledger.agents.iter().filter(|_| serves);
+        agents.find(|(agent, kept)| free(agent, &kept.state)).map(|(agent, _)| *agent)
     }
 
     /// Nobody's thread stays open for ever after they left.

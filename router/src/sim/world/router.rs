@@ -232,6 +232,9 @@ impl World {
     fn hear(&mut self, n: usize, seq: u64) {
         let Some(stored) = self.stream.get(seq).filter(|stored| !is_beside(stored.subject)) else { return };
         let stored = core_stored(stored);
+        if self.plan.bug == Some(Bug::AgentUnheard) && tamper::accepts(&stored) {
+            return;
+        }
         let stored = tamper::heard(self.plan.bug, stored);
         self.tell(n, Input::Log(stored));
     }

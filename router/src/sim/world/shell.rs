@@ -47,6 +47,20 @@ impl World {
                 self.routers[n].reading.extend(routing_key::of(subject));
                 self.refresh(n, subject, Backoff::LEADER);
             }
+            Effect::Look { tenant, conversation, thread, .. }
+                if self.plan.bug == Some(Bug::SilenceAssumed) =>
+            {
+                let looked = Input::Looked {
+                    tenant,
+                    conversation,
+                    thread,
+                    said: Vec::new(),
+                    up_to: None,
+                    more: false,
+                };
+                let to = self.to(n);
+                self.after(1, to, "assumes that nothing was said", move |world| world.tell(n, looked));
+            }
             Effect::Look { tenant, conversation, thread, after } => {
                 let end = self.stream.log().len() as u64;
                 self.routers[n].looked.insert(conversation, end);
@@ -54,6 +68,7 @@ impl World {
             }
             Effect::Reply { token, outcome } => {
                 if let Some((_, reply)) = self.routers[n].asked.remove(&token.0) {
+                    let outcome = tamper::answered(self.plan.bug, outcome, &mut self.random);
                     self.answer(reply, outcome);
                 }
             }

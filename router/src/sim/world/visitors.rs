@@ -113,8 +113,10 @@ impl World {
     }
 
     fn visitors_at(&self, edge: usize, asked: &[ConversationId]) -> BTreeSet<ConversationId> {
-        let here =
-            |id: &&ConversationId| self.visitor_of(**id).is_some_and(|visitor| visitor.edge == Some(edge));
+        let kept = self.plan.bug == Some(Bug::LeftVisitorKept);
+        let here = |id: &&ConversationId| {
+            self.visitor_of(**id).is_some_and(|visitor| visitor.edge == Some(edge) || kept)
+        };
         asked.iter().filter(here).copied().collect()
     }
 }
