@@ -172,12 +172,17 @@ impl Kit {
 
     /// The binary that takes turns with others in this way.
     pub fn process_with(&self, ops: SocketAddr, turns: &str) -> Process {
+        self.process_of(ops, turns, Duration::from_secs(2))
+    }
+
+    /// The binary that gives agents so much time to come back.
+    pub fn process_of(&self, ops: SocketAddr, turns: &str, agent_grace: Duration) -> Process {
         Process::builder("router")
             .env("CHATBUS_ROUTER_TURNS", turns)
             .arg("run")
             .env("CHATBUS_NATS_URL", self.server.url())
             .env("CHATBUS_OPS_LISTEN", ops.to_string())
-            .env("CHATBUS_AGENT_GRACE_MS", "2000")
+            .env("CHATBUS_AGENT_GRACE_MS", agent_grace.as_millis().to_string())
             .ops_listener(ops)
             .spawn()
             .unwrap()

@@ -6,13 +6,14 @@ use std::{
 };
 
 use bus_schema::{
-    Author, ErrorCode, GroupId, Lane, Subject,
+    Author, ErrorCode, GroupId, IncarnationId, Lane, Subject,
     claims::Role,
     command::{Actor, Command},
     config::{GroupRecord, Member, RoutingSettings, WhenOffline},
     protocol::VisitorPresence,
     signal::TenantSignal,
     state::{CloseReason, DeadlineKind, RoutingStatus, Strategy, ThreadStatus},
+    stream::edge_lease,
     subject::{TenantTopic, tenant_signals},
 };
 use futures::future::join_all;
@@ -134,6 +135,59 @@ async fn what_came_due_while_the_router_was_killed_happens_once() {
     wait_for(SOON, "the next offer", async || kit.count("offered").await >= 3).await;
     assert_eq!(fired().await[..4], [1, 1, 4, 1]);
     assert_eq!(kit.agent(agent(2)).await.unwrap().load(), 0);
+    kit.check().await;
+}
+
+/// Longer than it takes to notice that an edge is gone.
+const GRACE: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_away_while_the_router_was_killed_is_lost_once() {
+    let mut kit = Kit::new().await;
+    kit.configure(Strategy::LeastLoaded, &[1, 1, 2]).await;
+    let ops = free_port();
+    let mut router = kit.process_of(ops, "lease", GRACE);
+    router.ready(SOON).await;
+    let edges = [0xE000, 0xE001, 0xE002].map(|n| IncarnationId::from_uuid(Uuid::from_u128(n)));
+    for (n, edge) in (1..=3).zip(edges) {
+        kit.edge = edge;
+        kit.leases.put(&edge_lease(edge), "{}").await.unwrap();
+        kit.come(agent(n)).await;
+        if n < 3 {
+            kit.start(n).await;
+            assert_eq!(kit.assigned(n).await, agent(n));
+        }
+    }
+    // One says goodbye; the other's edge dies, and by then nobody is there to see it.
+    kit.edge = edges[0];
+    kit.connections(agent(1), 0).await;
+    let left = Instant::now();
+    router.kill();
+    kit.edge = edges[1];
+    kit.drop_lease().await;
+    assert_eq!(kit.count("agent_lost").await, 0, "nothing is due yet");
+    passed(left + GRACE + Duration::from_millis(100)).await;
+    assert_eq!(kit.count("agent_lost").await, 0, "nobody decides");
+    router.restart().unwrap();
+    wait_for(SOON, "the first to be lost", async || kit.life(1).await.assignee_id == Some(agent(3))).await;
+    assert!(kit.agent(agent(2)).await.unwrap().holds(conversation(2)), "an edge has the time from now on");
+    wait_for(SOON, "the second to be lost", async || kit.life(2).await.assignee_id == Some(agent(3))).await;
+    for n in 1..=2 {
+        let state = kit.agent(agent(n)).await.unwrap();
+        assert!(!state.is_connected() && state.conversations.is_empty(), "{state:?}");
+    }
+    let counted = || async {
+        let found = series(&fetch(ops, "/metrics").await, "chatbus_router_timers_total");
+        found.get("kind=\"agent_lost\"").copied()
+    };
+    wait_for(SOON, "both to be counted", async || counted().await == Some(2)).await;
+    // And never again.
+    router.kill();
+    router.restart().unwrap();
+    kit.connections(agent(1), 1).await;
+    wait_for(SOON, "the first to be there again", async || kit.agent(agent(1)).await.unwrap().is_connected())
+        .await;
+    assert_eq!(kit.count("agent_lost").await, 2);
     kit.check().await;
 }
 
