@@ -1,6 +1,6 @@
 //! Agents as the log shows them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::{AgentId, ConversationId, state::AgentState};
 
@@ -9,6 +9,7 @@ use super::{Invariant, Logged, Violation};
 #[derive(Default)]
 pub(super) struct Agents {
     last: BTreeMap<AgentId, AgentState>,
+    holders: BTreeMap<ConversationId, BTreeSet<AgentId>>,
 }
 
 impl Agents {
@@ -17,7 +18,7 @@ impl Agents {
     }
 
     pub(super) fn holders(&self, conversation: ConversationId) -> impl Iterator<Item = AgentId> + '_ {
-        self.last.iter().filter(move |(_, state)| state.holds(conversation)).map(|(agent, _)| *agent)
+        self.holders.get(&conversation).into_iter().flatten().copied()
     }
 
     /// The capacity that counts is the one in the message that the assignment expected: the one before.
@@ -37,6 +38,14 @@ impl Agents {
                 state.load()
             ));
         }
-        self.last.insert(agent, state.clone());
+        let before = self.last.insert(agent, state.clone());
+        for held in before.iter().flat_map(|before| &before.conversations) {
+            if let Some(holders) = self.holders.get_mut(&held.conversation_id) {
+                holders.remove(&agent);
+            }
+        }
+        for held in &state.conversations {
+            self.holders.entry(held.conversation_id).or_default().insert(agent);
+        }
     }
 }

@@ -101,7 +101,7 @@ pub fn check(log: &[Logged], groups: &BTreeMap<GroupId, GroupRecord>) -> Report 
         }
         match logged.subject {
             Subject::Conversation { conversation, lane, .. } => {
-                threads.apply(conversation, lane, logged, &mut report.violations);
+                threads.apply((conversation, lane), logged, &agents, &mut report.violations);
             }
             Subject::Agent { agent, .. } => agents.apply(agent, logged, &mut report.violations),
             Subject::Visitor { .. } => {}

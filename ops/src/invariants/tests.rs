@@ -185,8 +185,8 @@ fn a_good_log_has_no_violations() {
         .started(2, 2)
         .decided(2, 2, None, Some(7))
         .message(1, 1)
-        .closed(1, 1)
         .agent(ADA, 1, &[])
+        .closed(1, 1)
         .agent(ADA, 1, &[2])
         .assigned(2, 2, ADA)
         .decided(2, 2, Some(ADA), None);
@@ -223,6 +223,23 @@ fn one_assignee_is_checked() {
         .decided(1, 1, Some(ADA), None)
         .agent(BOB, 1, &[1]);
     assert_eq!(log.found(), [(Invariant::OneAssignee, 0)]);
+}
+
+#[test]
+fn one_assignee_is_checked_on_the_way() {
+    let served = || {
+        let log = Script::default().agent(ADA, 1, &[]).agent(BOB, 1, &[]).started(1, 1);
+        log.agent(ADA, 1, &[1]).assigned(1, 1, ADA).decided(1, 1, Some(ADA), None)
+    };
+    // Given to a second, and taken from the first a little later.
+    let twice = served().agent(BOB, 1, &[1]).assigned(1, 1, BOB).decided(1, 1, Some(BOB), None);
+    assert_eq!(twice.agent(ADA, 1, &[]).found(), [(Invariant::OneAssignee, 8)]);
+    // Closed, and still with the agent for a while.
+    let kept = served().closed(1, 1).agent(ADA, 1, &[]);
+    assert_eq!(kept.found(), [(Invariant::OneAssignee, 7)]);
+    // Nobody holds what one is said to have.
+    let nobody = Script::default().started(1, 1).assigned(1, 1, ADA).decided(1, 1, Some(ADA), None);
+    assert_eq!(nobody.agent(ADA, 1, &[1]).found(), [(Invariant::OneAssignee, 2)]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::{
     AgentId, Body, ConversationId, GroupId, Lane, ThreadId, Timestamp,
-    state::{Decision, DecisionRule, Priority, QueueEntry, ThreadStatus},
+    state::{CloseReason, Decision, DecisionRule, Priority, QueueEntry, ThreadStatus},
 };
 
 use super::{Invariant, Logged, Violation, agents::Agents};
@@ -55,6 +55,28 @@ impl Thread {
     }
 }
 
+/// Who has a thread holds it, and nobody else does: in each batch agents come first. Not so between the two halves of a
+/// handing over to a thread of its own, nor where an edge starts a thread.
+fn held_by_its_assignee(
+    id: ConversationId,
+    logged: &Logged,
+    agents: &Agents,
+    violations: &mut Vec<Violation>,
+) {
+    let body = &logged.event.body;
+    let between = match body {
+        Body::Started(_) => true,
+        Body::Closed(closed) => closed.reason == CloseReason::Reassigned,
+        _ => false,
+    };
+    let Some(state) = body.life_state().filter(|_| !between) else { return };
+    let holders: Vec<AgentId> = agents.holders(id).collect();
+    if holders != Vec::from_iter(state.assignee_id) {
+        let what = format!("{}: {id} has {:?} and is held by {holders:?}", body.name(), state.assignee_id);
+        violations.push(Violation { invariant: Invariant::OneAssignee, seq: logged.seq, what });
+    }
+}
+
 impl Threads {
     pub(super) fn conversations(&self) -> usize {
         self.conversations.len()
@@ -74,13 +96,16 @@ impl Threads {
 
     pub(super) fn apply(
         &mut self,
-        conversation: ConversationId,
-        lane: Lane,
+        (conversation, lane): (ConversationId, Lane),
         logged: &Logged,
+        agents: &Agents,
         violations: &mut Vec<Violation>,
     ) {
         match lane {
-            Lane::Life => self.life(conversation, logged, violations),
+            Lane::Life => {
+                self.life(conversation, logged, violations);
+                held_by_its_assignee(conversation, logged, agents, violations);
+            }
             Lane::Desk => self.desk(conversation, logged, violations),
             Lane::Msg | Lane::Note | Lane::Mark => self.said(conversation, logged, violations),
         }
