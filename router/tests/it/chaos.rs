@@ -1,6 +1,9 @@
 //! Three router processes that all work at once, without a lease, and are killed and paused at random.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use bus_schema::{
     ConversationId,
@@ -37,10 +40,13 @@ async fn three_routers_without_a_lease_that_are_killed_and_paused_break_nothing(
     let mut random = StdRng::seed_from_u64(seed);
     let mut kit = Kit::new().await;
     kit.configure(Strategy::RoundRobin, &[CAPACITY; AGENTS as usize]).await;
-    let mut routers: Vec<Process> = (0..ROUTERS).map(|_| kit.process_with(free_port(), "together")).collect();
+    let ports: Vec<SocketAddr> = (0..ROUTERS).map(|_| free_port()).collect();
+    let mut routers: Vec<Process> = ports.iter().map(|ops| kit.process_with(*ops, "together")).collect();
     for router in &mut routers {
         router.ready(SOON).await;
     }
+    // What sweeps put right hides what went wrong.
+    let mut put_right = 0;
     for n in 1..=AGENTS {
         kit.come(agent(n)).await;
     }
@@ -51,7 +57,8 @@ async fn three_routers_without_a_lease_that_are_killed_and_paused_break_nothing(
             started += 1;
             kit.start(started).await;
         }
-        fault(&mut routers[random.random_range(0..ROUTERS)], &mut random).await;
+        let victim = random.random_range(0..ROUTERS);
+        put_right += fault(&mut routers[victim], ports[victim], &mut random).await;
         faults += 1;
         // More than there is room for waits; some of those who are served leave.
         let served = served(&kit).await;
@@ -87,19 +94,26 @@ async fn three_routers_without_a_lease_that_are_killed_and_paused_break_nothing(
     for n in 1..=AGENTS {
         assert_eq!(kit.agent(agent(n)).await.unwrap().load(), 0);
     }
+    for ops in ports {
+        put_right += wait_for(SOON, "the count of sweeps", async || mended(ops).await).await;
+    }
+    assert_eq!(put_right, 0, "sweeps had something to put right");
 }
 
-/// Kills a router with -9, or pauses it and leaves it to be found in the middle of something.
-async fn fault(router: &mut Process, random: &mut StdRng) {
+/// Kills a router with -9, or pauses it and leaves it to be found in the middle of something. What a killed one had put
+/// right by sweeps, which nobody counts any more.
+async fn fault(router: &mut Process, ops: SocketAddr, random: &mut StdRng) -> u64 {
     if random.random_bool(0.4) {
+        let put_right = mended(ops).await.unwrap_or(0);
         router.kill();
         router.restart().unwrap();
-        return;
+        return put_right;
     }
     router.pause();
     let paused = Instant::now() + Duration::from_millis(random.random_range(50..1_500));
     wait_for(SOON, "a pause to pass", async || Instant::now() >= paused).await;
     router.resume();
+    0
 }
 
 /// Conversations that agents hold now.

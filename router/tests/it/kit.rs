@@ -346,6 +346,13 @@ pub async fn fetch(ops: SocketAddr, path: &str) -> String {
     get.await.unwrap_or_default()
 }
 
+/// What a process's sweeps had to put right since it started; none while it does not answer.
+pub async fn mended(ops: SocketAddr) -> Option<u64> {
+    let page = fetch(ops, "/metrics").await;
+    let line = page.lines().find_map(|line| line.strip_prefix("chatbus_router_mended_total "));
+    line.map(|number| number.parse().unwrap())
+}
+
 pub async fn connect(url: String, name: &str) -> Bus {
     nats::connect_with(nats::Options::new(url, name)).await.unwrap()
 }

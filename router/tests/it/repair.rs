@@ -27,12 +27,8 @@ async fn what_a_sweep_puts_right_is_counted() {
     let mut router = kit.process(ops);
     router.ready(SOON).await;
     kit.come(agent(1)).await;
-    let mended = async || {
-        let page = fetch(ops, "/metrics").await;
-        let line = page.lines().find_map(|line| line.strip_prefix("chatbus_router_mended_total "));
-        line.map(|number| number.parse::<u64>().unwrap())
-    };
-    wait_for(SOON, "the count to be shown", async || mended().await).await;
+    let mended = || mended(ops);
+    wait_for(SOON, "the count to be shown", mended).await;
     assert_eq!(mended().await, Some(0));
     // As nobody ever should: the agent holds what does not exist, and is full with it.
     let last = kit.log.last(&agent_subject(agent(1))).await.unwrap().unwrap();
