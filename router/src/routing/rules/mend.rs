@@ -49,6 +49,7 @@ pub fn requeue(tenant: &Tenant, id: ConversationId, shared: &Shared) -> Step {
     let reason = QueueReason::AgentLost;
     let mut next = life.clone();
     (next.status, next.assignee_id) = (ThreadStatus::Queued, None);
+    next.participants.retain(|participant| Some(*participant) != life.assignee_id);
     let mut desk = conversation.next_desk(life);
     desk.queue = Some(conversation.queue_entry(life, reason));
     let rules = tenant.config.rules(tenant.config.queue_of(life.group_id));

@@ -10,6 +10,7 @@ mod moves;
 mod others;
 mod presence;
 mod queues;
+mod repair;
 mod sight;
 mod strategies;
 mod succession;

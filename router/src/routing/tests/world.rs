@@ -16,7 +16,10 @@ use bus_schema::{
 };
 use uuid::Uuid;
 
-use super::super::{Effect, Heard, Input, Routing, Settings, Token, Told, WriteFailure, invariants};
+use super::super::{
+    Effect, Heard, Input, Routing, Settings, Token, Told, WriteFailure, invariants, queue::Queue,
+    slot::QueueId,
+};
 use super::bus::Bus;
 
 pub use crate::sim::names::*;
@@ -257,6 +260,12 @@ impl World {
         change(&mut record);
         record.revision = self.revision;
         self.record(Record::Group(record));
+    }
+
+    /// What the core keeps of a queue.
+    pub fn queue(&mut self, id: QueueId) -> &mut Queue {
+        let tenant = self.routing.tenants.get_mut(&TENANT).expect("it has agents");
+        tenant.queues.get_mut(&id).expect("somebody waits there")
     }
 
     pub fn lease(&mut self, edge: IncarnationId, alive: bool) {
