@@ -194,6 +194,7 @@ pub enum Refusal {
     AtCapacity,
     SupervisorMember,
     LacksSkill,
+    /// Written by nobody: who declines an offer has passed it on.
     Declined,
     /// Had it or was offered it, and passed it on.
     PassedOn,
