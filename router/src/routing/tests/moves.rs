@@ -11,7 +11,7 @@ use bus_schema::{
 };
 use uuid::Uuid;
 
-use super::super::settings::AVOIDED_FOR;
+use super::super::settings::{AVOIDED_FOR, PARTICIPANTS_MAX};
 use super::world::*;
 
 fn me(n: u128) -> Actor {
@@ -185,6 +185,21 @@ fn agents_join_beside_the_assignee_and_leave_again() {
     assert_eq!(code(&world.leave(1, me(2))), Some(ErrorCode::NotParticipant));
     assert_eq!(code(&world.join(1, Actor::visitor(visitor(1)))), Some(ErrorCode::Forbidden));
     assert_eq!(world.life_kinds(1), ["started", "assigned", "joined", "joined", "left"]);
+    world.check();
+}
+
+#[test]
+fn so_many_take_part_and_no_more() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[1; PARTICIPANTS_MAX + 1]);
+    world.start(1);
+    let last = PARTICIPANTS_MAX as u128;
+    for n in 2..=last {
+        assert_eq!(code(&world.join(1, me(n))), None, "{n}");
+    }
+    assert_eq!(code(&world.join(1, me(last + 1))), Some(ErrorCode::Conflict));
+    assert_eq!(code(&world.leave(1, me(2))), None);
+    assert_eq!(code(&world.join(1, me(last + 1))), None);
+    assert_eq!(world.life(1).participants.len(), PARTICIPANTS_MAX);
     world.check();
 }
 

@@ -304,3 +304,30 @@ fn supervisors_of_a_group_are_never_offered_anything_and_others_in_their_order()
     assert_eq!(world.life(1).status, ThreadStatus::Queued);
     world.check();
 }
+
+#[test]
+fn the_tenants_limit_of_a_group_holds_where_it_has_none_and_zero_lifts_it() {
+    let mut world = World::with_group(Strategy::LeastLoaded, &[9]);
+    world.configure_tenant(RoutingSettings { agent_max: Some(2), ..RoutingSettings::default() });
+    for n in 1..=4 {
+        world.start(n);
+    }
+    assert_eq!((world.load(agent(1)), world.assignee(3)), (2, None));
+    assert_eq!(world.decision(3).candidates[0].refused, Some(Refusal::AtCapacity));
+    assert_eq!(code(&world.take(3, agent(1), Role::Agent)), Some(ErrorCode::OverCapacity));
+    world.configure_group(2, Strategy::LeastLoaded, &[agent(1)]);
+    world.change_group(2, |group| group.routing.agent_max = Some(0));
+    for n in 5..=7 {
+        world.start_in(n, Some(group(2)));
+        assert_eq!(world.assignee(n), Some(agent(1)), "it has no limit");
+    }
+    world.change_group(1, |group| group.routing.agent_max = Some(3));
+    assert_eq!(
+        [3, 4].map(|n| world.assignee(n).is_some()),
+        [true, false],
+        "its own counts before the tenant's"
+    );
+    world.change_group(1, |group| group.routing.agent_max = Some(0));
+    assert_eq!((world.load(agent(1)), world.assignee(4)), (7, Some(agent(1))));
+    world.check();
+}
