@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::{
-    AgentId, Body, Event, ThreadId, Timestamp,
+    AgentId, Body, Event, GroupId, ThreadId, Timestamp,
     state::{AgentState, AgentStatus, LifeState, ThreadStatus},
 };
 use serde::Serialize;
@@ -14,6 +14,9 @@ use super::recording::Roots;
 #[derive(Debug)]
 pub struct Measure {
     from: Timestamp,
+    /// Groups whose threads are not counted.
+    people: BTreeSet<GroupId>,
+    left_out: usize,
     threads: BTreeMap<ThreadId, Thread>,
     agents: BTreeMap<AgentId, Agent>,
     roots: Roots,
@@ -58,9 +61,15 @@ pub struct Figures {
 }
 
 impl Measure {
-    /// Of what starts at `from` or later.
-    pub fn new(from: Timestamp) -> Self {
-        Self { from, threads: BTreeMap::new(), agents: BTreeMap::new(), roots: Roots::default() }
+    /// Of what starts at `from` or later, and in no group that is left to `people`.
+    pub fn new(from: Timestamp, people: BTreeSet<GroupId>) -> Self {
+        let (threads, agents) = (BTreeMap::new(), BTreeMap::new());
+        Self { from, people, left_out: 0, threads, agents, roots: Roots::default() }
+    }
+
+    /// How many threads were not counted for their group.
+    pub const fn left_out(&self) -> usize {
+        self.left_out
     }
 
     pub fn see(&mut self, event: &Event, at: Timestamp) {
@@ -75,6 +84,10 @@ impl Measure {
     fn life(&mut self, body: &Body, state: &LifeState, at: Timestamp) {
         let id = self.roots.of(state);
         if matches!(body, Body::Started(_) | Body::Reopened(_)) && !state.continues {
+            if state.group_id.is_some_and(|group| self.people.contains(&group)) {
+                self.left_out += usize::from(at >= self.from);
+                return;
+            }
             self.threads.insert(id, Thread { started: at, assigned: None, closed: None });
         }
         let Some(thread) = self.threads.get_mut(&id) else { return };

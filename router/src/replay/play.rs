@@ -2,13 +2,13 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     time::Duration,
 };
 
 use bus_schema::{
-    AgentId, Author, Body, ConversationId, Event, EventId, IncarnationId, Lane, Shard, Subject, ThreadId,
-    Timestamp, Visibility,
+    AgentId, Author, Body, ConversationId, Event, EventId, GroupId, IncarnationId, Lane, Shard, Subject,
+    ThreadId, Timestamp, Visibility,
     claims::Role,
     command::{Actor, Command, PresenceReport},
     config::{AgentRecord, Record, RoutingSettings},
@@ -46,6 +46,18 @@ enum Action {
     Start(ThreadId),
 }
 
+/// Groups in which nobody is given a thread by a rule: what people would do there no log tells of.
+pub fn left_to_people(records: &[Record], change: Change) -> BTreeSet<GroupId> {
+    let people = |record: &Record| match record {
+        Record::Group(group) if !group.deleted => {
+            let strategy = change.strategy.unwrap_or(group.strategy);
+            matches!(strategy, Strategy::Manual | Strategy::Broadcast).then_some(group.group_id)
+        }
+        _ => None,
+    };
+    records.iter().filter_map(people).collect()
+}
+
 struct Player<'a> {
     recording: &'a Recording,
     alone: Alone,
@@ -68,11 +80,13 @@ pub fn play(
 ) -> Figures {
     let began = recording.shifts.first().map(|shift| shift.at).into_iter();
     let began = began.chain(recording.episodes.values().map(|episode| episode.started)).min();
+    let people = left_to_people(records, change);
+    let by_rules = |episode: &&Episode| episode.group.is_none_or(|group| !people.contains(&group));
     let mut player = Player {
         recording,
         alone: Alone::new(settings, began.unwrap_or(from)),
         due: BinaryHeap::new(),
-        measure: Measure::new(from),
+        measure: Measure::new(from, BTreeSet::new()),
         change,
         agents: records.iter().filter_map(agent_of).collect(),
         revision: records.iter().map(Record::revision).max().unwrap_or(0),
@@ -84,7 +98,8 @@ pub fn play(
         player.alone.input(Input::Config(record), &mut |_, _| {});
     }
     let shifts = (0..recording.shifts.len()).map(|at| (recording.shifts[at].at, Action::Shift(at)));
-    let starts = recording.episodes.values().map(|episode| (episode.started, Action::Start(episode.thread)));
+    let episodes = recording.episodes.values().filter(by_rules);
+    let starts = episodes.map(|episode| (episode.started, Action::Start(episode.thread)));
     player.due.extend(shifts.chain(starts).map(Reverse));
     while let Some(Reverse((at, action))) = player.due.pop() {
         if at > recording.end {

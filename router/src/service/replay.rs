@@ -20,7 +20,7 @@ use ops::{
 use serde::{Deserialize, Serialize, de::value::StrDeserializer};
 
 use crate::{
-    replay::{Change, Entry, Figures, Measure, Recording, play},
+    replay::{Change, Entry, Figures, Measure, Recording, left_to_people, play},
     routing::Settings,
 };
 
@@ -50,6 +50,8 @@ struct Report {
     to: Timestamp,
     strategy: Option<Strategy>,
     capacity: Option<u32>,
+    /// Threads of groups where people take them, or accept offers: of these nothing is told.
+    left_out: usize,
     happened: Figures,
     replayed: Figures,
 }
@@ -97,7 +99,8 @@ async fn of_shard(
         }
         None => Timestamp::default(),
     };
-    let (mut recording, mut happened) = (Recording::default(), Measure::new(from));
+    let (mut recording, mut happened) =
+        (Recording::default(), Measure::new(from, left_to_people(&records, args.change)));
     read(&log, |entry| {
         if args.tenant.is_none_or(|tenant| entry.event.tenant_id == tenant) {
             happened.see(&entry.event, entry.at);
@@ -117,8 +120,8 @@ async fn of_shard(
     let replayed =
         tokio::task::spawn_blocking(move || play(&recording, &records, change, settings, from)).await?;
     let Change { strategy, capacity } = change;
-    let happened = happened.figures(to);
-    Ok(Some(Report { shard, from: from.max(began), to, strategy, capacity, happened, replayed }))
+    let (left_out, happened) = (happened.left_out(), happened.figures(to));
+    Ok(Some(Report { shard, from: from.max(began), to, strategy, capacity, left_out, happened, replayed }))
 }
 
 /// Everything that routing wrote or read, in order.
@@ -215,6 +218,9 @@ impl Report {
         let capacity = self.capacity.map_or_else(|| "as it was".to_owned(), |capacity| capacity.to_string());
         line("capacity", "-".to_owned(), capacity);
         let (a, b) = (&self.happened, &self.replayed);
+        if self.left_out > 0 {
+            line("left to people", self.left_out.to_string(), "-".to_owned());
+        }
         line("threads", a.threads.to_string(), b.threads.to_string());
         line("assigned", a.assigned.to_string(), b.assigned.to_string());
         line("closed unserved", a.unserved.to_string(), b.unserved.to_string());

@@ -2,13 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use bus_schema::{Shard, state::Strategy, subject::stored_in_shard};
+use bus_schema::{
+    GroupId, Shard,
+    claims::Role,
+    command::{Actor, Command},
+    config::{GroupRecord, Member},
+    state::Strategy,
+    subject::stored_in_shard,
+};
 use ops::{
     provision::{self, Plan},
     testing::{Process, wait_for},
 };
 use router::service::Turns;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::kit::*;
 
@@ -60,6 +68,42 @@ async fn a_recorded_log_is_played_again_and_more_room_shortens_the_waits() {
     assert_eq!(replay_text(&kit).await.lines().count(), 14);
     let first = kit.log.first_after(&stored_in_shard(SHARD), 0).await.unwrap().unwrap().at;
     assert_eq!(same["from"], first.to_string(), "not 1970");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn threads_that_people_take_are_left_out_and_counted() {
+    let mut kit = Kit::new().await;
+    kit.configure(Strategy::LeastLoaded, &[5]).await;
+    let manual = GroupId::from_uuid(Uuid::from_u128(0x6100));
+    let members = vec![Member::normal(agent(1))];
+    let (strategy, revision) = (Strategy::Manual, 100);
+    kit.put_group(GroupRecord { strategy, members, revision, ..GroupRecord::new(TENANT, manual) }).await;
+    let _router = kit.router(Turns::Lease).await;
+    kit.come(agent(1)).await;
+    for n in 1..=2 {
+        kit.start(n).await;
+        kit.assigned(n).await;
+    }
+    for n in 3..=5 {
+        kit.start_in(n, Some(manual)).await;
+        let (conversation_id, thread_id) = (conversation(n), None);
+        let take = Command::Take { conversation_id, thread_id };
+        let actor = Actor::agent(agent(1), Role::Agent);
+        wait_for(SOON, "it to be taken", async || kit.ask(actor, take.clone()).await).await;
+    }
+    kit.close(5).await.unwrap();
+    let figures = |report: &Value| {
+        let of = |what: &str, name: &str| report[what][name].as_u64().unwrap();
+        let all = ["happened", "replayed"]
+            .map(|what| ["threads", "assigned", "unserved"].map(|name| of(what, name)));
+        (report["left_out"].as_u64().unwrap(), all)
+    };
+    assert_eq!(figures(&replay(&kit, &[]).await), (3, [[2, 2, 0], [2, 2, 0]]));
+    let text = replay_text(&kit).await;
+    assert!(text.lines().any(|line| line.starts_with("left to people") && line.contains(" 3 ")), "{text}");
+    // With rules of its own the group's threads count as all others.
+    let ruled = replay(&kit, &["--strategy", "least_loaded"]).await;
+    assert_eq!(figures(&ruled), (0, [[5, 5, 0], [5, 5, 0]]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
