@@ -16,7 +16,8 @@ use crate::{
 };
 
 pub const SHARD: Shard = Shard(0);
-const LOG_BYTES_MAX: u64 = 8 << 30;
+/// What the log may hold where a measurement says nothing else.
+pub const LOG_BYTES_MAX: u64 = 8 << 30;
 /// No measurement of its own writes files.
 const FILES_BYTES_MAX: u64 = 1 << 20;
 
@@ -27,8 +28,8 @@ pub struct OwnBus {
 }
 
 impl OwnBus {
-    /// In a directory of that name within `dir`, which outlives it.
-    pub async fn start(name: &str, dir: &Path, sync: Sync) -> anyhow::Result<Self> {
+    /// In a directory of that name within `dir`, which outlives it, with a log of at most so many bytes.
+    pub async fn start(name: &str, dir: &Path, sync: Sync, log_bytes_max: u64) -> anyhow::Result<Self> {
         // Looking may fetch: not on a runtime's thread.
         let program = tokio::task::spawn_blocking(|| servers::nats(&Search::from_env())).await??.path;
         let mut spec = NatsSpec {
@@ -45,12 +46,7 @@ impl OwnBus {
         let server = spec.start().await?;
         let url = format!("nats://{}", server.address);
         let bus = connect_with(Options::new(&url, "bench")).await?;
-        let plan = Plan {
-            shards: vec![SHARD],
-            replicas: 1,
-            log_bytes_max: LOG_BYTES_MAX,
-            files_bytes_max: FILES_BYTES_MAX,
-        };
+        let plan = Plan { shards: vec![SHARD], replicas: 1, log_bytes_max, files_bytes_max: FILES_BYTES_MAX };
         provision::apply(&bus, &plan).await?;
         Ok(Self { log: Log::new(bus, SHARD), url, _server: server.process })
     }

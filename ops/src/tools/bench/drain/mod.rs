@@ -1,8 +1,9 @@
 //! `ops bench drain`: how fast persister empties a full log into an empty schema, beside a bare `COPY` of the same
-//! rows, and what it costs to keep up with a steady rate (S7 of the benchmarks page).
+//! rows, at each size of the read model that is asked for, and what it costs to keep up with a steady rate (S7 of the benchmarks page).
 
 mod copy;
 mod report;
+mod sizes;
 mod traffic;
 mod world;
 
@@ -17,7 +18,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_postgres::Client;
 
 use self::{
-    report::{Pair, Part, Report, Steady},
+    copy::Bare,
+    report::{Pair, Part, Report, Size, Steady},
+    sizes::{Window, drained_within, log_bytes, windows},
     traffic::Traffic,
     world::World,
 };
@@ -31,13 +34,14 @@ use crate::{dev::guard::Guarded, log::Write, tools::out};
 /// Unanswered publishes while the log is filled.
 const WINDOW: usize = 512;
 const POLL: Duration = Duration::from_millis(20);
-const DRAINED_WITHIN: Duration = Duration::from_secs(900);
 /// How often the steady traffic is sent, as much as is due.
 const PACE: Duration = Duration::from_millis(1);
 /// Beside the steady traffic: how often one of its events is waited for, and how often its arrival is looked for.
 const PROBE_EVERY: Duration = Duration::from_millis(50);
 const PROBE_POLL: Duration = Duration::from_millis(1);
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
+/// Of the steady part: what it costs, and how far Postgres is behind.
+const STEADY_PARTS: u32 = 2;
 const PERSISTER: &str = "persister";
 const POSTGRES: &str = "postgres";
 const BATCHES: &str = "chatbus_persister_batch_rows_count";
@@ -45,10 +49,13 @@ const STATEMENTS: &str = "chatbus_persister_statements_total";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Events that the log holds when persister starts
+    /// Events of each window that is timed
     #[arg(long, default_value_t = 200_000)]
-    events: usize,
-    /// How often it is drained, each time beside the copies
+    events: u64,
+    /// How many events Postgres has when a window begins, growing; the log holds all, and the last window
+    #[arg(long, value_delimiter = ',', default_value = "0")]
+    at: Vec<u64>,
+    /// How often the log is drained, each time beside the copies
     #[arg(long, default_value_t = 3)]
     pairs: usize,
     /// Bytes of each message's text
@@ -66,34 +73,39 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     ensure!(args.events >= 10_000 && args.pairs > 0, "at least 10,000 events and one pair");
-    let world = World::start().await?;
+    let windows = windows(&args.at, args.events)?;
+    let all = windows.last().map_or(0, |window| window.up_to);
+    let steady = u64::from(args.rate) * u64::from(STEADY_PARTS * args.duration + 1);
+    let world = World::start(log_bytes(all + steady, args.bytes as u64)).await?;
     let mut traffic = Traffic::new(args.bytes);
-    fill(&world, &mut traffic, args.events).await?;
+    fill(&world, &mut traffic, all).await?;
     let (jiffies, (fsync_p50_us, fsync_max_us)) =
         (Jiffies::now(), tokio::task::spawn_blocking(fsync_probe).await??);
     let sql = world.postgres.sql().await?;
     let mut bench = Bench { world, sql };
-    let mut pairs = Vec::new();
-    for at in 1..=args.pairs {
-        pairs.push(bench.pair(args.events).await?);
-        out::note(&format!("pair {at} of {}: {}", args.pairs, pairs[at - 1].text()));
+    let mut sizes: Vec<_> = args.at.iter().map(|&at| Size { at, pairs: Vec::new() }).collect();
+    for round in 1..=args.pairs {
+        for (size, pair) in sizes.iter_mut().zip(bench.round(&windows).await?) {
+            out::note(&format!("pair {round} of {}, at {} events: {}", args.pairs, size.at, pair.text()));
+            size.pairs.push(pair);
+        }
     }
     let steady = if args.rate > 0 {
-        Some(bench.steady(&mut traffic, args.events, args.rate, args.duration).await?)
+        Some(bench.steady(&mut traffic, all, args.rate, args.duration).await?)
     } else {
         None
     };
     let noise = Noise { fsync_p50_us, fsync_max_us, ..Jiffies::now().noise_since(jiffies) };
-    let report = Report { machine: Machine::look(), noise, events: args.events, pairs, steady };
+    let report = Report { machine: Machine::look(), noise, events: args.events, sizes, steady };
     out::say(&if args.json { serde_json::to_string(&report)? } else { report.text() });
     Ok(ExitCode::SUCCESS)
 }
 
 /// Publishes in order, so that sequences are what the traffic takes them for.
-async fn fill(world: &World, traffic: &mut Traffic, events: usize) -> anyhow::Result<()> {
+async fn fill(world: &World, traffic: &mut Traffic, events: u64) -> anyhow::Result<()> {
     let began = Instant::now();
-    let mut stored =
-        stream::iter(traffic.take(events)).map(|write| world.log().publish(write)).buffered(WINDOW);
+    let writes = traffic.take(usize::try_from(events)?);
+    let mut stored = stream::iter(writes).map(|write| world.log().publish(write)).buffered(WINDOW);
     while let Some(stored) = stored.next().await {
         stored?;
     }
@@ -142,45 +154,67 @@ impl Bench {
         )
     }
 
-    async fn pair(&mut self, events: usize) -> anyhow::Result<Pair> {
+    /// Each window drained, and copied.
+    async fn round(&mut self, windows: &[Window]) -> anyhow::Result<Vec<Pair>> {
         self.world.empty().await?;
-        let drain = self.drain(events).await?;
-        let rows = copy::rows(&self.sql).await?;
-        ensure!(rows.len() == events, "{} of {events} events are in Postgres", rows.len());
-        let mut copies = [Part::default(); 2];
-        for (indexes, part) in [false, true].into_iter().zip(&mut copies) {
-            let procs = self.procs(None);
-            let mark = self.mark(&procs).await?;
-            let per_second = copy::measure(&self.sql, &rows, indexes).await?;
-            *part = Part { per_second, ..self.since(mark, &procs, rows.len() as u64).await? };
-        }
-        let [copy, copy_indexed] = copies;
-        Ok(Pair { drain, copy, copy_indexed })
+        let drains = self.drain(windows).await?;
+        let copies = self.copy(windows, false).await?;
+        let copies_indexed = self.copy(windows, true).await?;
+        let pairs = drains.into_iter().zip(copies).zip(copies_indexed);
+        Ok(pairs.map(|((drain, copy), copy_indexed)| Pair { drain, copy, copy_indexed }).collect())
     }
 
-    /// From the first batch until nothing is left.
-    async fn drain(&self, events: usize) -> anyhow::Result<Part> {
+    /// Persister drains the whole log; the first window begins with its first batch.
+    async fn drain(&self, windows: &[Window]) -> anyhow::Result<Vec<Part>> {
         let mut persister = self.world.persister()?;
         let procs = self.procs(Some(&persister));
-        let first = self.reached(&mut persister, 1).await?;
-        let mark = self.mark(&procs).await?;
-        self.reached(&mut persister, events as u64).await?;
-        let mut part = self.since(mark, &procs, events as u64 - first).await?;
-        part.events_per_batch = events as f64 / self.world.metric(BATCHES).await?;
-        part.statements_per_event = self.world.metric(STATEMENTS).await? / events as f64;
+        let mut parts = Vec::new();
+        for window in windows {
+            let first = self.reached(&mut persister, window.after.max(1)).await?;
+            let (batches, statements) = self.counted().await?;
+            let mark = self.mark(&procs).await?;
+            let last = self.reached(&mut persister, window.up_to).await?;
+            ensure!(last > first, "{window:?} was over before it was looked at: ask for more --events");
+            let mut part = self.since(mark, &procs, last - first).await?;
+            let (batches_now, statements_now) = self.counted().await?;
+            part.events_per_batch = (last - first) as f64 / (batches_now - batches).max(1.0);
+            part.statements_per_event = (statements_now - statements) / (last - first) as f64;
+            parts.push(part);
+        }
         self.world.end(persister).await?;
-        Ok(part)
+        Ok(parts)
+    }
+
+    /// Batches and statements so far.
+    async fn counted(&self) -> anyhow::Result<(f64, f64)> {
+        Ok((self.world.metric(BATCHES).await?, self.world.metric(STATEMENTS).await?))
+    }
+
+    /// The rows of each window into a table that holds those before it; one window's rows are in memory.
+    async fn copy(&self, windows: &[Window], indexes: bool) -> anyhow::Result<Vec<Part>> {
+        let mut bare = Bare::new(&self.sql, indexes).await?;
+        let mut parts = Vec::new();
+        for &window in windows {
+            bare.fill(&self.sql, window.after).await?;
+            let rows = copy::rows(&self.sql, window).await?;
+            let procs = self.procs(None);
+            let mark = self.mark(&procs).await?;
+            let per_second = bare.measure(&self.sql, &rows).await?;
+            parts.push(Part { per_second, ..self.since(mark, &procs, window.len()).await? });
+        }
+        bare.end(&self.sql).await?;
+        Ok(parts)
     }
 
     /// Waits until the watermark is at `seq` or above.
     async fn reached(&self, persister: &mut Guarded, seq: u64) -> anyhow::Result<u64> {
-        let began = Instant::now();
+        let (began, within) = (Instant::now(), drained_within(seq));
         loop {
             let at = self.world.watermark(&self.sql, persister).await?;
             if at >= seq {
                 return Ok(at);
             }
-            ensure!(began.elapsed() < DRAINED_WITHIN, "persister stands at {at} after {DRAINED_WITHIN:?}");
+            ensure!(began.elapsed() < within, "persister stands at {at} of {seq} after {within:?}");
             sleep(POLL).await;
         }
     }
@@ -189,20 +223,21 @@ impl Bench {
     async fn steady(
         &self,
         traffic: &mut Traffic,
-        kept: usize,
+        kept: u64,
         rate: u32,
         seconds: u32,
     ) -> anyhow::Result<Steady> {
         let mut persister = self.world.persister()?;
-        self.reached(&mut persister, kept as u64).await?;
+        self.reached(&mut persister, kept).await?;
         let procs = self.procs(Some(&persister));
         self.send(traffic, rate, 1).await?;
-        let (batches, statements) = (self.world.metric(BATCHES).await?, self.world.metric(STATEMENTS).await?);
+        let (batches, statements) = self.counted().await?;
         let mark = self.mark(&procs).await?;
         let sent = self.send(traffic, rate, seconds).await?;
         let mut cost = self.since(mark, &procs, sent).await?;
-        cost.events_per_batch = sent as f64 / (self.world.metric(BATCHES).await? - batches);
-        cost.statements_per_event = (self.world.metric(STATEMENTS).await? - statements) / sent as f64;
+        let (batches_now, statements_now) = self.counted().await?;
+        cost.events_per_batch = sent as f64 / (batches_now - batches).max(1.0);
+        cost.statements_per_event = (statements_now - statements) / sent as f64;
         let mut behind = Spread::new();
         tokio::select! {
             sent = self.send(traffic, rate, seconds) => drop(sent?),

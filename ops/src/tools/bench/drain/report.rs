@@ -26,6 +26,13 @@ pub struct Pair {
     pub copy_indexed: Part,
 }
 
+/// What was seen while Postgres had this many events and more.
+#[derive(Debug, Serialize)]
+pub struct Size {
+    pub at: u64,
+    pub pairs: Vec<Pair>,
+}
+
 #[derive(Debug, Serialize)]
 pub struct Steady {
     pub rate: u32,
@@ -38,8 +45,9 @@ pub struct Steady {
 pub struct Report {
     pub machine: Machine,
     pub noise: Noise,
-    pub events: usize,
-    pub pairs: Vec<Pair>,
+    /// Of each window.
+    pub events: u64,
+    pub sizes: Vec<Size>,
     pub steady: Option<Steady>,
 }
 
@@ -65,25 +73,20 @@ impl Pair {
     }
 }
 
-impl Report {
-    pub fn text(&self) -> String {
+impl Size {
+    fn text(&self, events: u64) -> String {
         let of = |of: &dyn Fn(&Pair) -> f64| {
             Median::of(self.pairs.iter().map(of)).map_or_else(|| "-".to_owned(), |median| median.text())
         };
-        let mut text = format!(
-            "machine     {}\nnoise       {:.1} % stolen, fsync p50 {} µs, max {} µs\n\
-             \n{} events, median of {} pairs (min..max)\n\
+        format!(
+            "\n\n{events} events after {}, median of {} pairs (min..max)\n\
              drained                   {} per second\n\
              copied                    {} per second (primary key alone), {} (all indexes)\n\
              ratio                     {} (primary key alone), {} (all indexes)\n\
              CPU µs/event, drained     persister {}, Postgres {}\n\
              CPU µs/row, copied        driver {}, Postgres {} (primary key alone), {} (all indexes)\n\
              per batch, per event      {} events, {} statements, {} bytes of WAL",
-            self.machine.text(),
-            self.noise.steal * 100.0,
-            self.noise.fsync_p50_us,
-            self.noise.fsync_max_us,
-            self.events,
+            self.at,
             self.pairs.len(),
             of(&|pair| pair.drain.per_second),
             of(&|pair| pair.copy.per_second),
@@ -98,7 +101,20 @@ impl Report {
             of(&|pair| pair.drain.events_per_batch),
             of(&|pair| pair.drain.statements_per_event),
             of(&|pair| pair.drain.wal_bytes),
+        )
+    }
+}
+
+impl Report {
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "machine     {}\nnoise       {:.1} % stolen, fsync p50 {} µs, max {} µs",
+            self.machine.text(),
+            self.noise.steal * 100.0,
+            self.noise.fsync_p50_us,
+            self.noise.fsync_max_us,
         );
+        self.sizes.iter().for_each(|size| text.push_str(&size.text(self.events)));
         if let Some(Steady { rate, cost, behind }) = &self.steady {
             text.push_str(&format!(
                 "\n\nat {rate}/s\nCPU µs/event              persister {:.0}, Postgres {:.0}, together {:.0}\n\

@@ -31,10 +31,10 @@ pub struct World {
 }
 
 impl World {
-    pub async fn start() -> anyhow::Result<Self> {
+    pub async fn start(log_bytes_max: u64) -> anyhow::Result<Self> {
         let dir = Scratch::new("drain")?;
         let postgres = OwnPostgres::start(dir.path(), &[]).await?;
-        let bus = OwnBus::start("drain", dir.path(), Sync::Default).await?;
+        let bus = OwnBus::start("drain", dir.path(), Sync::Default, log_bytes_max).await?;
         let program = program("persister")?;
         let ops = ports::loopback(ports::free()?);
         let world = Self { postgres, bus, ops, program, dir };

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::super::{
     metric::metric,
-    own_bus::{OwnBus, SHARD},
+    own_bus::{LOG_BYTES_MAX, OwnBus, SHARD},
 };
 use crate::{
     chat,
@@ -54,7 +54,7 @@ impl World {
     /// Durable: every publish is on disk before it is acknowledged.
     pub async fn start(sync: Sync, agents: usize, groups: usize) -> anyhow::Result<Self> {
         let dir = Scratch::new("route")?;
-        let bus = OwnBus::start("route", dir.path(), sync).await?;
+        let bus = OwnBus::start("route", dir.path(), sync, LOG_BYTES_MAX).await?;
         let id = || Uuid::now_v7();
         Ok(Self {
             epoch: bus.log.epoch().await?,
