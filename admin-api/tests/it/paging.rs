@@ -49,12 +49,17 @@ async fn goes_in_pages(world: &World, who: &Person, path: &str) {
     assert_eq!(seen, all, "{path}");
 }
 
+/// What is said in the one thread alone.
+fn said_in(turn: usize) -> String {
+    format!("this is turn {turn}")
+}
+
 /// Threads of one conversation, each with the decision that it waits.
 async fn threads(world: &World, ann: &Person, log: &Log, group: &str) -> Chat {
-    let mut chat = Chat::start(log, &ann.tenant, Some(group), "hello").await;
+    let mut chat = Chat::start(log, &ann.tenant, Some(group), &said_in(0)).await;
     for turn in 0..EACH {
         if turn > 0 {
-            chat = chat.again(group, "and more").await;
+            chat = chat.again(group, &said_in(turn)).await;
         }
         let base = format!("/v1/conversations/{}", chat.id());
         wait_for(SOON, "the router to have looked at it", async || {
@@ -66,6 +71,55 @@ async fn threads(world: &World, ann: &Person, log: &Log, group: &str) -> Chat {
         world.get(ann, &format!("{base}?min_seq={}", closed.body["seq"])).await.is(200);
     }
     chat
+}
+
+async fn events(world: &World, who: &Person, path: &str) -> (Vec<Value>, Value) {
+    let got = world.get(who, path).await.is(200).body;
+    (got["data"].as_array().unwrap().clone(), got["next_cursor"].clone())
+}
+
+/// The events of each thread are those of the conversation that name it, whichever way one pages.
+async fn each_thread_shows_its_own_events(world: &World, who: &Person, chat: &Chat) {
+    let home = format!("/v1/conversations/{}", chat.id());
+    let whole = events(world, who, &format!("{home}/events?limit=200")).await.0;
+    let threads = world.get(who, &format!("{home}/threads")).await.is(200).body;
+    let threads: Vec<_> =
+        threads["data"].as_array().unwrap().iter().map(|thread| thread["id"].clone()).collect();
+    assert_eq!(threads.len(), EACH);
+    for (turn, thread) in threads.iter().enumerate() {
+        let own: Vec<_> = whole.iter().filter(|event| event["thread_id"] == *thread).cloned().collect();
+        assert!(own.len() > PAGE && own.len() < whole.len(), "{turn}: {own:?}");
+        let path = format!("/v1/threads/{}/events?limit={PAGE}", thread.as_str().unwrap());
+        let mut by_cursor = Vec::new();
+        let mut next = Some(path.clone());
+        while let Some(at) = next {
+            let (some, cursor) = events(world, who, &at).await;
+            by_cursor.extend(some);
+            next = cursor.as_str().map(|cursor| format!("{path}&cursor={cursor}"));
+        }
+        assert_eq!(by_cursor, own, "{turn} by cursor");
+        let seq = |event: Option<&Value>| event.map(|event| event["seq"].to_string());
+        let (mut up, mut down) = (Vec::<Value>::new(), Vec::<Value>::new());
+        while up.len() < own.len() {
+            let after = seq(up.last()).unwrap_or_else(|| "0".to_owned());
+            let some = events(world, who, &format!("{path}&after_seq={after}")).await.0;
+            assert!(!some.is_empty() && some.len() <= PAGE, "{turn} after {after}: {some:?}");
+            up.extend(some);
+        }
+        while down.len() < own.len() {
+            let before = seq(down.first()).unwrap_or_else(|| u64::MAX.to_string());
+            let some = events(world, who, &format!("{path}&before_seq={before}")).await.0;
+            assert!(!some.is_empty() && some.len() <= PAGE, "{turn} before {before}: {some:?}");
+            down.splice(0..0, some);
+        }
+        assert_eq!((&up, &down), (&own, &own), "{turn} up and down");
+        let transcript = format!("{home}/transcript?thread_id={}", thread.as_str().unwrap());
+        let transcript = world.get(who, &transcript).await.is(200).body;
+        let transcript = transcript.as_str().unwrap();
+        for said in 0..EACH {
+            assert_eq!(transcript.contains(&said_in(said)), said == turn, "{turn}: {transcript}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,4 +150,5 @@ async fn every_list_shows_all_of_it_once_and_in_order_by_its_pages() {
     for path in lists.iter().chain(&of_one) {
         goes_in_pages(&world, &ann, path).await;
     }
+    each_thread_shows_its_own_events(&world, &ann, &chat).await;
 }
