@@ -151,6 +151,34 @@ async fn passwords_run_out_of_tries() {
     assert!(limited.header("retry-after").parse::<u64>().unwrap() >= 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_runs_out_of_tries_from_wherever_they_come() {
+    /// Twice what an account has in a minute.
+    const TRIES: usize = 20;
+    let world = World::alone().await;
+    let (ann, bob) = (world.register("acme").await, world.register("other").await);
+    let login = |n: usize, password: &str| {
+        let email = if n.is_multiple_of(2) { ann.email.clone() } else { ann.email.to_uppercase() };
+        let body = json!({ "email": email, "password": password });
+        let request = world.request(Method::POST, "/v1/auth/login").json(&body);
+        world.send(request.header("x-forwarded-for", format!("192.0.2.{n}")))
+    };
+    let guesses = || futures::future::join_all((0..TRIES).map(|n| login(n, "wrong password")));
+    let first = guesses().await;
+    let verified = first.iter().filter(|got| got.status == 401).count();
+    // Of ten a minute one was spent on registering.
+    assert!((9..TRIES).contains(&verified), "{verified} of {TRIES} were verified");
+    // They come back while they are made: until none is left for who knows the password.
+    let refused = wait_for(SOON, "the right password to be refused as well", async || {
+        guesses().await;
+        let got = login(0, PASSWORD).await;
+        if got.status == 429 { Ok(got) } else { Err(got.status.to_string()) }
+    })
+    .await;
+    assert!(refused.problem(429, "rate_limited").header("retry-after").parse::<u64>().unwrap() >= 1);
+    world.login(&bob.email).await;
+}
+
 /// All may try 1,200 a minute, and tries come back while they are made.
 const TRIES_MAX: usize = 4 * 1_200;
 const SOON: Duration = Duration::from_secs(20);
