@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use bus_schema::{config::Record, stream};
-use ops::{kv::Kv, testing::wait_for};
+use ops::{kv::Kv, settings::names, testing::wait_for};
 use serde_json::json;
 
-use crate::world::{BusServer, Person, World};
+use crate::{
+    mailbox::Mailbox,
+    world::{BusServer, PASSWORD, Person, World},
+};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -153,4 +156,65 @@ async fn a_session_that_ends_early_is_told_to_the_edges() {
         keys.keys().await.unwrap().iter().any(|k| k.starts_with("staff."))
     })
     .await;
+}
+
+/// The session of this login.
+async fn session(world: &World, who: &Person) -> String {
+    let validated = world.post(who, "/v1/auth/validate", json!(null)).await.is(200);
+    validated.body["session_id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_ends_a_session_is_told_to_the_edges() {
+    const NEW: &str = "a quite different one";
+    let server = BusServer::start().await;
+    let mailbox = Mailbox::open().await;
+    let world = World::on_with(&server, &[(names::SMTP_URL, mailbox.url.as_str())]).await;
+    let revoked = Kv::open(&server.bus().await, stream::REVOKED).await.unwrap();
+    let ann = world.register("acme").await;
+    let ended = async |how: &str, who: &Person, id: String| {
+        world.get(who, "/v1/auth/me").await.problem(401, "unauthenticated");
+        wait_for(SOON, &format!("the session that ended by {how} on the bus"), async || {
+            revoked.get(&id).await.unwrap().is_some()
+        })
+        .await;
+    };
+    let supervisor = world.agent(&ann, "sue", "supervisor").await;
+
+    let login = world.login(&supervisor.email).await;
+    let id = session(&world, &login).await;
+    world.post(&login, "/v1/auth/logout", json!(null)).await.is(204);
+    ended("a logout", &login, id).await;
+
+    let login = world.login(&supervisor.email).await;
+    let id = session(&world, &login).await;
+    let refresh = json!({ "refresh_token": login.refresh_token });
+    world.public("/v1/auth/refresh", refresh.clone()).await.is(200);
+    world.public("/v1/auth/refresh", refresh).await.problem(401, "unauthenticated");
+    ended("the reuse of a refresh token", &login, id).await;
+
+    let login = world.login(&supervisor.email).await;
+    let id = session(&world, &login).await;
+    let change = json!({ "current_password": PASSWORD, "new_password": NEW });
+    world.post(&supervisor, "/v1/auth/password", change).await.is(204);
+    ended("another password", &login, id).await;
+    let kept = session(&world, &supervisor).await;
+    assert!(revoked.get(&kept).await.unwrap().is_none(), "who changes the password stays");
+
+    let email = json!({ "email": supervisor.email });
+    world.public("/v1/auth/password/forgot", email).await.is(204);
+    let letters = || mailbox.to(&supervisor.email);
+    let link = wait_for(SOON, "the mail with the link", async || {
+        letters().into_iter().find(|letter| letter.text.contains("#token=")).ok_or("no such mail yet")
+    })
+    .await;
+    let reset = json!({ "token": link.token(), "password": PASSWORD });
+    world.public("/v1/auth/password/reset", reset).await.is(204);
+    ended("a reset", &supervisor, kept).await;
+
+    let login = world.login(&supervisor.email).await;
+    let id = session(&world, &login).await;
+    let lower = json!({ "role": "agent" });
+    world.patch(&ann, &format!("/v1/agents/{}", supervisor.id), lower).await.is(200);
+    ended("a lower role", &login, id).await;
 }

@@ -116,8 +116,12 @@ impl World {
     }
 
     pub async fn on(server: &BusServer) -> Self {
+        Self::on_with(server, &[]).await
+    }
+
+    pub async fn on_with(server: &BusServer, more: &[(&str, &str)]) -> Self {
         let user = (names::NATS_CREDS_FILE, server.users.admin_api.as_str());
-        let mut world = Self::with(server.nats.url(), &[user]).await;
+        let mut world = Self::with(server.nats.url(), &[&[user], more].concat()).await;
         world.users = Some(server.users.clone());
         world
     }
