@@ -1,5 +1,8 @@
 //! Tags, marks, what is unread, and conversations as they were.
 
+use std::time::Duration;
+
+use ops::testing::wait_for;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -94,17 +97,29 @@ async fn what_is_unread_shrinks_as_one_reads() {
     desk.world.post(&desk.ann, &all, json!(null)).await.problem(403, "not_participant");
 }
 
+/// What is stored from now on is later than what is stored already.
+async fn a_later_millisecond() {
+    let then = chrono::Utc::now().timestamp_millis();
+    wait_for(Duration::from_secs(5), "the clock to go on", async || {
+        chrono::Utc::now().timestamp_millis() > then
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_is_shown_as_it_was() {
     let desk = desk().await;
     let tag = desk.world.post(&desk.ann, "/v1/tags", json!({ "name": "refund" })).await.is(201).id();
     let mut chat = Chat::start(&desk.log, &desk.ann.tenant, Some(&desk.group), "one").await;
     let said = chat.seq;
+    a_later_millisecond().await;
     let path = format!("/v1/conversations/{}/tags/{tag}", chat.id());
     desk.world.call(Method::PUT, &desk.bob, &path, json!(null)).await.is(204);
     chat.assigned(&desk.bob).await;
     let assigned = chat.seq;
+    a_later_millisecond().await;
     chat.says("two").await;
+    a_later_millisecond().await;
     chat.closed().await;
     let then = async |query: &str| -> Got {
         desk.world
@@ -137,12 +152,30 @@ async fn a_conversation_is_shown_as_it_was() {
     {
         assert_eq!(end[field], now[field], "{field}");
     }
-    let at = |body: &Value, text: &str| {
-        let events = body["events"].as_array().unwrap().iter();
-        events.clone().find(|event| event["data"]["text"] == text).unwrap()["at"].as_str().unwrap().to_owned()
+    let when = |which: &dyn Fn(&Value) -> bool| {
+        let found = now["events"].as_array().unwrap().iter().find(|event| which(event)).unwrap();
+        found["at"].as_str().unwrap().to_owned()
     };
-    let then_two = then(&format!("&at={}", at(&now, "two"))).await.is(200).body;
-    assert!(said_then(&then_two).contains(&"two".to_owned()));
+    for (when, status, assignee, said, tags) in [
+        (when(&|event| event["data"]["text"] == "one"), "queued", json!(null), vec!["one"], json!([])),
+        (when(&|event| event["kind"] == "assigned"), "active", json!(desk.bob.id), vec!["one"], json!([tag])),
+        (
+            when(&|event| event["data"]["text"] == "two"),
+            "active",
+            json!(desk.bob.id),
+            vec!["one", "two"],
+            json!([tag]),
+        ),
+    ] {
+        let then = then(&format!("&at={when}")).await.is(200).body;
+        let thread = &then["thread"];
+        assert_eq!((&thread["status"], &thread["assignee_id"]), (&json!(status), &assignee), "{when}");
+        assert_eq!(
+            (said_then(&then), &thread["tags"]),
+            (said.iter().map(|&text| text.to_owned()).collect(), &tags),
+            "{when}"
+        );
+    }
     then("&at_seq=0").await.problem(404, "not_found");
     then("&at=2001-01-01T00:00:00.000Z").await.problem(404, "not_found");
     then("&at=2001-01-01T00:00:00.000Z&at_seq=1").await.problem(400, "invalid_request");
