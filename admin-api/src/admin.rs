@@ -24,8 +24,9 @@ use crate::{
     access::Caller,
     app::App,
     clock,
+    conversations::MinSeq,
     db::word,
-    http::Problem,
+    http::{Problem, Query},
     read_model::{Applied, applied, position},
 };
 
@@ -41,8 +42,12 @@ pub struct Stats {
     pub today: BTreeMap<String, i64>,
 }
 
-pub async fn stats(State(app): State<App>, caller: Caller) -> Result<Applied<Stats>, Problem> {
-    let seq = applied(&app, &caller, None).await?;
+pub async fn stats(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<MinSeq>,
+) -> Result<Applied<Stats>, Problem> {
+    let seq = applied(&app, &caller, query.min_seq).await?;
     let tenant = Id(caller.tenant);
     let mut connection = app.within(caller.tenant).await?;
     let open: Vec<(String, i64)> = conversations::table

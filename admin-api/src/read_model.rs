@@ -16,9 +16,9 @@ use persister::db::{At, schema::chat::watermark};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use crate::{access::Caller, app::App, http::Problem};
+use crate::{access::Caller, app::App, http::Problem, routes::APPLIED_SEQ};
 
-const HEADER: HeaderName = HeaderName::from_static("x-applied-seq");
+const HEADER: HeaderName = HeaderName::from_static(APPLIED_SEQ);
 /// How long `?min_seq=` waits.
 const WAIT_MAX: Duration = Duration::from_secs(3);
 const LOOK_FIRST: Duration = Duration::from_millis(5);

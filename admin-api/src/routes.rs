@@ -14,7 +14,7 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 use bus_schema::ErrorCode;
-use http::{Method, StatusCode};
+use http::{HeaderName, Method, StatusCode, header};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -34,6 +34,9 @@ use crate::{
     scope::Scope,
 };
 
+pub const APPLIED_SEQ: &str = "x-applied-seq";
+pub const REPLAYED: &str = "idempotency-replayed";
+
 /// A line of the table.
 pub struct Route {
     pub method: Method,
@@ -49,6 +52,8 @@ pub struct Route {
     pub text: bool,
     pub status: StatusCode,
     pub query: &'static [QueryParam],
+    /// It answers with a thing that has a revision.
+    pub tagged: bool,
     /// PATCH, PUT and DELETE of things with a revision.
     pub if_match: bool,
     /// PATCH and PUT of what has none, and why: of `If-Match` only `*` holds there.
@@ -144,6 +149,7 @@ where
         text: false,
         status: StatusCode::OK,
         query: &[],
+        tagged: false,
         if_match: false,
         no_revision: None,
         idempotent,
@@ -220,6 +226,11 @@ impl Route {
         Scope::of_route(&self.method, self.path)
     }
 
+    fn tagged(mut self) -> Self {
+        self.tagged = true;
+        self
+    }
+
     fn if_match(mut self) -> Self {
         self.if_match = true;
         self
@@ -255,6 +266,21 @@ impl Route {
         let key = "The same key gives the same answer, for a day.".to_owned();
         let key = self.idempotent.then_some(("Idempotency-Key", key));
         if_match.map(|about| ("If-Match", about)).into_iter().chain(key)
+    }
+
+    /// The headers that every answer to success has, of those that not all have.
+    pub fn carries(&self) -> Vec<HeaderName> {
+        let reads = self.query.iter().any(|query| query.name == "min_seq");
+        let leads =
+            (self.tagged && self.status == StatusCode::CREATED) || self.status == StatusCode::SEE_OTHER;
+        [
+            (reads, HeaderName::from_static(APPLIED_SEQ)),
+            (self.tagged, header::ETAG),
+            (leads, header::LOCATION),
+        ]
+        .into_iter()
+        .filter_map(|(carries, name)| carries.then_some(name))
+        .collect()
     }
 
     /// The area, as documentation groups it.

@@ -22,10 +22,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::{Problem, finish::REQUEST_MAX};
-use crate::{access::Caller, app::App, clock, metrics};
+use crate::{access::Caller, app::App, clock, metrics, routes};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const REPLAYED: HeaderName = HeaderName::from_static(routes::REPLAYED);
 const KEY_LENGTH_MAX: usize = 255;
 /// After this long without an answer, the process that worked on the first request has died: no request takes longer.
 const ABANDONED_AFTER: Duration = REQUEST_MAX.saturating_add(Duration::from_secs(5));

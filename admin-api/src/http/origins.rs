@@ -17,6 +17,7 @@ use persister::db::{DbError, Pool, schema::config::tenants};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::request_id;
+use crate::routes::{APPLIED_SEQ, REPLAYED};
 
 /// How long browsers remember an answer.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);
@@ -80,8 +81,8 @@ pub fn cors(origins: Origins) -> CorsLayer {
             header::LOCATION,
             header::RETRY_AFTER,
             request_id::HEADER,
-            HeaderName::from_static("x-applied-seq"),
-            HeaderName::from_static("idempotency-replayed"),
+            HeaderName::from_static(APPLIED_SEQ),
+            HeaderName::from_static(REPLAYED),
         ])
         .max_age(PREFLIGHT_AGE)
 }

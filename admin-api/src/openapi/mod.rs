@@ -2,6 +2,7 @@
 //!
 //! Invariant: a route that is served is documented with its access, and nothing else is documented.
 
+mod headers;
 mod problems;
 mod walk;
 
@@ -31,7 +32,7 @@ pub fn document(routes: &[Route]) -> OpenApi {
     let mut schemas: BTreeMap<String, RefOr<Schema>> = BTreeMap::new();
     schemas.insert(problems::PROBLEM.to_owned(), problems::schema());
     let mut responses: BTreeMap<String, RefOr<Response>> = BTreeMap::new();
-    responses.insert(problems::OTHER.to_owned(), problems::other().into());
+    responses.insert(problems::OTHER.to_owned(), headers::of_problem(0, problems::other()).into());
     let walk = Walk::read();
     let mut paths = PathsBuilder::new();
     for route in routes {
@@ -40,11 +41,13 @@ pub fn document(routes: &[Route]) -> OpenApi {
         }
         paths = paths.path(route.path, PathItem::new(method(route), operation(route, &walk)));
         responses.extend(refused(route).map(|(status, codes)| {
-            (problems::name(status, &codes), problems::response(status, &codes).into())
+            let response = headers::of_problem(status, problems::response(status, &codes));
+            (problems::name(status, &codes), response.into())
         }));
     }
     let mut components = Components::new();
     components.schemas = schemas.into_iter().collect();
+    headers::collect(&mut components);
     components.responses = responses.into_iter().collect();
     let mut bearer = Http::new(HttpAuthScheme::Bearer);
     bearer.bearer_format = Some("JWT".to_owned());
@@ -129,7 +132,9 @@ fn operation(route: &Route, walk: &Walk) -> Operation {
         content.example = walk.answer(route.name);
         answer = answer.content("text/plain", content);
     }
-    operation = operation.response(route.status.as_str(), answer.build());
+    let mut answer = answer.build();
+    headers::of_success(route, &mut answer);
+    operation = operation.response(route.status.as_str(), answer);
     for (status, codes) in refused(route) {
         let response = Ref::from_response_name(problems::name(status, &codes));
         operation = operation.response(status.to_string(), response);

@@ -134,9 +134,9 @@ pub fn table() -> Vec<Route> {
             .takes::<auth::Code>().empty().refuses(NO_FACTOR),
         route(POST, "/v1/auth/logout", Staff(Agent), "logout", auth::logout).about("End this session.").empty(),
         route(POST, "/v1/auth/validate", Staff(Agent), "validate", auth::validate).about("Whether this token counts.").gives::<auth::Validated>(),
-        route(GET, "/v1/auth/me", Staff(Agent), "me", auth::me).about("The caller.").gives::<auth::Me>(),
+        route(GET, "/v1/auth/me", Staff(Agent), "me", auth::me).about("The caller.").gives::<auth::Me>().tagged(),
         route(PATCH, "/v1/auth/me", Staff(Agent), "patch_me", auth::patch_me).about("Change one's own profile.")
-            .takes::<auth::PatchMe>().gives::<agents::AgentView>().if_match(),
+            .takes::<auth::PatchMe>().gives::<agents::AgentView>().tagged().if_match(),
         route(PUT, "/v1/auth/status", Staff(Agent), "put_status", auth::put_status).about("Accept chats, or not.")
             .takes::<auth::PutStatus>().gives::<auth::StatusView>().no_revision(LAST_WORD).refuses(SETS_STATUS),
         route(GET, "/v1/auth/me/devices", Staff(Agent), "devices", auth::devices).about("One's own devices for notifications.")
@@ -151,14 +151,14 @@ pub fn table() -> Vec<Route> {
         route(GET, "/v1/agents", Staff(Agent), "agents", things::list::<AgentRow>).about("The tenant's agents.")
             .lists::<agents::AgentView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/agents", Staff(Admin), "create_agent", agents::create).about("Make an agent.")
-            .takes::<agents::NewAgent>().creates::<agents::AgentView>().refuses(MAKES_AGENT),
+            .takes::<agents::NewAgent>().creates::<agents::AgentView>().tagged().refuses(MAKES_AGENT),
         route(GET, "/v1/agents/online", Staff(Agent), "agents_online", agents::online).about("Agents with a live connection, from the router.")
             .lists::<agents::OnlineAgent>().refuses(ASKS),
-        route(GET, "/v1/agents/{id}", Staff(Agent), "agent", things::get::<AgentRow>).about("One agent.").gives::<agents::AgentView>(),
+        route(GET, "/v1/agents/{id}", Staff(Agent), "agent", things::get::<AgentRow>).about("One agent.").gives::<agents::AgentView>().tagged(),
         route(PATCH, "/v1/agents/{id}", Staff(Admin), "patch_agent", agents::patch).about("Change an agent.")
-            .takes::<agents::PatchAgent>().gives::<agents::AgentView>().if_match().refuses(STATE),
+            .takes::<agents::PatchAgent>().gives::<agents::AgentView>().tagged().if_match().refuses(STATE),
         route(DELETE, "/v1/agents/{id}", Staff(Admin), "delete_agent", things::delete::<AgentRow>).about("Delete an agent; can be restored.").empty().if_match().refuses(STATE),
-        route(POST, "/v1/agents/{id}/restore", Staff(Admin), "restore_agent", things::restore::<AgentRow>).about("Restore a deleted agent.").gives::<agents::AgentView>().refuses(TAKEN),
+        route(POST, "/v1/agents/{id}/restore", Staff(Admin), "restore_agent", things::restore::<AgentRow>).about("Restore a deleted agent.").gives::<agents::AgentView>().tagged().refuses(TAKEN),
         route(POST, "/v1/agents/{id}/invitation", Staff(Admin), "invite_agent", auth::invite_again).about("Send an agent's invitation once more.").empty().refuses(INVITES),
         route(PUT, "/v1/agents/{id}/status", Staff(Supervisor), "put_agent_status", agents::put_status).about("Set another agent's status.")
             .takes::<auth::PutStatus>().gives::<auth::StatusView>().no_revision(LAST_WORD).refuses(SETS_STATUS),
@@ -166,70 +166,70 @@ pub fn table() -> Vec<Route> {
         route(GET, "/v1/groups", Staff(Agent), "groups", things::list::<GroupRow>).about("The tenant's groups.")
             .lists::<groups::GroupView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/groups", Staff(Admin), "create_group", groups::create).about("Make a group.")
-            .takes::<groups::NewGroup>().creates::<groups::GroupView>().refuses(TAKEN),
-        route(GET, "/v1/groups/{id}", Staff(Agent), "group", things::get::<GroupRow>).about("One group.").gives::<groups::GroupView>(),
+            .takes::<groups::NewGroup>().creates::<groups::GroupView>().tagged().refuses(TAKEN),
+        route(GET, "/v1/groups/{id}", Staff(Agent), "group", things::get::<GroupRow>).about("One group.").gives::<groups::GroupView>().tagged(),
         route(PATCH, "/v1/groups/{id}", Staff(Admin), "patch_group", groups::patch).about("Change a group.")
-            .takes::<groups::PatchGroup>().gives::<groups::GroupView>().if_match().refuses(TAKEN),
+            .takes::<groups::PatchGroup>().gives::<groups::GroupView>().tagged().if_match().refuses(TAKEN),
         route(DELETE, "/v1/groups/{id}", Staff(Admin), "delete_group", things::delete::<GroupRow>).about("Delete a group; can be restored.").empty().if_match(),
-        route(POST, "/v1/groups/{id}/restore", Staff(Admin), "restore_group", things::restore::<GroupRow>).about("Restore a deleted group.").gives::<groups::GroupView>().refuses(TAKEN),
+        route(POST, "/v1/groups/{id}/restore", Staff(Admin), "restore_group", things::restore::<GroupRow>).about("Restore a deleted group.").gives::<groups::GroupView>().tagged().refuses(TAKEN),
         route(PUT, "/v1/groups/{id}/members/{agent_id}", Staff(Admin), "put_member", groups::put_member).about("Put an agent into a group, or change the priority.")
-            .takes::<groups::PutMember>().gives::<groups::GroupView>().if_match(),
+            .takes::<groups::PutMember>().gives::<groups::GroupView>().tagged().if_match(),
         route(DELETE, "/v1/groups/{id}/members/{agent_id}", Staff(Admin), "remove_member", groups::remove_member).about("Take an agent out of a group.").empty().if_match(),
 
         route(GET, "/v1/widgets", Staff(Agent), "widgets", things::list::<WidgetRow>).about("The tenant's widgets.")
             .lists::<widgets::WidgetView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/widgets", Staff(Admin), "create_widget", widgets::create).about("Make a widget.")
-            .takes::<widgets::NewWidget>().creates::<widgets::WidgetView>().refuses(TAKEN),
-        route(GET, "/v1/widgets/{id}", Staff(Agent), "widget", things::get::<WidgetRow>).about("One widget.").gives::<widgets::WidgetView>(),
+            .takes::<widgets::NewWidget>().creates::<widgets::WidgetView>().tagged().refuses(TAKEN),
+        route(GET, "/v1/widgets/{id}", Staff(Agent), "widget", things::get::<WidgetRow>).about("One widget.").gives::<widgets::WidgetView>().tagged(),
         route(PATCH, "/v1/widgets/{id}", Staff(Admin), "patch_widget", widgets::patch).about("Change a widget.")
-            .takes::<widgets::PatchWidget>().gives::<widgets::WidgetView>().if_match().refuses(TAKEN),
+            .takes::<widgets::PatchWidget>().gives::<widgets::WidgetView>().tagged().if_match().refuses(TAKEN),
         route(DELETE, "/v1/widgets/{id}", Staff(Admin), "delete_widget", things::delete::<WidgetRow>).about("Delete a widget; can be restored.").empty().if_match(),
-        route(POST, "/v1/widgets/{id}/restore", Staff(Admin), "restore_widget", things::restore::<WidgetRow>).about("Restore a deleted widget.").gives::<widgets::WidgetView>().refuses(TAKEN),
-        route(POST, "/v1/widgets/{id}/rotate-key", Staff(Admin), "rotate_widget_key", widgets::rotate_key).about("Give a widget a new key.").gives::<widgets::WidgetView>(),
+        route(POST, "/v1/widgets/{id}/restore", Staff(Admin), "restore_widget", things::restore::<WidgetRow>).about("Restore a deleted widget.").gives::<widgets::WidgetView>().tagged().refuses(TAKEN),
+        route(POST, "/v1/widgets/{id}/rotate-key", Staff(Admin), "rotate_widget_key", widgets::rotate_key).about("Give a widget a new key.").gives::<widgets::WidgetView>().tagged(),
         route(POST, "/v1/widgets/{id}/rotate-identity-secret", Staff(Admin), "rotate_widget_identity_secret", widgets::rotate_identity_secret)
-            .about("Give a widget a new secret for identity tokens; the one before counts for another hour.").gives::<widgets::WidgetView>().refuses(STATE),
+            .about("Give a widget a new secret for identity tokens; the one before counts for another hour.").gives::<widgets::WidgetView>().tagged().refuses(STATE),
 
         route(GET, "/v1/api-tokens", Staff(Admin), "api_tokens", api_tokens::list).about("The tenant's API tokens.")
             .lists::<api_tokens::ApiTokenView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/api-tokens", Staff(Admin), "create_api_token", api_tokens::create).about("Make an API token; it is shown this once.")
-            .takes::<api_tokens::NewApiToken>().creates::<api_tokens::MadeApiToken>().secret().refuses(TAKEN),
-        route(GET, "/v1/api-tokens/{id}", Staff(Admin), "api_token", api_tokens::get).about("One API token.").gives::<api_tokens::ApiTokenView>(),
+            .takes::<api_tokens::NewApiToken>().creates::<api_tokens::MadeApiToken>().tagged().secret().refuses(TAKEN),
+        route(GET, "/v1/api-tokens/{id}", Staff(Admin), "api_token", api_tokens::get).about("One API token.").gives::<api_tokens::ApiTokenView>().tagged(),
         route(PATCH, "/v1/api-tokens/{id}", Staff(Admin), "patch_api_token", api_tokens::patch).about("Change an API token.")
-            .takes::<api_tokens::PatchApiToken>().gives::<api_tokens::ApiTokenView>().if_match().refuses(TAKEN),
+            .takes::<api_tokens::PatchApiToken>().gives::<api_tokens::ApiTokenView>().tagged().if_match().refuses(TAKEN),
         route(DELETE, "/v1/api-tokens/{id}", Staff(Admin), "delete_api_token", api_tokens::delete).about("End an API token.").empty().if_match(),
         route(GET, "/v1/tags", Staff(Agent), "tags", things::list::<TagRow>).about("The tenant's tags.")
             .lists::<tags::TagView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/tags", Staff(Supervisor), "create_tag", tags::create).about("Make a tag.")
-            .takes::<tags::NewTag>().creates::<tags::TagView>().refuses(TAKEN),
-        route(GET, "/v1/tags/{id}", Staff(Agent), "tag", things::get::<TagRow>).about("One tag.").gives::<tags::TagView>(),
+            .takes::<tags::NewTag>().creates::<tags::TagView>().tagged().refuses(TAKEN),
+        route(GET, "/v1/tags/{id}", Staff(Agent), "tag", things::get::<TagRow>).about("One tag.").gives::<tags::TagView>().tagged(),
         route(PATCH, "/v1/tags/{id}", Staff(Supervisor), "patch_tag", tags::patch).about("Change a tag.")
-            .takes::<tags::PatchTag>().gives::<tags::TagView>().if_match().refuses(TAKEN),
+            .takes::<tags::PatchTag>().gives::<tags::TagView>().tagged().if_match().refuses(TAKEN),
         route(DELETE, "/v1/tags/{id}", Staff(Supervisor), "delete_tag", things::delete::<TagRow>).about("Delete a tag; can be restored.").empty().if_match(),
-        route(POST, "/v1/tags/{id}/restore", Staff(Supervisor), "restore_tag", things::restore::<TagRow>).about("Restore a deleted tag.").gives::<tags::TagView>().refuses(TAKEN),
+        route(POST, "/v1/tags/{id}/restore", Staff(Supervisor), "restore_tag", things::restore::<TagRow>).about("Restore a deleted tag.").gives::<tags::TagView>().tagged().refuses(TAKEN),
 
         route(GET, "/v1/canned-responses", Staff(Agent), "canned_responses", things::list::<CannedResponseRow>).about("The tenant's canned responses.")
             .lists::<canned_responses::CannedResponseView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/canned-responses", Staff(Supervisor), "create_canned_response", canned_responses::create).about("Make a canned response.")
-            .takes::<canned_responses::NewCannedResponse>().creates::<canned_responses::CannedResponseView>().refuses(TAKEN),
-        route(GET, "/v1/canned-responses/{id}", Staff(Agent), "canned_response", things::get::<CannedResponseRow>).about("One canned response.").gives::<canned_responses::CannedResponseView>(),
+            .takes::<canned_responses::NewCannedResponse>().creates::<canned_responses::CannedResponseView>().tagged().refuses(TAKEN),
+        route(GET, "/v1/canned-responses/{id}", Staff(Agent), "canned_response", things::get::<CannedResponseRow>).about("One canned response.").gives::<canned_responses::CannedResponseView>().tagged(),
         route(PATCH, "/v1/canned-responses/{id}", Staff(Supervisor), "patch_canned_response", canned_responses::patch).about("Change a canned response.")
-            .takes::<canned_responses::PatchCannedResponse>().gives::<canned_responses::CannedResponseView>().if_match().refuses(TAKEN),
+            .takes::<canned_responses::PatchCannedResponse>().gives::<canned_responses::CannedResponseView>().tagged().if_match().refuses(TAKEN),
         route(DELETE, "/v1/canned-responses/{id}", Staff(Supervisor), "delete_canned_response", things::delete::<CannedResponseRow>).about("Delete a canned response; can be restored.").empty().if_match(),
-        route(POST, "/v1/canned-responses/{id}/restore", Staff(Supervisor), "restore_canned_response", things::restore::<CannedResponseRow>).about("Restore a deleted canned response.").gives::<canned_responses::CannedResponseView>().refuses(TAKEN),
+        route(POST, "/v1/canned-responses/{id}/restore", Staff(Supervisor), "restore_canned_response", things::restore::<CannedResponseRow>).about("Restore a deleted canned response.").gives::<canned_responses::CannedResponseView>().tagged().refuses(TAKEN),
 
         route(GET, "/v1/action-templates", Staff(Agent), "action_templates", things::list::<ActionTemplateRow>).about("The tenant's action templates.")
             .lists::<action_templates::ActionTemplateView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/action-templates", Staff(Supervisor), "create_action_template", action_templates::create).about("Make an action template.")
-            .takes::<action_templates::NewActionTemplate>().creates::<action_templates::ActionTemplateView>().refuses(TAKEN),
-        route(GET, "/v1/action-templates/{id}", Staff(Agent), "action_template", things::get::<ActionTemplateRow>).about("One action template.").gives::<action_templates::ActionTemplateView>(),
+            .takes::<action_templates::NewActionTemplate>().creates::<action_templates::ActionTemplateView>().tagged().refuses(TAKEN),
+        route(GET, "/v1/action-templates/{id}", Staff(Agent), "action_template", things::get::<ActionTemplateRow>).about("One action template.").gives::<action_templates::ActionTemplateView>().tagged(),
         route(PATCH, "/v1/action-templates/{id}", Staff(Supervisor), "patch_action_template", action_templates::patch).about("Change an action template.")
-            .takes::<action_templates::PatchActionTemplate>().gives::<action_templates::ActionTemplateView>().if_match().refuses(TAKEN),
+            .takes::<action_templates::PatchActionTemplate>().gives::<action_templates::ActionTemplateView>().tagged().if_match().refuses(TAKEN),
         route(DELETE, "/v1/action-templates/{id}", Staff(Supervisor), "delete_action_template", things::delete::<ActionTemplateRow>).about("Delete an action template; can be restored.").empty().if_match(),
-        route(POST, "/v1/action-templates/{id}/restore", Staff(Supervisor), "restore_action_template", things::restore::<ActionTemplateRow>).about("Restore a deleted action template.").gives::<action_templates::ActionTemplateView>().refuses(TAKEN),
+        route(POST, "/v1/action-templates/{id}/restore", Staff(Supervisor), "restore_action_template", things::restore::<ActionTemplateRow>).about("Restore a deleted action template.").gives::<action_templates::ActionTemplateView>().tagged().refuses(TAKEN),
 
-        route(GET, "/v1/tenant", Staff(Agent), "tenant", tenant::get).about("The tenant and its settings.").gives::<tenant::TenantView>(),
+        route(GET, "/v1/tenant", Staff(Agent), "tenant", tenant::get).about("The tenant and its settings.").gives::<tenant::TenantView>().tagged(),
         route(PATCH, "/v1/tenant", Staff(Admin), "patch_tenant", tenant::patch).about("Change the tenant's settings.")
-            .takes::<tenant::PatchTenant>().gives::<tenant::TenantView>().if_match(),
+            .takes::<tenant::PatchTenant>().gives::<tenant::TenantView>().tagged().if_match(),
 
         route(GET, "/v1/conversations", Staff(Agent), "conversations", conversations::list).about("Conversations, newest activity first: one's own and one's groups', or all for supervisors.")
             .lists::<conversations::ConversationView>().query(CONVERSATIONS),
@@ -293,15 +293,15 @@ pub fn table() -> Vec<Route> {
         route(GET, "/v1/visitors/{id}/export", Staff(Supervisor), "export_visitor", visitors::export).about("Everything that is kept about a visitor, as one document: record, threads and events, with the notes of staff; of files what they are, without their bytes. An answer that breaks off is not whole.")
             .gives::<visitors::Export>().query(ONE),
         route(PATCH, "/v1/visitors/{id}", Staff(Agent), "patch_visitor", visitors::patch).about("Change what is known of a visitor.")
-            .takes::<visitors::PatchVisitor>().gives::<visitors::ChangedVisitor>().if_match(),
+            .takes::<visitors::PatchVisitor>().gives::<visitors::ChangedVisitor>().tagged().if_match(),
         route(DELETE, "/v1/visitors/{id}", Staff(Admin), "erase_visitor", visitors::erase).about("Forget a visitor: record, messages and files.")
             .gives::<visitors::Erased>(),
         route(POST, "/v1/visitors/{id}/ban", Staff(Agent), "ban_visitor", visitors::ban).about("Keep a visitor out.")
-            .may_take::<visitors::NewBan>().gives::<visitors::ChangedVisitor>(),
+            .may_take::<visitors::NewBan>().gives::<visitors::ChangedVisitor>().tagged(),
         route(POST, "/v1/visitors/{id}/unban", Staff(Agent), "unban_visitor", visitors::unban).about("Let a visitor in again.")
-            .gives::<visitors::ChangedVisitor>(),
+            .gives::<visitors::ChangedVisitor>().tagged(),
 
-        route(GET, "/v1/admin/stats", Staff(Admin), "stats", admin::stats).about("Counts of the tenant.").gives::<admin::Stats>(),
+        route(GET, "/v1/admin/stats", Staff(Admin), "stats", admin::stats).about("Counts of the tenant.").gives::<admin::Stats>().query(ONE),
         route(GET, "/v1/admin/bus", Staff(Admin), "bus", admin::bus).about("The log, and how far the read model is.").gives::<admin::BusState>(),
     ]
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use admin_api::{
     Calendar,
-    routes::{self, Route},
+    routes::{self, APPLIED_SEQ, Route},
 };
 use bus_schema::{ErrorCode, Shard};
 use ops::{
@@ -15,7 +15,10 @@ use ops::{
     settings::{Settings, names},
     testing::{Database, NatsOptions, NatsServer, Postgres, Scratch, wait_for},
 };
-use reqwest::Method;
+use reqwest::{
+    Method,
+    header::{self, HeaderMap, HeaderName},
+};
 use serde_json::{Value, json};
 
 pub use ops::testing::Got;
@@ -210,7 +213,7 @@ impl World {
         let request = request.build().unwrap();
         let (method, path) = (request.method().clone(), request.url().path().to_owned());
         let got = Got::of(self.http.execute(request).await.unwrap()).await.unwrap();
-        documented(&method, &path, got.status.as_u16(), &got.body);
+        documented(&method, &path, got.status.as_u16(), &got.headers, &got.body);
         got
     }
 
@@ -300,11 +303,8 @@ impl Drop for World {
     }
 }
 
-/// Every problem that a test meets is one that the documentation of its route names.
-#[track_caller]
-pub fn documented(method: &Method, path: &str, status: u16, body: &Value) {
-    let Some(code) = body["code"].as_str().filter(|_| status >= 400) else { return };
-    let code = ErrorCode::parse(code).unwrap();
+/// The line of the table that answers a request.
+fn line(method: &Method, path: &str) -> Option<Route> {
     let parts = |path: &str| path.split('/').map(str::to_owned).collect::<Vec<_>>();
     let given = parts(path);
     let names = |route: &&Route| {
@@ -312,13 +312,34 @@ pub fn documented(method: &Method, path: &str, status: u16, body: &Value) {
         own.len() == given.len()
             && own.iter().zip(&given).all(|(own, given)| own.starts_with('{') || own == given)
     };
-    let routes = routes::table();
+    let mut routes = routes::table();
+    routes.retain(|route| names(&route));
     // What is written out comes before what is a parameter, as in the router, whatever the method: of a path without
     // this one no line of the table says anything.
     let parameters = |route: &&Route| route.path.matches('{').count();
-    let fewest = routes.iter().filter(names).map(|route| parameters(&route)).min();
-    let mut here = routes.iter().filter(names).filter(|route| Some(parameters(route)) == fewest);
-    let Some(route) = here.find(|route| route.method == *method) else { return };
+    let fewest = routes.iter().map(|route| parameters(&route)).min();
+    routes
+        .into_iter()
+        .filter(|route| Some(parameters(&route)) == fewest)
+        .find(|route| route.method == *method)
+}
+
+/// Every answer that a test meets has the headers, and every problem is one, that the documentation of its route names.
+#[track_caller]
+pub fn documented(method: &Method, path: &str, status: u16, headers: &HeaderMap, body: &Value) {
+    let Some(route) = line(method, path) else { return };
+    assert!(headers.contains_key("x-request-id"), "{} names no request: {headers:?}", route.name);
+    if status < 400 {
+        let carries = route.carries();
+        for name in [HeaderName::from_static(APPLIED_SEQ), header::ETAG, header::LOCATION] {
+            let (is, should) = (headers.contains_key(&name), carries.contains(&name));
+            assert_eq!(is, should, "{name} of a {status} of {}: {headers:?}", route.name);
+        }
+        return;
+    }
+    assert_eq!(headers.contains_key(header::WWW_AUTHENTICATE), status == 401, "{}: {headers:?}", route.name);
+    let Some(code) = body["code"].as_str() else { return };
+    let code = ErrorCode::parse(code).unwrap();
     if routes::ALWAYS.contains(&code) {
         return;
     }

@@ -46,9 +46,9 @@ impl Browser {
             self.cookies.insert((site.clone(), name.to_owned()), value.to_owned());
         }
         let location = response.headers().get(header::LOCATION).map(|to| to.to_str().unwrap().to_owned());
-        let status = response.status().as_u16();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.json().await.unwrap_or_default();
-        documented(&Method::GET, url.path(), status, &body);
+        documented(&Method::GET, url.path(), status, &headers, &body);
         Page { status, location: location.map(|to| url.join(&to).unwrap().to_string()), body }
     }
 

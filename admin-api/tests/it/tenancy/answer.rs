@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ pub struct Answer {
 impl Answer {
     pub async fn of(response: reqwest::Response) -> Self {
         let status = response.status().as_u16();
-        let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
         let headers = response.headers().iter().map(|(name, value)| (name.to_string(), text(value)));
         let mut headers: Vec<(String, String)> = headers.collect();
         headers.sort();
@@ -31,6 +32,13 @@ impl Answer {
 
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or_default()
+    }
+
+    pub fn header_map(&self) -> HeaderMap {
+        let named = |(name, value): &(String, String)| -> Option<(HeaderName, HeaderValue)> {
+            Some((name.parse().ok()?, value.parse().ok()?))
+        };
+        self.headers.iter().filter_map(named).collect()
     }
 
     pub fn header(&self, name: &str) -> &str {

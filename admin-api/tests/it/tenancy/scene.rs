@@ -87,7 +87,7 @@ impl Scene {
         let (method, url) = (request.method().clone(), request.url().clone());
         let answer = Answer::of(self.world.http.execute(request).await.unwrap()).await;
         if url.as_str().starts_with(&self.world.url) {
-            documented(&method, url.path(), answer.status, &answer.json());
+            documented(&method, url.path(), answer.status, &answer.header_map(), &answer.json());
         }
         answer
     }
