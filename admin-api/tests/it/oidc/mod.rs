@@ -59,6 +59,8 @@ impl Scene {
     /// With npm's provider where it is installed, otherwise with our own.
     async fn open() -> Self {
         let Some(directory) = std::env::var_os("CHATBUS_OIDC_DIR") else {
+            let required = std::env::var_os("CHATBUS_OIDC_REQUIRED").is_some();
+            assert!(!required, "npm's oidc-provider is not there: CHATBUS_OIDC_DIR is not set");
             return Self::at(&Own::open().await.issuer, Callback::new()).await;
         };
         let callback = Callback::new();
