@@ -32,7 +32,10 @@ enum Caller {
     /// A visitor's token under the staff's key.
     Crossed,
     Revoked,
+    /// In the group of what is asked for.
     Agent,
+    /// In no group.
+    Outsider,
     Supervisor,
     Admin,
     /// A program of the tenant.
@@ -47,10 +50,10 @@ enum Caller {
 
 use Caller::{
     Admin, Agent, Bot, Crossed, Expired, Foreign, ForeignBot, ForeignVisitor, Garbage, None as Nobody, Other,
-    Revoked, Supervisor, Visitor,
+    Outsider, Revoked, Supervisor, Visitor,
 };
 
-const CALLERS: [Caller; 14] = [
+const CALLERS: [Caller; 15] = [
     Nobody,
     Garbage,
     Expired,
@@ -59,6 +62,7 @@ const CALLERS: [Caller; 14] = [
     Crossed,
     Revoked,
     Agent,
+    Outsider,
     Supervisor,
     Admin,
     Bot,
@@ -78,6 +82,7 @@ impl Caller {
             Crossed => "crossed",
             Revoked => "revoked",
             Agent => "agent",
+            Outsider => "outsider",
             Supervisor => "supervis",
             Admin => "admin",
             Bot => "bot",
@@ -94,7 +99,7 @@ impl Caller {
     /// Of staff whose token counts.
     fn role(self) -> Option<Role> {
         match self {
-            Agent => Some(Role::Agent),
+            Agent | Outsider => Some(Role::Agent),
             Supervisor => Some(Role::Supervisor),
             Admin | Foreign => Some(Role::Admin),
             _ => None,
@@ -104,6 +109,7 @@ impl Caller {
     fn person(self, of: &Tenant) -> Option<&Person> {
         match self {
             Agent => Some(&of.agent),
+            Outsider => Some(&of.outsider),
             Supervisor => Some(&of.supervisor),
             Admin | Foreign => Some(&of.admin),
             _ => None,
@@ -163,6 +169,7 @@ impl Matrix {
             Other => &home.other.token,
             Revoked => &home.revoked,
             Agent => &home.agent.token,
+            Outsider => &home.outsider.token,
             Supervisor => &home.supervisor.token,
             Admin | Foreign => &home.admin.token,
             Bot | ForeignBot => &home.bot,
@@ -176,7 +183,8 @@ impl Matrix {
     /// The ids of a request: in the row's slot whose the row says, elsewhere the caller's own.
     async fn ids(&self, (target, slot): Row<'_>, caller: Caller) -> Ids {
         let home = self.home(caller);
-        let lives = matches!(caller, Agent | Supervisor | Admin | Bot);
+        let lives = matches!(caller, Agent | Supervisor | Admin | Bot)
+            || (caller == Outsider && !target.is_of_a_conversation());
         let mut ids = if lives && target.changes() && target.side == Side::Admin {
             home.fresh(&self.scene, caller.person(home).unwrap_or(&home.agent), target).await
         } else {
@@ -266,6 +274,33 @@ fn judge((target, slot): Row<'_>, caller: Caller, answer: &Answer) -> Result<(),
     must(!caller.is_foreign() || !names || matches!(status, 401 | 403 | 404), "what is named is not there")
 }
 
+impl Matrix {
+    /// Of conversations of other groups than their own agents learn nothing, whatever they ask.
+    fn judge_outsider(&self, (target, slot): Row<'_>, answer: &Answer) -> Result<(), String> {
+        if answer.status >= 400 {
+            return Ok(());
+        }
+        let done = answer.json()["results"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["success"] == true));
+        let mut text = answer.text();
+        // Each result of many names what was asked for.
+        let asked = slot
+            .map(|(slot, _)| slot.kind)
+            .into_iter()
+            .chain((target.name == "bulk").then_some("conversation"));
+        asked.for_each(|kind| text = text.replace(&self.tenant.ids[kind], ""));
+        let named = target.slots.iter().any(|slot| matches!(slot.place, Place::Path(_)));
+        if target.is_of_a_conversation() && (named || done) {
+            return Err("what is not theirs is not there".to_owned());
+        }
+        match self.tenant.of_conversations().into_iter().find(|word| text.contains(*word)) {
+            Some(word) => Err(format!("shows {word} of others' conversations")),
+            None => Ok(()),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_answers_every_caller_as_the_committed_table_says_and_foreign_as_absent() {
     let matrix = Matrix::open().await;
@@ -290,6 +325,12 @@ async fn every_route_answers_every_caller_as_the_committed_table_says_and_foreig
             unique += 1;
             let (answer, ids) = matrix.call(row, caller, unique).await;
             if let Err(why) = judge(row, caller, &answer) {
+                let at = format!("{} {} {place} ({whose}) by {caller:?}", target.method, target.path);
+                writeln!(wrong, "{at}: {why}: {} {}", answer.status, answer.text()).unwrap();
+            }
+            if caller == Outsider
+                && let Err(why) = matrix.judge_outsider(row, &answer)
+            {
                 let at = format!("{} {} {place} ({whose}) by {caller:?}", target.method, target.path);
                 writeln!(wrong, "{at}: {why}: {} {}", answer.status, answer.text()).unwrap();
             }

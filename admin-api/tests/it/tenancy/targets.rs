@@ -208,6 +208,12 @@ fn ids_of(schema: &Value, document: &Value, at: &str, found: &mut BTreeSet<Strin
 }
 
 impl Target {
+    /// It is about a conversation, or about what is in one, or about its visitor.
+    pub fn is_of_a_conversation(&self) -> bool {
+        let area = self.path.trim_start_matches("/v1/").split('/').next().unwrap_or_default();
+        ["conversations", "threads", "events", "visitors"].contains(&area)
+    }
+
     pub fn changes(&self) -> bool {
         self.method != Method::GET
     }

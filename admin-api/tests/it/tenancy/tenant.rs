@@ -28,6 +28,8 @@ pub struct Tenant {
     pub admin: Person,
     pub supervisor: Person,
     pub agent: Person,
+    /// An agent in no group.
+    pub outsider: Person,
     /// A token whose session was ended.
     pub revoked: String,
     /// An API token that may do everything a program may.
@@ -56,6 +58,7 @@ impl Tenant {
         let world = &scene.world;
         let admin = world.register(&canary).await;
         let agent = world.agent(&admin, &format!("{canary}-bob"), "agent").await;
+        let outsider = world.agent(&admin, &format!("{canary}-out"), "agent").await;
         let supervisor = world.agent(&admin, &format!("{canary}-sue"), "supervisor").await;
         let gone = world.agent(&admin, &format!("{canary}-gone"), "admin").await;
         world.post(&gone, "/v1/auth/logout", json!(null)).await.is(204);
@@ -103,6 +106,7 @@ impl Tenant {
             admin,
             supervisor,
             agent,
+            outsider,
             visit,
             other,
             ids,
@@ -150,6 +154,13 @@ impl Tenant {
             if got.status == 200 { Ok(()) } else { Err(got.body.to_string()) }
         })
         .await;
+    }
+
+    /// What only they may read who see the conversations.
+    pub fn of_conversations(&self) -> Vec<&str> {
+        let visits = [&self.visit, &self.other];
+        let ids = visits.into_iter().flat_map(|visit| [&visit.conversation, &visit.thread, &visit.visitor]);
+        ids.chain([&self.ids["event"], &self.staff_canary, &self.other_canary]).map(String::as_str).collect()
     }
 
     /// What nobody outside may ever read: all ids, and the word in all texts.
