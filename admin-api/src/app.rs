@@ -25,6 +25,7 @@ use crate::{
 pub struct App(Arc<Shared>);
 
 pub struct Shared {
+    pub settings: Settings,
     /// Sees all tenants: for what is of none, or is asked before it is known of which.
     pub pool: Pool,
     pub tokens: Tokens,
@@ -65,6 +66,7 @@ impl App {
     ) -> Self {
         let bytes = |name| settings.limit(name).and_then(|limit| usize::try_from(limit).ok());
         Self(Arc::new(Shared {
+            settings: settings.clone(),
             pool,
             tokens,
             passwords: Passwords::new(),

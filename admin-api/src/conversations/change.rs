@@ -2,14 +2,17 @@
 
 use axum::{Json, extract::State};
 use bus_schema::{
-    Body as EventBody, ClientId, ConversationId, ErrorCode, EventId, ThreadId, Visibility,
+    Body as EventBody, ClientId, ConversationId, ErrorBody, ErrorCode, EventId, ThreadId, Visibility,
     claims::Role,
     event::{MessageDeleted, MessageEdited},
 };
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use http::HeaderMap;
-use ops::chat::{self, Draft, Referred, Right};
+use ops::{
+    chat::{self, Draft, Referred, Right},
+    files::{self, Files},
+};
 use persister::db::{Id, schema::chat::events};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -24,7 +27,7 @@ use crate::{
     access::Caller,
     app::App,
     clock,
-    http::{Body, Check, Checks, PathId, Problem},
+    http::{Body, Check, Checks, PathId, Problem, Query},
 };
 
 /// Where an event is.
@@ -79,13 +82,25 @@ pub async fn edit_event(
     change(&app, &caller, event, edit, &headers).await
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteQuery {
+    /// A file's bytes go as well.
+    #[serde(default)]
+    purge: bool,
+}
+
 pub async fn delete_event(
     State(app): State<App>,
     caller: Caller,
     PathId(event): PathId<EventId>,
+    Query(DeleteQuery { purge }): Query<DeleteQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Sent>, Problem> {
-    let delete = EventBody::MessageDeleted(MessageDeleted { target_id: event, purge: false });
+    if purge && caller.role < Role::Supervisor {
+        return Err(Problem::new(ErrorCode::Forbidden, "only supervisors remove the bytes"));
+    }
+    let delete = EventBody::MessageDeleted(MessageDeleted { target_id: event, purge });
     change(&app, &caller, event, delete, &headers).await
 }
 
@@ -117,12 +132,20 @@ async fn change(
         ErrorCode::InvalidRequest => Problem::new(ErrorCode::Conflict, only(&error)),
         _ => error.into(),
     })?;
-    let mut must_be_open = false;
+    let (mut must_be_open, mut purge) = (false, None);
     match referred {
         Some(Referred::Stored { seq }) => {
             return Ok(Json(Sent::of(&draft, seq, true, life.state.thread_id)));
         }
-        Some(Referred::To { thread, while_open, .. }) => (draft.thread, must_be_open) = (thread, while_open),
+        Some(Referred::To { thread, while_open, file }) => {
+            (draft.thread, must_be_open) = (thread, while_open);
+            if matches!(&draft.body, EventBody::MessageDeleted(delete) if delete.purge) {
+                let only = || ErrorBody::new(ErrorCode::Conflict, "only files have bytes to remove");
+                let files = files(app).await?;
+                let going = files.purge(&draft, file.ok_or_else(only)?, life.seq, clock::now()).await?;
+                purge = Some((files, going));
+            }
+        }
         None => {}
     }
     let thread: Option<ThreadId> = draft.thread;
@@ -134,11 +157,26 @@ async fn change(
         }
         authorise(state, caller, watches)
     });
-    let sent = sent.await?;
+    let sent = sent.await;
+    if let Some((files, going)) = purge {
+        files.purged(going, &sent).await;
+    }
+    let sent = sent?;
     let thread = thread.unwrap_or(sent.life.state.thread_id);
     Ok(Json(Sent::of(&draft, sent.seq, sent.duplicate, thread)))
 }
 
-fn only(error: &bus_schema::ErrorBody) -> String {
+/// The store of files, which little here needs.
+async fn files(app: &App) -> Result<Files, Problem> {
+    let bus = app.bus.get()?;
+    let store = files::store(&app.settings, &bus).map_err(ErrorBody::from)?;
+    let opened = Files::open(&bus, store).await;
+    Ok(opened.map_err(|error| {
+        tracing::warn!(%error, "the store of files");
+        ErrorBody::new(ErrorCode::Unavailable, "the bus is away")
+    })?)
+}
+
+fn only(error: &ErrorBody) -> String {
     error.errors.iter().map(|field| field.message.clone()).next().unwrap_or_else(|| error.message.clone())
 }

@@ -28,6 +28,11 @@ const CONVERSATIONS: &[QueryParam] =
 const SEARCH: &[QueryParam] = &[MUST, LIMIT, CURSOR, MIN_SEQ];
 const THEN: &[QueryParam] = &[MIN_SEQ, AT_SEQ, AT];
 const TRANSCRIPT: &[QueryParam] = &[MIN_SEQ, THREAD];
+const DELETE_EVENT: &[QueryParam] = &[QueryParam {
+    name: "purge",
+    kind: QueryKind::Boolean,
+    about: "Remove a file's bytes as well, also of one that is hidden already (supervisors).",
+}];
 const THREAD: QueryParam =
     QueryParam { name: "thread_id", kind: QueryKind::Uuid, about: "Of this thread alone." };
 const TAG: QueryParam =
@@ -274,7 +279,7 @@ pub fn table() -> Vec<Route> {
         route(PATCH, "/v1/events/{id}", Staff(Agent), "edit_event", conversations::edit_event).about("Edit one's own message while its thread is open.")
             .takes::<conversations::EditEvent>().gives::<conversations::Sent>().no_revision(OWN_WORDS).refuses(SAYS),
         route(DELETE, "/v1/events/{id}", Staff(Agent), "delete_event", conversations::delete_event).about("Hide what one said oneself; supervisors what anybody said.")
-            .gives::<conversations::Sent>().refuses(SAYS),
+            .gives::<conversations::Sent>().query(DELETE_EVENT).refuses(SAYS),
         route(PUT, "/v1/events/{id}/read", Staff(Agent), "read_event", conversations::read_event).about("Mark everything up to an event as read.")
             .gives::<conversations::ReadUpTo>().no_revision(MARKS_GROW).refuses(MARKS),
         route(GET, "/v1/threads/{id}", Staff(Agent), "thread", conversations::thread).about("One thread.")

@@ -35,7 +35,7 @@ pub struct Scene {
     pub admin: Person,
     pub group: String,
     pub log: Log,
-    files: Files,
+    pub files: Files,
     _router: ops::testing::Process,
 }
 

@@ -28,6 +28,7 @@ mod passwords;
 mod plans;
 mod postman;
 mod process;
+mod purge;
 mod retention;
 mod routing;
 mod search;
