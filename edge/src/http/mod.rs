@@ -3,6 +3,7 @@
 mod attachments;
 mod conversations;
 mod cors;
+mod docs;
 mod identity;
 mod problem;
 mod serve;
@@ -56,6 +57,7 @@ pub fn router(app: Arc<App>, web: Router<Arc<App>>) -> Router {
         .merge(calls)
         .merge(files)
         .merge(web)
+        .merge(docs::router())
         .route("/v1/ws", get(upgrade::upgrade))
         .route("/healthz", get(healthz))
         .fallback(not_found)

@@ -116,6 +116,13 @@ async fn a_running_edge_answers_as_the_document_says() {
     let (status, body) = (upload.status, upload.json());
     got.insert("upload", Answer { status, head: upload.head, body: body.clone() });
     got.insert("healthz", http::get(edge.at, "/healthz").await);
+    let served = http::get(edge.at, "/openapi.json").await;
+    assert_eq!(served.body, document::document(&answers()), "{}", served.head);
+    for (path, part) in [("/docs/", "swagger-ui"), ("/docs/swagger-initializer.js", "/openapi.json")] {
+        let page = files::fetch(edge.at, path).await;
+        let text = String::from_utf8_lossy(&page.body);
+        assert!(page.status == 200 && text.contains(part) && !text.contains("https://"), "{path}: {text}");
+    }
     let socket = http::get(edge.at, "/v1/ws").await;
     assert_eq!(socket.problem(), (426, "invalid_request"));
     let (mut visitor, _) = Client::login(edge.at, &token).await;
