@@ -1,11 +1,13 @@
 """Changes what schemathesis asks before it is sent, and keeps it logged in. Loaded by schemathesis.py."""
 
+import base64
 import itertools
 import json
 import os
 import time
 import urllib.error
 import urllib.request
+import uuid
 
 import schemathesis
 from schemathesis.generation.meta import CoverageScenario
@@ -18,9 +20,14 @@ RENEW_AFTER_S = 300
 LOGIN_WITHIN_S = 120
 
 
-def login():
-    """An access token of the admin in the environment."""
-    who = {"email": os.environ["CHATBUS_ADMIN_EMAIL"], "password": os.environ["CHATBUS_ADMIN_PASSWORD"]}
+# What ends sessions is asked for by somebody else, who logs in no more often than this.
+ENDS_SESSIONS = {"logout", "revoke_session"}
+END_EVERY_S = 15
+
+
+def login(person="ADMIN"):
+    """An access token of that person in the environment."""
+    who = {"email": os.environ[f"CHATBUS_{person}_EMAIL"], "password": os.environ[f"CHATBUS_{person}_PASSWORD"]}
     request = urllib.request.Request(
         f"{os.environ['CHATBUS_ADMIN_URL']}/v1/auth/login",
         json.dumps(who).encode(),
@@ -41,11 +48,57 @@ def login():
 class Admin:
     """A session that is begun anew before its token ends, however long it all takes."""
 
+    tokens = set()
+
     def get(self, case, context):
-        return login()
+        token = login()
+        self.tokens.add(f"Bearer {token}")
+        return token
 
     def set(self, case, data, context):
         case.headers["Authorization"] = f"Bearer {data}"
+
+
+class Agent:
+    """Sessions that are there to be ended; between two of them there is the last one, which is over (401)."""
+
+    def __init__(self):
+        self.token, self.until = login("AGENT"), time.monotonic() + END_EVERY_S
+
+    def session(self):
+        """The token, and the id of its session."""
+        if time.monotonic() > self.until:
+            self.until = time.monotonic() + END_EVERY_S
+            try:
+                self.token = login("AGENT")
+            except urllib.error.HTTPError as refused:
+                # Whoever deletes agents, as all of this does, may have deleted this one: the last session must do.
+                if refused.code != 401:
+                    raise
+        claims = self.token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+        return self.token, claims["sid"]
+
+
+AGENT = Agent()
+
+
+def end_anothers_session(case):
+    """Keeps the session under which all of this runs. A token that is meant to be none stays as it is."""
+    name = case.operation.definition.raw["operationId"]
+    if name not in ENDS_SESSIONS or (case.headers or {}).get("Authorization") not in Admin.tokens:
+        return
+    token, session = AGENT.session()
+    case.headers["Authorization"] = f"Bearer {token}"
+    if name == "revoke_session" and is_uuid(case.path_parameters.get("id")):
+        case.path_parameters["id"] = session
+
+
+def is_uuid(text):
+    try:
+        return str(uuid.UUID(text)) == text
+    except (AttributeError, TypeError, ValueError):
+        return False
 
 
 @schemathesis.check
@@ -59,6 +112,7 @@ def what_was_made_is_there(ctx, response, case):
 @schemathesis.hook
 def before_call(context, case, kwargs):
     """A key that was used for the same request before gets the answer of then, about what may be deleted since."""
+    end_anothers_session(case)
     for name in list(case.headers or {}):
         if name.lower() == "idempotency-key" and case.headers[name]:
             case.headers[name] = f"{case.headers[name]}{next(COUNT)}"
