@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use axum::extract::State;
+use bus_schema::ErrorCode;
 use diesel_async::RunQueryDsl;
 use http::StatusCode;
 use ops::{health::Check, service::Context};
 use persister::db::{DbError, Pool};
 
-use crate::app::App;
+use crate::{app::App, http::Problem};
 
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// A database that does not answer within this time is away.
@@ -30,11 +31,8 @@ async fn ask_in_time(pool: &Pool) -> Result<(), String> {
 }
 
 /// 200 or 503, no detail: what a load balancer asks on the public port.
-pub async fn healthz(State(app): State<App>) -> StatusCode {
-    match ask_in_time(&app.pool).await {
-        Ok(()) => StatusCode::OK,
-        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
-    }
+pub async fn healthz(State(app): State<App>) -> Result<StatusCode, Problem> {
+    ask_in_time(&app.pool).await.map(|()| StatusCode::OK).map_err(|_| ErrorCode::Unavailable.into())
 }
 
 /// Keeps the check `postgres` until shutdown.

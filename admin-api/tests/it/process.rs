@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ops::testing::Process;
+use ops::testing::{Fault, FaultProxy, Process, wait_for};
+use reqwest::Method;
 use serde_json::json;
 
 use crate::world::{BusServer, World};
@@ -48,4 +49,27 @@ async fn a_config_check_asks_the_database_as_every_role_and_names_what_is_open()
     postgres.batch_execute(&format!("DROP ROLE {name}")).await.unwrap();
     assert!(code == 69 && said.contains("let that user work as chatbus_tenant"), "{said}");
     assert!(!said.contains("s3cret"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_postgres_is_away_the_public_port_says_so_and_no_more() {
+    let world = World::alone().await;
+    let (user, place) = world.database_url.split_once('@').unwrap();
+    let (postgres, database) = place.split_once('/').unwrap();
+    let proxy = FaultProxy::start(postgres.parse().unwrap(), 1).await.unwrap();
+    let world = World::by(&world, format!("{user}@{}/{database}", proxy.address())).await;
+    let health = async || world.send(world.request(Method::GET, "/healthz")).await;
+    assert_eq!(health().await.is(200).body, json!(null));
+    proxy.inject(Fault::Refuse);
+    proxy.cut_all();
+    let away = wait_for(SOON, "Postgres to be missed", async || {
+        let got = health().await;
+        if got.status == 200 { None } else { Some(got) }
+    })
+    .await;
+    let away = away.problem(503, "unavailable").body;
+    assert_eq!(away["errors"], json!([]), "{away}");
+    assert!(!away.to_string().contains(&proxy.address().to_string()), "{away}");
+    proxy.heal();
+    wait_for(SOON, "Postgres to be there again", async || health().await.status == 200).await;
 }

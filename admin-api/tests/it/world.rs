@@ -150,6 +150,11 @@ impl World {
         world
     }
 
+    /// Another instance, which reaches the same database by another way.
+    pub async fn by(other: &Self, database_url: String) -> Self {
+        Self::start(other.nats_url.clone(), database_url, other.key_file.clone(), &[]).await
+    }
+
     async fn start(nats_url: String, database_url: String, key_file: String, more: &[(&str, &str)]) -> Self {
         let ports = ops::dev::ports::free_many(2).unwrap();
         let wanted =

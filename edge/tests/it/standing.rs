@@ -118,9 +118,14 @@ async fn staff_are_sent_away_while_nobody_can_say_whether_their_sessions_ended()
     let visitor = world.session(&edge, [1; 32], json!({ "initial_message": "Hello" })).await;
     let (mut staff, _) = Client::login(edge.at, &token).await;
     let (mut visitor, _) = Client::login(edge.at, visitor["token"].as_str().unwrap()).await;
+    assert_eq!(http::get(edge.at, "/healthz").await.status, 200);
     proxy.inject(Fault::BlackHole);
     assert_eq!(staff.closed().await, Got::Closed(3002));
     assert_eq!(refused(edge.at, &token).await, (json!("unavailable"), Got::Closed(3002)));
+    wait_for(Duration::from_secs(10), "the public port to say so", async || {
+        http::get(edge.at, "/healthz").await.status == 503
+    })
+    .await;
     assert_eq!(visitor.request("ping", json!({})).await["success"], true);
     proxy.heal();
     wait_for(Duration::from_secs(10), "staff to be let in again", async || {
