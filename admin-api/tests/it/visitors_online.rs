@@ -68,7 +68,7 @@ async fn who_is_connected_is_listed_to_those_whose_business_it_is() {
     let scene = Scene::open().await;
     let world = &scene.world;
     let (here, there) = (Tenant::open(&scene).await, Tenant::open(&scene).await);
-    let outside = world.agent(&here.admin, &format!("{}-out", here.canary), "agent").await;
+    let outside = here.outsider.clone();
     assert_eq!(list(world, &here.admin).await, [0; 0], "all have spoken over HTTP alone");
 
     let (token, passer_by) = passer_by(&scene, &here).await;
