@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use bus_schema::{
-    AgentId, ErrorCode,
+    AgentId, ErrorCode, Timestamp,
     command::{Answer, Command},
     protocol::AgentView as Live,
     state::AgentStatus,
@@ -10,14 +10,14 @@ use bus_schema::{
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use persister::db::{Id, schema::config::agents};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
     access::Caller,
     app::App,
     auth::{PutStatus, StatusView},
-    http::{Body, List, PathId, Problem},
+    http::{Body, List, Page, PathId, Position, Problem, Query},
 };
 
 /// An agent as routing sees it now.
@@ -38,13 +38,30 @@ impl From<Live> for OnlineAgent {
     }
 }
 
-/// Agents with a live connection.
-pub async fn online(State(app): State<App>, caller: Caller) -> Result<Json<List<OnlineAgent>>, Problem> {
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnlineQuery {
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// Agents with a live connection, by id.
+pub async fn online(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<OnlineQuery>,
+) -> Result<Json<List<OnlineAgent>>, Problem> {
+    let page = Page::of(query.limit, query.cursor.as_deref())?;
     let Answer::Agents { agents } = app.command(&caller, Command::ListAgents).await? else {
         return Err(ErrorCode::Internal.into());
     };
-    let online = agents.into_iter().filter(|agent| agent.status != AgentStatus::Offline);
-    Ok(Json(List { data: online.map(OnlineAgent::from).collect(), next_cursor: None }))
+    let later = |agent: &Live| page.after.is_none_or(|after| agent.id.uuid() > after.id);
+    let online = agents.into_iter().filter(|agent| agent.status != AgentStatus::Offline && later(agent));
+    let mut online: Vec<Live> = online.collect();
+    online.sort_unstable_by_key(|agent| agent.id);
+    online.truncate(page.limit + 1);
+    let place = |agent: &Live| Position { at: Timestamp::default(), id: agent.id.uuid() };
+    Ok(Json(page.of_rows(online, place, OnlineAgent::from)))
 }
 
 /// Sets another agent's status, by command to the router.

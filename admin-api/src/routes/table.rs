@@ -158,7 +158,7 @@ pub fn table() -> Vec<Route> {
         route(POST, "/v1/agents", Staff(Admin), "create_agent", agents::create).about("Make an agent.")
             .takes::<agents::NewAgent>().creates::<agents::AgentView>().tagged().refuses(MAKES_AGENT),
         route(GET, "/v1/agents/online", Staff(Agent), "agents_online", agents::online).about("Agents with a live connection, from the router.")
-            .lists::<agents::OnlineAgent>().refuses(ASKS),
+            .lists::<agents::OnlineAgent>().query(PAGE).refuses(ASKS),
         route(GET, "/v1/agents/{id}", Staff(Agent), "agent", things::get::<AgentRow>).about("One agent.").gives::<agents::AgentView>().tagged(),
         route(PATCH, "/v1/agents/{id}", Staff(Admin), "patch_agent", agents::patch).about("Change an agent.")
             .takes::<agents::PatchAgent>().gives::<agents::AgentView>().tagged().if_match().refuses(STATE),

@@ -18,12 +18,24 @@ fn accepting(options: &mut Options) {
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_online_are_those_with_a_connection() {
     let api = Api::new().await;
-    let ((bob, token), (_, _)) = (api.agent("bob", &[]).await, api.agent("eve", &[]).await);
+    let ((bob, token), (eve, eves)) = (api.agent("bob", &[]).await, api.agent("eve", &[]).await);
     let online = async || api.get("/v1/agents/online").await.is(200).body;
     assert_eq!(online().await["data"], json!([]));
     let client = api.connect(&token, accepting).await;
     let one = json!([{ "id": bob, "status": "accepting", "load": 0, "capacity": 5 }]);
     api.shows("/v1/agents/online", "the agent to be online", |body| body["data"] == one).await;
+    let other = api.connect(&eves, accepting).await;
+    api.shows("/v1/agents/online", "both to be online", |body| body["data"].as_array().unwrap().len() == 2)
+        .await;
+    let first = api.get("/v1/agents/online?limit=1").await.is(200).body;
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let second = api.get(&format!("/v1/agents/online?limit=1&cursor={cursor}")).await.is(200).body;
+    let ids = [&first, &second].map(|page| page["data"][0]["id"].as_str().unwrap().to_owned());
+    let mut both = [bob.clone(), eve];
+    both.sort();
+    assert_eq!((ids, &second["next_cursor"]), (both, &json!(null)));
+    other.close().await;
+    api.shows("/v1/agents/online", "the other to be gone", |body| body["data"] == one).await;
     client.set_status(RoutingStatus::NotAccepting).await.unwrap();
     assert_eq!(online().await["data"][0]["status"], "not_accepting");
     client.close().await;
