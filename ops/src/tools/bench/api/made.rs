@@ -16,9 +16,19 @@ pub const GROUPS: u64 = 10;
 const WORDS: f64 = 50_000.0;
 const TEXT_WORDS: std::ops::RangeInclusive<u64> = 4..=16;
 
+/// One of each kind that is configured.
+#[derive(Debug, Clone, Copy)]
+pub struct Things {
+    pub widget: Uuid,
+    pub canned_response: Uuid,
+    pub action_template: Uuid,
+    pub api_token: Uuid,
+}
+
 /// What is to be made, and for whom.
 #[derive(Debug, Clone)]
 pub struct Made {
+    pub things: Things,
     pub tenant: TenantId,
     /// Who asks as an agent: one of [`AGENTS`].
     pub agent: Uuid,
@@ -180,7 +190,14 @@ mod tests {
 
     #[test]
     fn every_sequence_is_made_once_and_in_the_order_of_its_time() {
+        let things = Things {
+            widget: Uuid::nil(),
+            canned_response: Uuid::nil(),
+            action_template: Uuid::nil(),
+            api_token: Uuid::nil(),
+        };
         let made = Made {
+            things,
             tenant: TenantId::from_uuid(Uuid::from_u128(1)),
             agent: Uuid::from_u128(2),
             group: Uuid::from_u128(3),

@@ -18,13 +18,14 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use bus_schema::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use self::{
-    made::Made,
+    made::{Made, Things},
     report::Report,
     routes::{ASKS, As},
-    world::World,
+    world::{Person, World},
 };
 use super::machine::{Jiffies, Machine};
 use crate::{
@@ -33,6 +34,8 @@ use crate::{
 };
 
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
+/// Of each kind that is configured: a page of a list.
+const THINGS: usize = 50;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -64,7 +67,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut admin = world.register().await?;
     let group = world.make(&admin, "/v1/groups", &json!({ "name": "Support" })).await?;
     let mut agent = world.agent(&admin, &[&group]).await?;
+    let things = things(&world, &admin).await?;
     let made = Made {
+        things,
         tenant: admin.tenant.parse().context("the tenant's id")?,
         agent: agent.agent.parse().context("the agent's id")?,
         tag: world.make(&admin, "/v1/tags", &json!({ "name": "refund" })).await?.parse()?,
@@ -113,6 +118,36 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     out::say(&if args.json { serde_json::to_string_pretty(&report)? } else { report.text() });
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A page of each kind that is configured, and one of each.
+async fn things(world: &World, admin: &Person) -> anyhow::Result<Things> {
+    let make = async |path: &str, body: &dyn Fn(usize) -> Value| -> anyhow::Result<Uuid> {
+        let mut id = Uuid::nil();
+        for number in 0..THINGS {
+            id = world.make(admin, path, &body(number)).await?.parse()?;
+        }
+        Ok(id)
+    };
+    let fields = json!([{ "name": "order" }]);
+    Ok(Things {
+        widget: make("/v1/widgets", &|n| json!({ "name": format!("Site {n}") })).await?,
+        canned_response: make(
+            "/v1/canned-responses",
+            &|n| json!({ "shortcut": format!("hello{n}"), "text": "Hello, how may I help you?" }),
+        )
+        .await?,
+        action_template: make(
+            "/v1/action-templates",
+            &|n| json!({ "name": format!("Form {n}"), "description": "An order", "fields": fields }),
+        )
+        .await?,
+        api_token: make(
+            "/v1/api-tokens",
+            &|n| json!({ "name": format!("Program {n}"), "scopes": ["agents:read"] }),
+        )
+        .await?,
+    })
 }
 
 fn now() -> Timestamp {
