@@ -8,7 +8,10 @@ mod live;
 pub use api::shared;
 
 use bus_schema::ErrorCode;
-use ops::{client::new_client_id, testing::wait_for};
+use ops::{
+    client::{new_client_id, new_visitor_key},
+    testing::wait_for,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -135,6 +138,18 @@ async fn widget_session_makes_a_visitor_and_a_conversation() {
         (&conversation["thread"]["group_id"], &conversation["visitor"]["name"]),
         (&json!(group), &json!("Vera"))
     );
+    // Another group than the widget's, where the session names it.
+    let other = api.post("/v1/groups", json!({ "name": "Sales" })).await.is(201).id();
+    let session = json!({
+        "widget_key": widget, "visitor_key": new_visitor_key(), "initial_message": "I want more", "group_id": other,
+    });
+    let there = wait_for(SOON, "the edge to know the group", async || {
+        let request = api.http.post(format!("{}/v1/widget/session", api.edge_url)).json(&session);
+        let got = api.send(request).await;
+        if got.status == 200 { Ok(got.body) } else { Err(got.body.to_string()) }
+    })
+    .await;
+    assert_eq!(there["conversation"]["thread"]["group_id"], other);
     let config = api.http.get(format!("{}/v1/widget/config/{widget}", api.edge_url));
     assert_eq!(api.send(config).await.is(200).body["name"], "Site");
 }
