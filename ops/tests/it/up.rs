@@ -26,6 +26,10 @@ async fn up_restarts_what_dies_and_leaves_no_process_and_finds_its_data_again() 
         assert!(is_alive(*pid), "{kind} runs");
     }
     assert_eq!(first["CHATBUS_EDGE_URLS"].split(',').count(), 2);
+    for told in ["CHATBUS_ADMIN_PASSWORD", "CHATBUS_AGENT_PASSWORD"] {
+        wait_for(SOON, "the banner", async || up.log().contains(first[told].as_str())).await;
+    }
+    assert_ne!(first["CHATBUS_ADMIN_PASSWORD"], first["CHATBUS_AGENT_PASSWORD"]);
 
     let mut another = start(&data);
     assert_eq!(another.exit_code(SOON).await, 69);

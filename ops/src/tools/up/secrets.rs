@@ -34,6 +34,8 @@ mod tests {
         let made = keep(dir.path(), "database").unwrap();
         assert!(made.len() >= 24);
         assert_eq!(keep(dir.path(), "database").unwrap(), made);
+        let another = tempfile::tempdir().unwrap();
+        assert_ne!(keep(another.path(), "database").unwrap(), made, "no two installations share one");
         let mode = std::fs::metadata(dir.path().join("database")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
