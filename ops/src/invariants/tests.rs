@@ -120,6 +120,14 @@ impl Script {
         self
     }
 
+    /// In milliseconds; the nth message is stored in the nth second.
+    fn given_at(mut self, millis: i64) -> Self {
+        if let Some(Body::Decided(decided)) = self.0.last_mut().map(|logged| &mut logged.event.body) {
+            decided.state.last_assigned_at = Some(Timestamp::from_millis(millis));
+        }
+        self
+    }
+
     fn agent(self, agent_id: AgentId, capacity: u32, holds: &[u128]) -> Self {
         let held = |n: &u128| Held {
             conversation_id: conversation(*n),
@@ -272,6 +280,26 @@ fn fifo_holds_where_the_longest_waiting_goes_first() {
         .assigned(1, 1, ADA)
         .decided(1, 1, Some(ADA), None);
     assert_eq!(log.found(), []);
+}
+
+#[test]
+fn fifo_is_of_what_waited_when_it_was_decided() {
+    let passed_over = |decided_at: i64| {
+        let log = Script::default()
+            .started(1, 1)
+            .decided(1, 1, None, Some(1))
+            .started(2, 2)
+            .decided(2, 2, None, Some(3))
+            .agent(ADA, 1, &[2])
+            .assigned(2, 2, ADA)
+            .decided(2, 2, Some(ADA), None)
+            .given_at(decided_at);
+        log.found().contains(&(Invariant::Fifo, 7))
+    };
+    // The first waits in the log since its second message.
+    assert!(!passed_over(1_999));
+    assert!(!passed_over(2_000), "in the same millisecond");
+    assert!(passed_over(2_001));
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(super) struct Thread {
     started_at: Timestamp,
     started_seq: u64,
     waits: Option<(Priority, QueueEntry)>,
+    /// When the log had it wait.
+    waits_at: Timestamp,
     /// Not everybody who is free may have it.
     choosy: bool,
     /// Sequences of assignments and queueings that no decision has explained yet.
@@ -154,6 +156,7 @@ impl Threads {
             started_at: logged.at,
             started_seq: logged.seq,
             waits: None,
+            waits_at: logged.at,
             choosy: false,
             unexplained: Vec::new(),
             decisions: 0,
@@ -176,11 +179,15 @@ impl Threads {
         let Some(state) = logged.event.body.desk_state() else { return };
         let rank = self.conversations.get(&id).and_then(|c| c.thread.as_ref()).map(Thread::rank);
         if let Body::Decided(decided) = &logged.event.body {
-            self.fifo(id, rank, &decided.decision, logged, violations);
+            let decided_at = state.last_assigned_at.unwrap_or(logged.at);
+            self.fifo(id, (rank, decided_at), &decided.decision, logged, violations);
         }
         let Some(thread) = self.conversations.get_mut(&id).and_then(|c| c.thread.as_mut()) else { return };
         if thread.id != state.thread_id {
             return;
+        }
+        if thread.waits.is_none() && state.queue.is_some() {
+            thread.waits_at = logged.at;
         }
         thread.waits = state.queue.clone().map(|entry| (state.priority, entry));
         thread.choosy = !state.skills.is_empty() || !state.avoid.is_empty();
@@ -199,11 +206,12 @@ impl Threads {
     }
 
     /// Nobody who waits longer in the same group, at the same priority or above, is passed over by a rule, unless not
-    /// everybody is right for them.
+    /// everybody is right for them, or they waited in the log only after it was decided: an agent's threads come back with
+    /// the places that they had, while others are being served.
     fn fifo(
         &self,
         id: ConversationId,
-        rank: Option<Rank>,
+        (rank, decided_at): (Option<Rank>, Timestamp),
         decision: &Decision,
         logged: &Logged,
         violations: &mut Vec<Violation>,
@@ -220,6 +228,7 @@ impl Threads {
         let passed_over = self.open().find(|(other, thread)| {
             *other != id
                 && thread.waits.is_some()
+                && thread.waits_at < decided_at
                 && !thread.choosy
                 && thread.waiting_in() == Some(group)
                 && thread.rank() < rank
