@@ -135,7 +135,8 @@ pub async fn sees_the_log(client: &Client, conversation: ConversationId, audienc
     .await;
 }
 
-fn shows(
+/// Whether the client's list is the log's slice by now.
+pub fn shows(
     client: &Client,
     conversation: ConversationId,
     audience: Audience,
