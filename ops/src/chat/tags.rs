@@ -26,13 +26,14 @@ pub async fn tags_until(
     up_to: u64,
 ) -> Result<BTreeSet<TagId>, ErrorBody> {
     let subject = home.lane(Lane::Note).to_string();
-    let mut tags = trimmed(log, home, life).await.unwrap_or_else(|error| {
+    let horizon = log.known_horizon();
+    let mut tags = trimmed(log, home, life, horizon).await.unwrap_or_else(|error| {
         tracing::debug!(%error, "tags without what is below the horizon");
         BTreeSet::new()
     });
     let last = log.last(&subject).await.map_err(|error| unreadable(&error))?;
     let end = last.map_or(0, |last| last.seq).min(up_to);
-    let from = life.started_seq().max(log.known_horizon());
+    let from = life.started_seq().max(horizon);
     slice(log, &subject, Span::new(from, end), |message| {
         if let Ok(event) = Event::decode(&message.payload) {
             apply(&mut tags, &event.body);
@@ -45,9 +46,13 @@ pub async fn tags_until(
 }
 
 /// Those of the thread that were set below the horizon, and not removed there.
-async fn trimmed(log: &Log, home: ConversationSubjects, life: &Life) -> Result<BTreeSet<TagId>, ErrorBody> {
+async fn trimmed(
+    log: &Log,
+    home: ConversationSubjects,
+    life: &Life,
+    horizon: u64,
+) -> Result<BTreeSet<TagId>, ErrorBody> {
     let (mut tags, mut after) = (BTreeSet::new(), life.started_seq());
-    let horizon = log.known_horizon();
     let past = Past::new(log, home, Audience::Staff, horizon, PAST_WAIT);
     while after.saturating_add(1) < horizon {
         let found = past.after(after, horizon, PAGE_MAX).await?;
