@@ -256,16 +256,21 @@ fn no_idle_queue_is_checked_at_the_end() {
     assert_eq!(log.found(), [(Invariant::NoIdleQueue, 0)]);
 }
 
-#[test]
-fn fifo_is_checked() {
-    let log = Script::default()
+/// The second is served before the first.
+fn passed_over() -> Script {
+    Script::default()
         .started(1, 1)
         .decided(1, 1, None, Some(1))
         .started(2, 2)
         .decided(2, 2, None, Some(3))
         .agent(ADA, 1, &[2])
         .assigned(2, 2, ADA)
-        .decided(2, 2, Some(ADA), None);
+        .decided(2, 2, Some(ADA), None)
+}
+
+#[test]
+fn fifo_is_checked() {
+    let log = passed_over();
     assert_eq!(log.found(), [(Invariant::Fifo, 7)]);
 }
 
@@ -284,22 +289,11 @@ fn fifo_holds_where_the_longest_waiting_goes_first() {
 
 #[test]
 fn fifo_is_of_what_waited_when_it_was_decided() {
-    let passed_over = |decided_at: i64| {
-        let log = Script::default()
-            .started(1, 1)
-            .decided(1, 1, None, Some(1))
-            .started(2, 2)
-            .decided(2, 2, None, Some(3))
-            .agent(ADA, 1, &[2])
-            .assigned(2, 2, ADA)
-            .decided(2, 2, Some(ADA), None)
-            .given_at(decided_at);
-        log.found().contains(&(Invariant::Fifo, 7))
-    };
+    let is_found = |decided_at| passed_over().given_at(decided_at).found().contains(&(Invariant::Fifo, 7));
     // The first waits in the log since its second message.
-    assert!(!passed_over(1_999));
-    assert!(!passed_over(2_000), "in the same millisecond");
-    assert!(passed_over(2_001));
+    assert!(!is_found(1_999));
+    assert!(!is_found(2_000), "in the same millisecond");
+    assert!(is_found(2_001));
 }
 
 #[test]
