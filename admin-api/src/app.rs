@@ -3,8 +3,10 @@
 use std::{ops::Deref, sync::Arc};
 
 use axum::extract::FromRef;
-use bus_schema::{IncarnationId, TenantId};
+use bus_schema::{ErrorBody, ErrorCode, IncarnationId, TenantId};
 use ops::{
+    files::{self, Files},
+    nats::Bus,
     peer::Proxies,
     settings::{Settings, names},
 };
@@ -25,7 +27,7 @@ use crate::{
 pub struct App(Arc<Shared>);
 
 pub struct Shared {
-    pub settings: Settings,
+    settings: Settings,
     /// Sees all tenants: for what is of none, or is asked before it is known of which.
     pub pool: Pool,
     pub tokens: Tokens,
@@ -97,6 +99,15 @@ impl App {
     /// The same, for writing what has no revision.
     pub async fn writing(&self, tenant: TenantId) -> Result<Within, Problem> {
         Within::write(&self.pool, tenant).await
+    }
+
+    /// The store of files, which little here needs.
+    pub async fn files(&self, bus: &Bus) -> Result<Files, ErrorBody> {
+        let store = files::store(&self.settings, bus).map_err(ErrorBody::from)?;
+        Files::open(bus, store).await.map_err(|error| {
+            tracing::warn!(%error, "the store of files cannot be opened now");
+            ErrorBody::new(ErrorCode::Unavailable, "the bus is away")
+        })
     }
 
     pub async fn change(&self, by: By) -> Result<Change, Problem> {

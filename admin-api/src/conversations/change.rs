@@ -9,10 +9,7 @@ use bus_schema::{
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use http::HeaderMap;
-use ops::{
-    chat::{self, Draft, Referred, Right},
-    files::{self, Files},
-};
+use ops::chat::{self, Draft, Referred, Right};
 use persister::db::{Id, schema::chat::events};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -141,7 +138,7 @@ async fn change(
             (draft.thread, must_be_open) = (thread, while_open);
             if matches!(&draft.body, EventBody::MessageDeleted(delete) if delete.purge) {
                 let only = || ErrorBody::new(ErrorCode::Conflict, "only files have bytes to remove");
-                let files = files(app).await?;
+                let files = app.files(&app.bus.get()?).await?;
                 let going = files.purge(&draft, file.ok_or_else(only)?, life.seq, clock::now()).await?;
                 purge = Some((files, going));
             }
@@ -164,17 +161,6 @@ async fn change(
     let sent = sent?;
     let thread = thread.unwrap_or(sent.life.state.thread_id);
     Ok(Json(Sent::of(&draft, sent.seq, sent.duplicate, thread)))
-}
-
-/// The store of files, which little here needs.
-async fn files(app: &App) -> Result<Files, Problem> {
-    let bus = app.bus.get()?;
-    let store = files::store(&app.settings, &bus).map_err(ErrorBody::from)?;
-    let opened = Files::open(&bus, store).await;
-    Ok(opened.map_err(|error| {
-        tracing::warn!(%error, "the store of files");
-        ErrorBody::new(ErrorCode::Unavailable, "the bus is away")
-    })?)
 }
 
 fn only(error: &ErrorBody) -> String {

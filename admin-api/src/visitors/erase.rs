@@ -23,7 +23,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use ops::{
     chat::{self, Hand, Record},
-    files::{self, Files},
+    files::Files,
     kv::{Kv, KvError},
     log::{Log, ReadError},
     nats::Bus,
@@ -166,7 +166,7 @@ pub async fn eraser(context: Context, app: App) -> anyhow::Result<()> {
         let mut link = app.bus.clone();
         let Some(bus) = link.wait().await else { return };
         loop {
-            match sweep(&context, &app, &bus).await {
+            match sweep(&app, &bus).await {
                 Ok(()) => {
                     let _ = timeout(LOOK_EVERY, app.erase.notified()).await;
                 }
@@ -181,14 +181,13 @@ pub async fn eraser(context: Context, app: App) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn sweep(context: &Context, app: &App, bus: &Bus) -> Result<(), ErrorBody> {
+async fn sweep(app: &App, bus: &Bus) -> Result<(), ErrorBody> {
     let bucket = Kv::open(bus, stream::ERASURES).await.map_err(away)?;
     let keys = bucket.keys().await.map_err(away)?;
     if keys.is_empty() {
         return Ok(());
     }
-    let store = files::store(&context.settings, bus).map_err(ErrorBody::from)?;
-    let files = Files::open(bus, store).await.map_err(away)?;
+    let files = app.files(bus).await?;
     let mut failed = None;
     for key in keys {
         // One that cannot go on now does not hold up the others.
