@@ -2,6 +2,8 @@
 //!
 //! Invariant: every error of the edge's HTTP has `code`, `errors` and `request_id`.
 
+use std::time::Duration;
+
 use axum::{
     body::to_bytes,
     extract::Request,
@@ -15,7 +17,7 @@ use uuid::Uuid;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
 /// When whoever is one too many may come again.
-const BARE_RETRY_AFTER_S: u32 = 5;
+const BARE_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// What an error that was not written as a problem says, in bytes.
 const DETAIL_MAX: usize = 1_024;
 
@@ -70,15 +72,16 @@ impl Problem {
 
 /// A whole response for a connection on which no request is read.
 pub fn bare(code: ErrorCode) -> String {
-    let problem = Problem::from(code);
+    let problem = Problem::from(ErrorBody::from(code).after(BARE_RETRY_AFTER));
     let (status, id) = (problem.status, Uuid::now_v7().to_string());
     let body = problem.body("", &id);
     format!(
         "HTTP/1.1 {} {}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\nx-request-id: {id}\r\n\
-         retry-after: {BARE_RETRY_AFTER_S}\r\nconnection: close\r\n\r\n{body}",
+         retry-after: {}\r\nconnection: close\r\n\r\n{body}",
         status.as_u16(),
         status.canonical_reason().unwrap_or_default(),
         body.len(),
+        BARE_RETRY_AFTER.as_secs(),
     )
 }
 
