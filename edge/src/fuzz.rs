@@ -3,23 +3,27 @@
 //! Invariant: no bytes panic, hang or make the process grow, and what is read is written and read the same again.
 //! `CHATBUS_FUZZ_SECONDS=600 cargo test -p edge --lib fuzz -- --test-threads 1` is the long run.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
+use axum::extract::Query;
 use bus_schema::{
-    Event, SessionId, Subject, TenantId, Timestamp, VisitorId, WidgetId,
+    AttachmentId, Event, SessionId, Subject, TenantId, Timestamp, VisitorId, WidgetId,
     claims::{Role, StaffClaims, VisitorClaims},
     command::{CommandRequest, Outcome},
     config::{IdentityKey, Record},
     cursor::Cursor,
     event::{Kind, Seen},
+    file::FileKey,
     history::{HistoryAnswer, HistoryRequest},
     protocol::{Action, TypeVisitor, WidgetSession},
     signal::{Signal, TenantSignal},
     stream,
 };
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ops::{
     auth::{self, Audience, Forger, KeySet, PublicKey, SigningKey, StaffGrant, VisitorGrant},
     chat::{self, TextLimit},
+    peer::{Peer, Proxies},
     testing::{Corpus, fuzz},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -27,6 +31,8 @@ use serde_json::{json, value::RawValue};
 
 use crate::{
     cursor::CursorSeal,
+    directory::Origin,
+    files::{Form, HEAD_BYTES, Links, Step, boundary, clean, disposition, sniff},
     session::request,
     socket::{FrameGuard, Inbound, Message, Said},
 };
@@ -263,6 +269,108 @@ fn bodies_of_sessions() {
         again::<WidgetSession>(bytes);
         if let Ok(session) = request::body::<WidgetSession>(bytes, "") {
             let _ = ops::chat::profile::of_session(&session, None, WidgetId::NIL);
+        }
+    });
+}
+
+#[test]
+fn links_to_files() {
+    let links = Links::new(b"secret", "wss://chat.example/v1/ws");
+    let now = Timestamp::from_millis(1_795_222_923_004);
+    let file = FileKey { tenant: TenantId::NIL, attachment: AttachmentId::NIL };
+    let good = links.make(file, Timestamp::from_millis(now.millis() + 600_000));
+    let (_, good) = good.rsplit_once('/').unwrap();
+    let over = links.make(file, now);
+    let (_, over) = over.rsplit_once('/').unwrap();
+    let corpus = Corpus::lines(&kept("links.txt")).with([good, over].map(|link| link.as_bytes().to_vec()));
+    let read = |link: &str| {
+        let uri: http::Uri = format!("/v1/attachments/{link}").parse().ok()?;
+        let Query(query) = Query::<BTreeMap<String, String>>::try_from_uri(&uri).ok()?;
+        Some((uri.path().rsplit('/').next()?.to_owned(), query))
+    };
+    let (_, signed) = read(good).unwrap();
+    fuzz("links", &corpus, |bytes| {
+        let Some((id, query)) = std::str::from_utf8(bytes).ok().and_then(read) else { return };
+        let Ok(opened) = links.open(&id, &query, now) else { return };
+        assert_eq!((opened, &query["signature"]), (file, &signed["signature"]), "only what was signed opens");
+        assert_eq!(query["expires"].parse::<i64>(), signed["expires"].parse::<i64>());
+    });
+}
+
+#[test]
+fn forms_with_files() {
+    fuzz("forms", &Corpus::hex(&kept("forms.hex")), |bytes| {
+        let (kind, form) = bytes.split_at(bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0));
+        let kind = String::from_utf8_lossy(kind);
+        let Some(boundary) = boundary(&kind) else { return };
+        let read = read_as_a_form(boundary, form, form.len().max(1));
+        assert_eq!(read_as_a_form(boundary, form, 7), read, "however it is cut");
+        let (parts, _) = read;
+        for (file_name, content) in parts {
+            let name = clean(&file_name.unwrap_or_default());
+            assert!(!name.is_empty() && !name.contains(['/', '\\', '\r', '\n', '\0']), "{name:?}");
+            assert_eq!(clean(&name), name);
+            assert!(http::HeaderValue::from_str(&disposition(&name)).is_ok());
+            if let Ok(found) = sniff(&name, &content[..content.len().min(HEAD_BYTES)]) {
+                assert!(http::HeaderValue::from_str(found.content_type).is_ok());
+            }
+        }
+    });
+}
+
+/// A file's name and its bytes.
+type Part = (Option<String>, Vec<u8>);
+
+/// The parts of a form that comes in such pieces, and how it ended.
+fn read_as_a_form(boundary: &str, form: &[u8], piece: usize) -> (Vec<Part>, String) {
+    let (mut reader, mut parts, mut pieces) = (Form::new(boundary), Vec::new(), form.chunks(piece));
+    let end = loop {
+        match reader.step() {
+            Ok(Step::More) => match pieces.next() {
+                Some(bytes) => reader.feed(bytes),
+                None => break "cut off".to_owned(),
+            },
+            Ok(Step::Part { file_name, .. }) => parts.push((file_name, Vec::new())),
+            Ok(Step::Bytes(bytes)) => parts.last_mut().expect("a part began").1.extend_from_slice(&bytes),
+            Ok(Step::PartEnd) => {}
+            Ok(Step::End) => break "whole".to_owned(),
+            Err(error) => break error.to_string(),
+        }
+    };
+    if end == "cut off" {
+        // How much of the last part can be told apart from a boundary depends on the pieces.
+        parts.pop();
+    }
+    (parts, end)
+}
+
+#[test]
+fn headers_that_limits_and_origins_are_read_from() {
+    let proxies = Proxies::parse(&["10.0.0.0/8".to_owned(), "fd00::/8".to_owned()]).unwrap();
+    let (proxy, stranger): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "192.0.2.1".parse().unwrap());
+    let listed = ["https://shop.example"];
+    fuzz("headers", &Corpus::lines(&kept("headers.txt")), |bytes| {
+        let mut headers = HeaderMap::new();
+        for line in bytes.split(|byte| *byte == b'|') {
+            let Some(at) = line.iter().position(|byte| *byte == b' ') else { continue };
+            let (name, value) =
+                (HeaderName::from_bytes(&line[..at]), HeaderValue::from_bytes(&line[at + 1..]));
+            if let (Ok(name), Ok(value)) = (name, value) {
+                headers.append(name, value);
+            }
+        }
+        assert_eq!(
+            proxies.client(stranger, &headers),
+            Some(Peer::new(stranger)),
+            "its word counts for nothing"
+        );
+        if let Some(Peer(client)) = proxies.client(proxy, &headers) {
+            assert!(!proxies.trusts(client), "a proxy's own address is nobody's");
+        }
+        let origin = Origin::of(&headers);
+        if origin.is_in(&listed) {
+            let same = |origin: &str| origin.eq_ignore_ascii_case(listed[0]);
+            assert!(matches!(&origin, Origin::Absent) || matches!(&origin, Origin::Page(page) if same(page)));
         }
     });
 }

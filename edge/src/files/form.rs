@@ -8,6 +8,7 @@ use memchr::memmem;
 
 /// A part's head, or what comes before the first part.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
+const HEAD_END: &[u8] = b"\r\n\r\n";
 /// RFC 2046 allows 70 characters.
 const BOUNDARY_MAX: usize = 70;
 
@@ -85,27 +86,28 @@ impl Form {
     pub fn step(&mut self) -> Result<Step, Malformed> {
         loop {
             match self.state {
-                State::Preamble => match self.finder.find(&self.buffer) {
-                    Some(at) => {
-                        let _ = self.buffer.split_to(at + self.finder.needle().len());
-                        self.state = State::AfterBoundary;
+                State::Preamble => {
+                    let needle = self.finder.needle().len();
+                    match self.finder.find(&self.buffer) {
+                        Some(at) if at <= HEAD_BYTES_MAX => {
+                            let _ = self.buffer.split_to(at + needle);
+                            self.state = State::AfterBoundary;
+                        }
+                        None if self.buffer.len() < HEAD_BYTES_MAX + needle => return Ok(Step::More),
+                        Some(_) | None => return Err(Malformed::Boundary),
                     }
-                    None if self.buffer.len() > HEAD_BYTES_MAX => return Err(Malformed::Boundary),
-                    None => return Ok(Step::More),
-                },
+                }
                 State::AfterBoundary => match self.after_boundary()? {
                     Some(state) => self.state = state,
                     None => return Ok(Step::More),
                 },
                 State::Head => {
-                    let Some(at) = memmem::find(&self.buffer, b"\r\n\r\n") else {
-                        let is_long = self.buffer.len() > HEAD_BYTES_MAX;
-                        return if is_long { Err(Malformed::LongHead) } else { Ok(Step::More) };
+                    let at = match memmem::find(&self.buffer, HEAD_END) {
+                        Some(at) if at <= HEAD_BYTES_MAX => at,
+                        None if self.buffer.len() < HEAD_BYTES_MAX + HEAD_END.len() => return Ok(Step::More),
+                        Some(_) | None => return Err(Malformed::LongHead),
                     };
-                    if at > HEAD_BYTES_MAX {
-                        return Err(Malformed::LongHead);
-                    }
-                    let head = self.buffer.split_to(at + 4);
+                    let head = self.buffer.split_to(at + HEAD_END.len());
                     self.state = State::Content;
                     let (name, file_name) = field(&head[..at]).ok_or(Malformed::Head)?;
                     return Ok(Step::Part { name, file_name });
@@ -127,11 +129,12 @@ impl Form {
         }
         let padding = self.buffer.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         match &self.buffer[padding..] {
+            _ if padding > BOUNDARY_MAX => Err(Malformed::Boundary),
             [b'\r', b'\n', ..] => {
                 let _ = self.buffer.split_to(padding + 2);
                 Ok(Some(State::Head))
             }
-            [] | [b'\r' | b'-'] if padding <= BOUNDARY_MAX => Ok(None),
+            [] | [b'\r' | b'-'] => Ok(None),
             _ => Err(Malformed::Boundary),
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: a link that counts was made by an edge of this installation for exactly this file and end.
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bus_schema::{ErrorBody, ErrorCode, Timestamp, file::FileKey};
@@ -30,13 +32,24 @@ impl Links {
         format!("{base}/v1/attachments/{attachment}?tenant={tenant}&expires={expires}&signature={signature}")
     }
 
-    pub fn check(
+    /// The file that a link names, given its last segment and its parameters.
+    pub fn open(
         &self,
-        file: FileKey,
-        expires: i64,
-        signature: &str,
+        attachment: &str,
+        query: &BTreeMap<String, String>,
         now: Timestamp,
-    ) -> Result<(), ErrorBody> {
+    ) -> Result<FileKey, ErrorBody> {
+        let missing = || ErrorBody::new(ErrorCode::Forbidden, "get_attachment makes links to files");
+        let of = |name: &str| query.get(name).ok_or_else(missing);
+        let tenant = of("tenant")?.parse().map_err(|_| missing())?;
+        let expires = of("expires")?.parse().map_err(|_| missing())?;
+        let attachment = attachment.parse().map_err(|_| ErrorCode::NotFound)?;
+        let file = FileKey { tenant, attachment };
+        self.check(file, expires, of("signature")?, now)?;
+        Ok(file)
+    }
+
+    fn check(&self, file: FileKey, expires: i64, signature: &str, now: Timestamp) -> Result<(), ErrorBody> {
         let forged = || ErrorBody::new(ErrorCode::Forbidden, "this is no link of this installation");
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| forged())?;
         hmac::verify(&self.key, &said(file, expires), &signature).map_err(|_| forged())?;

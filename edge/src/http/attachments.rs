@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bus_schema::{
-    AttachmentId, Author, ConversationId, ErrorBody, ErrorCode, TenantId, event::File, file::FileKey,
+    AttachmentId, Author, ConversationId, ErrorBody, ErrorCode, event::File, file::FileKey,
     protocol::Uploaded,
 };
 use bytes::{Bytes, BytesMut};
@@ -223,13 +223,7 @@ pub async fn download(
     Path(id): Path<String>,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Result<Response, Problem> {
-    let missing = || ErrorBody::new(ErrorCode::Forbidden, "get_attachment makes links to files");
-    let of = |name: &str| query.get(name).ok_or_else(missing);
-    let tenant: TenantId = of("tenant")?.parse().map_err(|_| missing())?;
-    let expires: i64 = of("expires")?.parse().map_err(|_| missing())?;
-    let attachment: AttachmentId = id.parse().map_err(|_| ErrorCode::NotFound)?;
-    let key = FileKey { tenant, attachment };
-    app.core.links.check(key, expires, of("signature")?, clock::now())?;
+    let key = app.core.links.open(&id, &query, clock::now())?;
     let file = app.core.files.record(key).await?.ok_or(ErrorCode::NotFound)?.file;
     let mut bytes = app.core.files.read(key, file.size);
     // Whether it is there at all shows before the answer begins.
