@@ -136,7 +136,9 @@ pub fn fuzz(name: &str, corpus: &Corpus, target: impl Fn(&[u8])) -> Fuzzed {
     }
     let grown = resident().saturating_sub(grown);
     assert!(grown < GROWTH_MAX, "{name}: {grown} bytes more than before, seed {seed}");
-    Fuzzed { replayed: corpus.entries.len(), mutated }
+    let replayed = corpus.entries.len();
+    println!("{name}, seed {seed}: {replayed} kept and {mutated} mutated inputs in {budget:?}");
+    Fuzzed { replayed, mutated }
 }
 
 fn run(name: &str, seed: u64, input: &[u8], target: &impl Fn(&[u8])) {
