@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Audience, ConversationId, ErrorBody, protocol::EventPage};
+use crate::{Audience, ConversationId, ErrorBody, EventId, protocol::EventPage};
 
 /// The queue group in which instances of admin-api share the requests.
 pub const QUEUE_GROUP: &str = "admin-api";
@@ -23,6 +23,9 @@ pub struct HistoryRequest {
     /// … or the earliest above it; neither: from the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_seq: Option<u64>,
+    /// No page, but where this event is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<EventId>,
     pub limit: usize,
 }
 
@@ -36,6 +39,9 @@ pub struct HistoryAnswer {
     /// Everything of the conversation up to here was in the read model before the page was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds_to: Option<u64>,
+    /// The sequence of the event that was asked for; none: the read model does not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_seq: Option<u64>,
 }
 
 impl HistoryAnswer {
@@ -51,8 +57,8 @@ impl HistoryAnswer {
 impl From<Result<EventPage, ErrorBody>> for HistoryAnswer {
     fn from(result: Result<EventPage, ErrorBody>) -> Self {
         match result {
-            Ok(page) => Self { page: Some(page), error: None, holds_to: None },
-            Err(error) => Self { page: None, error: Some(error), holds_to: None },
+            Ok(page) => Self { page: Some(page), error: None, holds_to: None, event_seq: None },
+            Err(error) => Self { page: None, error: Some(error), holds_to: None, event_seq: None },
         }
     }
 }

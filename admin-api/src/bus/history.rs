@@ -19,7 +19,10 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use futures::StreamExt as _;
 use ops::{nats::Bus, provision, service::Context};
-use persister::db::{Id, schema::chat::conversations};
+use persister::db::{
+    Id,
+    schema::chat::{conversations, events},
+};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -98,6 +101,16 @@ async fn read(
     let mut connection = app.within(tenant).await?;
     let there = conversations::table.find((Id(tenant), Id(conversation))).select(conversations::life_seq);
     there.first::<i64>(&mut connection).await.optional()?.ok_or_else(Problem::not_found)?;
+    if let Some(id) = wanted.event_id {
+        let event = events::table
+            .filter(events::tenant_id.eq(Id(tenant)).and(events::id.eq(Id(id))))
+            .filter(events::conversation_id.eq(Id(conversation)))
+            .select(events::seq);
+        let seq = event.first::<i64>(&mut connection).await.optional()?;
+        let nothing = EventPage { events: Vec::new(), has_more: false };
+        let event_seq = seq.and_then(|seq| u64::try_from(seq).ok());
+        return Ok(HistoryAnswer { holds_to, event_seq, ..Ok(nothing).into() });
+    }
     let of = Of {
         tenant,
         conversation,

@@ -262,18 +262,22 @@ async fn history_is_answered_on_the_bus_and_visitors_get_no_notes() {
     chat.says("anybody?").await;
     desk.list(&desk.ann, "", chat.seq).await;
     let bus = desk.world.bus().await;
+    let answer = async |tenant: &str, request: HistoryRequest| {
+        let subject = subject::history(Shard(0), tenant.parse().unwrap());
+        let payload = serde_json::to_vec(&request).unwrap();
+        let answer = bus.client.request(subject, payload.into()).await.unwrap();
+        serde_json::from_slice::<HistoryAnswer>(&answer.payload).unwrap()
+    };
     let ask = async |tenant: &str, audience, before_seq| {
         let request = HistoryRequest {
             conversation_id: chat.home.conversation,
             audience,
             before_seq,
             after_seq: None,
+            event_id: None,
             limit: 10,
         };
-        let subject = subject::history(Shard(0), tenant.parse().unwrap());
-        let payload = serde_json::to_vec(&request).unwrap();
-        let answer = bus.client.request(subject, payload.into()).await.unwrap();
-        serde_json::from_slice::<HistoryAnswer>(&answer.payload).unwrap().into_result()
+        answer(tenant, request).await.into_result()
     };
     let texts = |page: &bus_schema::protocol::EventPage| -> Vec<String> {
         let events = page.events.iter().map(|event| serde_json::from_str::<Value>(event.get()).unwrap());
@@ -287,4 +291,22 @@ async fn history_is_answered_on_the_bus_and_visitors_get_no_notes() {
     assert_eq!(texts(&before), ["hello"]);
     let foreign = ask("0190f3c2-5b7e-7c3a-9d4e-1f2a3b4c5d6e", Audience::Staff, None).await;
     assert_eq!(foreign.unwrap_err().code, bus_schema::ErrorCode::NotFound);
+
+    let other = Chat::start(&desk.log, &desk.ann.tenant, Some(&desk.group), "hello").await;
+    desk.list(&desk.ann, "", other.seq).await;
+    let event = |page: &bus_schema::protocol::EventPage| {
+        let last: Value = serde_json::from_str(page.events.last().unwrap().get()).unwrap();
+        (last["id"].as_str().unwrap().parse().unwrap(), last["seq"].as_u64())
+    };
+    let (id, seq) = event(&visitor);
+    let find = async |conversation_id, event_id: bus_schema::EventId| {
+        let (before_seq, after_seq, event_id) = (None, None, Some(event_id));
+        let audience = Audience::All;
+        let request = HistoryRequest { conversation_id, audience, before_seq, after_seq, event_id, limit: 1 };
+        let answer = answer(&desk.ann.tenant, request).await;
+        (answer.event_seq, answer.holds_to >= Some(other.seq), answer.into_result().unwrap().events.len())
+    };
+    assert_eq!(find(chat.home.conversation, id).await, (seq, true, 0));
+    assert_eq!(find(other.home.conversation, id).await, (None, true, 0), "it is another conversation's");
+    assert_eq!(find(chat.home.conversation, bus_schema::EventId::NIL).await, (None, true, 0));
 }

@@ -5,14 +5,12 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use bus_schema::{
-    ErrorBody, ErrorCode, EventId, Lane, history::WAIT_MS, limits::PAGE_MAX, subject::ConversationSubjects,
-};
+use bus_schema::{ErrorBody, ErrorCode, EventId, Lane, history::WAIT_MS, subject::ConversationSubjects};
 use tokio::sync::SemaphorePermit;
 
 use super::{
     Head, Life, Span,
-    past::{AboveHorizon, Past, SEARCH_INSTEAD, Shown},
+    past::{AboveHorizon, Found, Past, SEARCH_INSTEAD},
     slice, unreadable,
 };
 use crate::log::Log;
@@ -34,9 +32,9 @@ pub async fn find(
     find_since(log, home, lane, from, id).await
 }
 
-/// The same of a repeat, which may be older than the open thread: what began at `life` is looked through first, then
-/// what was said before it, if anything was. Below the horizon the read model tells; where it does not, that is an
-/// error if the caller `must_know`, and else a "no".
+/// The same of a repeat, which may be older than the open thread: what began at `life` is looked through first. What was
+/// said before it the read model knows by its id; the log is searched for what the read model does not have yet, and for
+/// all of it where there is no answer. What nobody can tell then is an error if the caller `must_know`, and else a "no".
 pub(super) async fn find_ever(
     log: &Log,
     home: ConversationSubjects,
@@ -55,16 +53,19 @@ pub(super) async fn find_ever(
     let mut reads = AboveHorizon::new(log);
     loop {
         let horizon = reads.begin()?;
-        let kept = Span::new(horizon.max(1), began.saturating_sub(1));
-        let mut found = search(log, home, lane, kept, id).await?;
-        if found.is_none() && horizon > 1 {
-            let wait = if must_know { WAIT } else { SEARCH_INSTEAD };
-            let past = Past::new(log, home, lane.audience(), horizon, wait);
-            match find_below(&past, horizon, id).await {
-                Ok(trimmed) => found = trimmed,
-                Err(error) if must_know => return Err(error),
-                Err(error) => tracing::debug!(%error, "a repeat is not looked for below the horizon"),
-            }
+        let trimmed = horizon > 1;
+        let wait = if must_know && trimmed { WAIT } else { SEARCH_INSTEAD };
+        let told = Past::new(log, home, lane.audience(), horizon, wait).find(id).await;
+        if let Ok(Found { seq: Some(seq), .. }) = told {
+            return Ok(Some(seq));
+        }
+        let held = told.as_ref().map_or(0, |told| told.holds_to);
+        let rest = Span::new(horizon.max(held.saturating_add(1)), began.saturating_sub(1));
+        let found = search(log, home, lane, rest, id).await?;
+        match told {
+            Err(error) if found.is_none() && trimmed && must_know => return Err(error),
+            Err(error) => tracing::debug!(%error, "a repeat is looked for in the log alone"),
+            Ok(_) => {}
         }
         if found.is_some() || reads.stands(horizon).await? {
             return Ok(found);
@@ -110,21 +111,4 @@ async fn search(
     .await
     .map_err(|error| unreadable(&error))?;
     Ok(found)
-}
-
-/// Looks through what was trimmed, latest first, as long as the read model answers.
-async fn find_below(past: &Past<'_>, horizon: u64, id: EventId) -> Result<Option<u64>, ErrorBody> {
-    let mut below = horizon;
-    loop {
-        let (events, has_more) = past.before(below, PAGE_MAX).await?;
-        let is_it =
-            |shown: &&Shown| Head::decode(shown.event.get().as_bytes()).is_ok_and(|head| head.id == id);
-        if let Some(found) = events.iter().find(is_it) {
-            return Ok(Some(found.seq));
-        }
-        match events.first() {
-            Some(lowest) if has_more => below = lowest.seq,
-            _ => return Ok(None),
-        }
-    }
 }

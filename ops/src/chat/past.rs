@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_nats::{Request, RequestErrorKind};
 use bus_schema::{
-    Audience, ErrorBody, ErrorCode,
+    Audience, ErrorBody, ErrorCode, EventId,
     history::{HistoryAnswer, HistoryRequest},
     limits::PAGE_MAX,
     protocol::EventPage,
@@ -59,6 +59,15 @@ impl<'a> AboveHorizon<'a> {
 pub(super) struct Shown {
     pub seq: u64,
     pub event: Box<RawValue>,
+}
+
+/// What the read model says of one event.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    /// None: it is not among what the read model holds.
+    pub seq: Option<u64>,
+    /// The read model holds all of the conversation up to here.
+    pub holds_to: u64,
 }
 
 /// A conversation in the read model, for one audience.
@@ -121,6 +130,25 @@ impl<'a> Past<'a> {
         Ok((events, has_more))
     }
 
+    /// Where the event with this id is, as far as the read model holds the conversation.
+    pub async fn find(&self, id: EventId) -> Result<Found, ErrorBody> {
+        let request = HistoryRequest { event_id: Some(id), ..self.page(None, None, 1) };
+        let answer = self.answer(&request, self.horizon > 1).await?;
+        let (holds_to, seq) = (answer.holds_to, answer.event_seq);
+        match answer.into_result() {
+            // The read model has been past the horizon for long: what it does not know was erased.
+            Err(error) if error.code == ErrorCode::NotFound => {
+                Ok(Found { seq: None, holds_to: self.horizon.saturating_sub(1) })
+            }
+            Err(error) => Err(error),
+            // A neighbour of before answers with a page.
+            Ok(page) if !page.events.is_empty() => Err(away("it cannot look for an event")),
+            Ok(_) => {
+                holds_to.map(|holds_to| Found { seq, holds_to }).ok_or_else(|| away("it has nothing yet"))
+            }
+        }
+    }
+
     /// A page of what lies below `below`.
     async fn ask(
         &self,
@@ -128,21 +156,9 @@ impl<'a> Past<'a> {
         below: u64,
         limit: usize,
     ) -> Result<EventPage, ErrorBody> {
-        let historian = self.log.historian();
         let is_beyond = self.is_beyond(below);
-        if !is_beyond && !historian.may_ask(Instant::now()) {
-            return Err(away("it did not answer a moment ago"));
-        }
-        let (conversation_id, audience) = (self.home.conversation, self.audience);
-        let limit = limit.min(PAGE_MAX);
-        let request = HistoryRequest { conversation_id, audience, before_seq, after_seq, limit };
-        let answer = self.request(&request).await.inspect_err(|_| historian.failed(Instant::now()))?;
+        let answer = self.answer(&self.page(before_seq, after_seq, limit), is_beyond).await?;
         let holds_to = answer.holds_to;
-        match holds_to {
-            // A neighbour of before does not say it, and is no use above the horizon.
-            None if !is_beyond && answer.page.is_some() => historian.failed(Instant::now()),
-            _ => historian.heard(),
-        }
         match answer.into_result() {
             // The read model has been past the horizon for long: what it does not know was erased.
             Err(error) if is_beyond && error.code == ErrorCode::NotFound => {
@@ -153,6 +169,27 @@ impl<'a> Past<'a> {
             }
             answered => answered,
         }
+    }
+
+    fn page(&self, before_seq: Option<u64>, after_seq: Option<u64>, limit: usize) -> HistoryRequest {
+        let (conversation_id, audience) = (self.home.conversation, self.audience);
+        let limit = limit.min(PAGE_MAX);
+        HistoryRequest { conversation_id, audience, before_seq, after_seq, event_id: None, limit }
+    }
+
+    /// Asks, unless the log can be searched instead and there was no answer a moment ago.
+    async fn answer(&self, request: &HistoryRequest, is_beyond: bool) -> Result<HistoryAnswer, ErrorBody> {
+        let historian = self.log.historian();
+        if !is_beyond && !historian.may_ask(Instant::now()) {
+            return Err(away("it did not answer a moment ago"));
+        }
+        let answer = self.request(request).await.inspect_err(|_| historian.failed(Instant::now()))?;
+        match answer.holds_to {
+            // A neighbour of before does not say it, and is no use above the horizon.
+            None if !is_beyond && answer.page.is_some() => historian.failed(Instant::now()),
+            _ => historian.heard(),
+        }
+        Ok(answer)
     }
 
     async fn request(&self, request: &HistoryRequest) -> Result<HistoryAnswer, ErrorBody> {

@@ -137,7 +137,7 @@ pub fn fuzz(name: &str, corpus: &Corpus, target: impl Fn(&[u8])) -> Fuzzed {
     let grown = resident().saturating_sub(grown);
     assert!(grown < GROWTH_MAX, "{name}: {grown} bytes more than before, seed {seed}");
     let replayed = corpus.entries.len();
-    println!("{name}, seed {seed}: {replayed} kept and {mutated} mutated inputs in {budget:?}");
+    eprintln!("{name}, seed {seed}: {replayed} kept and {mutated} mutated inputs in {budget:?}");
     Fuzzed { replayed, mutated }
 }
 

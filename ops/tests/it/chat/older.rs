@@ -9,7 +9,7 @@ use std::{
 };
 
 use bus_schema::{
-    Audience, Author, Body, ErrorCode, Lane,
+    Audience, Author, Body, ErrorCode, Event, EventId, Lane,
     event::{Delivered, Read},
     history::{HistoryAnswer, HistoryRequest},
     protocol::EventPage,
@@ -19,7 +19,7 @@ use bus_schema::{
 use futures::StreamExt as _;
 use ops::{
     chat::{self, PageRequest, Sight},
-    log::Log,
+    log::{Log, StoredMsg},
 };
 use serde_json::value::RawValue;
 
@@ -28,8 +28,10 @@ use crate::kit::{SHARD, provisioned};
 
 /// How the read model answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Historian {
+pub(super) enum Historian {
     Whole,
+    /// All that the log no longer has: this event.
+    Keeps(EventId, u64),
     /// What it does not have yet, nobody should miss.
     Behind,
     /// It does not say how far it is.
@@ -40,7 +42,7 @@ enum Historian {
 }
 
 /// Answers until dropped, and counts the questions.
-struct Answering {
+pub(super) struct Answering {
     asked: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -52,7 +54,7 @@ impl Drop for Answering {
 }
 
 impl Answering {
-    async fn start(talk: &Talk, historian: Historian) -> Self {
+    pub(super) async fn start(talk: &Talk, historian: Historian) -> Self {
         let (log, home) = (talk.log.clone(), talk.home);
         let client = log.bus().client.clone();
         let mut requests = client.subscribe(subject::history_of_shard(SHARD)).await.unwrap();
@@ -66,11 +68,14 @@ impl Answering {
                 let answer = match historian {
                     Historian::Silent => continue,
                     Historian::Whole => whole(&log, home, &wanted).await,
+                    Historian::Keeps(id, seq) => {
+                        let event_seq = (wanted.event_id == Some(id)).then_some(seq);
+                        HistoryAnswer { holds_to: Some(u64::MAX), event_seq, ..nothing() }
+                    }
                     Historian::Empty => HistoryAnswer::from(Err(ErrorCode::NotFound.into())),
                     Historian::Behind | Historian::OfBefore => {
-                        let nothing = EventPage { events: Vec::new(), has_more: false };
                         let holds_to = (historian == Historian::Behind).then_some(1);
-                        HistoryAnswer { holds_to, ..Ok(nothing).into() }
+                        HistoryAnswer { holds_to, ..nothing() }
                     }
                 };
                 let answer = serde_json::to_vec(&answer).unwrap();
@@ -80,15 +85,23 @@ impl Answering {
         Self { asked, task }
     }
 
-    fn asked(&self) -> usize {
+    pub(super) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
+}
+
+fn nothing() -> HistoryAnswer {
+    Ok(EventPage { events: Vec::new(), has_more: false }).into()
 }
 
 /// Everything, a few at a time.
 async fn whole(log: &Log, home: subject::ConversationSubjects, wanted: &HistoryRequest) -> HistoryAnswer {
     let all = log.read(&home.stored(wanted.audience), 1, 10_000).await.unwrap();
     let holds_to = all.last().map(|last| last.seq);
+    if let Some(id) = wanted.event_id {
+        let is_it = |message: &&StoredMsg| Event::decode(&message.payload).unwrap().id == id;
+        return HistoryAnswer { holds_to, event_seq: all.iter().find(is_it).map(|it| it.seq), ..nothing() };
+    }
     let fits = |seq: u64| {
         wanted.before_seq.is_none_or(|before| seq < before)
             && wanted.after_seq.is_none_or(|after| seq > after)

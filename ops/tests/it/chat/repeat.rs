@@ -3,10 +3,13 @@
 use bus_schema::{Author, Body, ClientId, ErrorCode, ThreadId, Visibility, event::Message};
 use ops::{
     chat::{self, Draft},
-    log::raise_horizon,
+    log::{Log, raise_horizon},
 };
 
-use super::Talk;
+use super::{
+    Talk,
+    older::{Answering, Historian},
+};
 use crate::kit::{SHARD, provisioned};
 
 fn again(talk: &Talk, client_id: &str, thread: Option<ThreadId>) -> Draft {
@@ -53,4 +56,38 @@ async fn without_a_read_model_no_repeat_from_below_the_horizon_is_called_a_confl
         assert_eq!((refused.code, refused.retryable), (ErrorCode::Unavailable, true), "{client_id}");
     }
     assert!(!send("anew", None).await.unwrap().duplicate, "talk goes on");
+
+    let kept = again(&talk, "m-1", None).event_id();
+    let answering = Answering::start(&talk, Historian::Keeps(kept, below)).await;
+    let sent = send("m-1", Some(first)).await.unwrap();
+    assert_eq!((sent.seq, sent.duplicate, answering.asked()), (below, true, 1), "what the log has no more");
+    let refused = send("never", Some(first)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Conflict, "the read model holds all that was trimmed");
+}
+
+#[tokio::test]
+async fn a_repeat_is_found_whoever_has_it_and_whoever_is_away() {
+    let (_server, log) = provisioned().await;
+    let mut talk = Talk::new(&log, 1).await;
+    let first = talk.start(None).await.life.state.thread_id;
+    let said = talk.say().await;
+    talk.close().await;
+    talk.start(None).await;
+    let of_before = [Historian::OfBefore, Historian::Silent];
+    for historian in of_before.into_iter().chain([Historian::Whole, Historian::Behind, Historian::Empty]) {
+        // Anew each time: what failed before is not remembered.
+        let log = Log::new(log.bus().clone(), SHARD);
+        let answering = Answering::start(&talk, historian).await;
+        let send = async |client_id: &str, thread| {
+            chat::send(&log, &again(&talk, client_id, thread), None, |_| Ok(())).await
+        };
+        for thread in [None, Some(first)] {
+            let sent = send("m-1", thread).await.unwrap();
+            assert_eq!((sent.seq, sent.duplicate), (said, true), "{historian:?}");
+        }
+        let refused = send("never", Some(first)).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Conflict, "{historian:?}");
+        let asked = if of_before.contains(&historian) { 1 } else { 3 };
+        assert_eq!(answering.asked(), asked, "{historian:?} is asked once for each, or is let be");
+    }
 }
