@@ -1,4 +1,4 @@
-"""Runs schemathesis against the system of the environment, as its admin: schemathesis.py SECONDS SEED
+"""Runs schemathesis against a service of the environment's system: schemathesis.py admin-api|edge SECONDS SEED
 
 Everything is asked for, in sequences too; what ends sessions ends those of somebody else, for this one must last.
 """
@@ -9,9 +9,10 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# All there are but two. `positive_data_acceptance`: what a schema allows may still be refused (422) for what it says, such
+# All there are but three. `positive_data_acceptance`: what a schema allows may still be refused (422) for what it says, such
 # as an e-mail address that is none or a group of another tenant, and no schema can say all of that.
 # `object_level_authorization` needs somebody else of the same tenant: admin-api's matrix of roles and tenants is more.
+# `ensure_resource_availability` is there as `what_was_made_is_there`, but for what was never deleted.
 CHECKS = [
     "not_a_server_error",
     "status_code_conformance",
@@ -19,8 +20,6 @@ CHECKS = [
     "response_headers_conformance",
     "response_schema_conformance",
     "use_after_free",
-    # "ensure_resource_availability", but for what was never deleted.
-    "what_was_made_is_there",
     "ignored_auth",
     "missing_required_header",
     "negative_data_rejection",
@@ -30,14 +29,17 @@ CHECKS = [
 
 
 def main() -> int:
-    seconds, seed = sys.argv[1:]
-    url = os.environ["CHATBUS_ADMIN_URL"]
-    print(f"schemathesis for {seconds} s with seed {seed}", flush=True)
+    service, seconds, seed = sys.argv[1:]
+    url, hooks, more = {
+        "admin-api": (os.environ["CHATBUS_ADMIN_URL"], "schemathesis_hooks.py", ["what_was_made_is_there"]),
+        "edge": (os.environ["CHATBUS_EDGE_URLS"].split(",")[0], "schemathesis_edge_hooks.py", []),
+    }[service]
+    print(f"schemathesis on {service} for {seconds} s with seed {seed}", flush=True)
     command = [
         os.path.join(os.path.dirname(sys.executable), "schemathesis"),
         "--config-file", os.path.join(HERE, "schemathesis.toml"),
         "run", f"{url}/openapi.json",
-        "--checks", ",".join(CHECKS),
+        "--checks", ",".join(CHECKS + more),
         "--phases", "examples,coverage,fuzzing,stateful",
         "--max-time", seconds,
         "--seed", seed,
@@ -47,7 +49,7 @@ def main() -> int:
         "--max-failures", "25",
         "--warnings", "off",
     ]
-    environment = os.environ | {"SCHEMATHESIS_HOOKS": os.path.join(HERE, "schemathesis_hooks.py")}
+    environment = os.environ | {"SCHEMATHESIS_HOOKS": os.path.join(HERE, hooks)}
     # It keeps notes where it runs.
     with tempfile.TemporaryDirectory() as notes:
         return subprocess.run(command, check=False, cwd=notes, env=environment).returncode
