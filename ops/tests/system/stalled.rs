@@ -166,7 +166,7 @@ struct Costs {
 
 impl Costs {
     async fn measure(world: &World, heard: &Heard) -> Self {
-        let events = if long() { 20_000 } else { 600 };
+        let events = if long() { 20_000 } else { 300 };
         let edge = world.pids()["edge"][0];
         heard.0.lock().unwrap().clear();
         let (cpu, delivered) = (cpu_us(edge), delivered(world).await);
