@@ -73,6 +73,8 @@ async fn stalled_readers_are_bounded_and_resume_without_loss() {
     let heard = Arc::new(Heard::default());
     let plan = Plan { observer: Some(heard.clone()), ..Plan::steady(&world, others, seed) };
     let mut traffic = Traffic::start(&world, plan).await;
+    // As much as is written when they stall: what was said lately is looked after for a while.
+    write_to_all(readers.clone(), TEXTS_HELD).await;
     let (before, quiet) = (resident(edge), Costs::measure(&world, &heard).await);
     proxy.inject(Fault::BlackHole);
     write_to_all(readers.clone(), TEXTS_HELD).await;
