@@ -20,6 +20,8 @@ use super::{
 
 /// A table with more rows than this is large.
 const LARGE: f32 = 10_000.0;
+/// What Postgres takes reading a row to cost at least, unless told otherwise.
+const CPU_TUPLE_COST: f32 = 0.01;
 /// Postgres writes a plan when it is done with a statement, which may be after the answer.
 const SETTLE: Duration = Duration::from_millis(100);
 const SETTLES_MAX: usize = 50;
@@ -103,18 +105,22 @@ fn mentions(plan: &str, table: &str) -> bool {
     plan.lines().any(|line| line.contains(" on ") && line.split(' ').any(|word| word == table))
 }
 
-/// Whether it reads the table from one end to the other; as bad is an index whose rows are then mostly thrown away.
+/// Whether it reads the table from one end to the other; as bad is an index whose rows are then mostly thrown away. What is
+/// only explained is not read.
 fn reads_through(plan: &str, table: &str) -> bool {
+    if plan.starts_with("Query Text: EXPLAIN") {
+        return false;
+    }
     let thrown_away = plan.lines().filter_map(|line| line.trim().strip_prefix("Rows Removed by Filter: "));
     let most = thrown_away.filter_map(|count| count.parse::<f32>().ok()).fold(0.0, f32::max);
     if most > LARGE && mentions(plan, table) {
         return true;
     }
-    let scan = format!("Seq Scan on {table}");
-    plan.lines().any(|line| {
-        line.find(&scan)
-            .is_some_and(|at| line[at + scan.len()..].starts_with([' ', '\n']) || line.ends_with(&scan))
-    })
+    let scan = format!("Seq Scan on {table} ");
+    // A small table of the other schema may have the same name; what reading all of it costs tells them apart.
+    let cost = |line: &str| line.split_once("..")?.1.split(' ').next()?.parse::<f32>().ok();
+    let is_large = |line: &str| cost(line).is_none_or(|cost| cost > LARGE * CPU_TUPLE_COST);
+    plan.lines().any(|line| line.contains(&scan) && is_large(line))
 }
 
 /// What is added to a file.
@@ -146,7 +152,7 @@ mod tests {
 
     #[test]
     fn plans_are_cut_out_of_the_log_and_a_scan_of_a_large_table_is_seen() {
-        let said = "2026-11-21 LOG:  duration: 0.1 ms  plan:\n\tQuery Text: SELECT 1\n\tLimit\n\t  ->  Seq Scan on messages m  (cost=0)\n\
+        let said = "2026-11-21 LOG:  duration: 0.1 ms  plan:\n\tQuery Text: SELECT 1\n\tLimit\n\t  ->  Seq Scan on messages m  (cost=0.00..896303.26 rows=9 width=8)\n\
             2026-11-21 LOG:  duration: 0.2 ms  plan:\n\tIndex Scan using tags_by_name on tags  (cost=0)\nother\n";
         let plans = plans(said);
         assert_eq!(plans.len(), 2);
@@ -154,5 +160,9 @@ mod tests {
         assert!(!reads_through(&plans[1], "tags") && mentions(&plans[1], "tags"));
         let filtered = "Index Scan using messages_in_order on messages m\n  Rows Removed by Filter: 65339\n";
         assert!(reads_through(filtered, "messages") && !reads_through(filtered, "tags"));
+        let of_the_other_schema = "Limit\n  ->  Seq Scan on tags  (cost=0.01..1.02 rows=1 width=103)\n";
+        assert!(!reads_through(of_the_other_schema, "tags"));
+        let explained = format!("Query Text: EXPLAIN SELECT 1\n{}", plans[0]);
+        assert!(!reads_through(&explained, "messages"));
     }
 }
