@@ -146,7 +146,10 @@ async fn seed_000_walk_ends_in_postgres_step_by_step() {
     let gone = http.post::<_, Value>(&events, &staff, &said).await.unwrap_err();
     assert_eq!(gone.code(), Some("not_participant"), "{gone}");
 
-    let _: Value = http.post(&format!("{url}/close"), &admin.token, &json!({})).await.unwrap();
+    let closed: Value = http.post(&format!("{url}/close"), &admin.token, &json!({})).await.unwrap();
+    let read = format!("{url}/threads?min_seq={}", closed["seq"]);
+    let threads: Value = http.get(&read, &admin.token).await.unwrap();
+    assert_eq!(threads["data"][1]["status"], "closed", "{threads}");
     let late = http.post::<_, Value>(&events, &eve, &said).await.unwrap_err();
     assert_eq!(late.code(), Some("thread_closed"), "{late}");
 }
