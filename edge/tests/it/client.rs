@@ -184,6 +184,17 @@ impl Client {
         got
     }
 
+    /// Likewise, and answers pings, as whoever means to stay does.
+    pub async fn read_on(&mut self) -> Got {
+        let got = self.read().await;
+        if let Got::Frame(Value::Object(it)) = &got
+            && let Some(ping) = it.get("ping").and_then(Value::as_str)
+        {
+            self.raw(&frame(0x8a, ping.as_bytes())).await;
+        }
+        got
+    }
+
     async fn read_patiently(&mut self) -> Got {
         let Some((first, payload)) = self.wire().await else { return Got::Gone };
         match first & 0x0f {

@@ -119,7 +119,7 @@ fn follow(mut reader: Client, login: &Value, lists: &Lists) {
     }
     let lists = lists.clone();
     tokio::spawn(async move {
-        while let Got::Frame(frame) = reader.read().await {
+        while let Got::Frame(frame) = reader.read_on().await {
             if frame["action"] != "event" {
                 continue;
             }

@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, reason = "times are what a run is judged by")]
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -32,6 +32,8 @@ const AT_THE_TAIL: Duration = Duration::from_secs(12);
 const BUSY: u32 = 4;
 /// Sequence and time of each event, as somebody got them.
 type Seen = Arc<Mutex<Vec<(u64, Instant)>>>;
+/// How somebody's connection ended, who should have stayed.
+type Ended = Arc<OnceLock<Got>>;
 
 /// A visitor who writes in one tab, at one edge, and reads in another, at the other.
 struct Talk {
@@ -40,6 +42,7 @@ struct Talk {
     random: StdRng,
     acked: Vec<(u64, Instant)>,
     seen: Seen,
+    ended: Ended,
 }
 
 impl Talk {
@@ -49,9 +52,9 @@ impl Talk {
         let token = session["token"].as_str().unwrap();
         let (writer, _) = Client::login(calm.at, token).await;
         let (reader, _) = Client::login(shaken.at, token).await;
-        let seen = Seen::default();
-        tokio::spawn(read(reader, seen.clone()));
-        Self { id: session["conversation"]["id"].clone(), writer, random, acked: Vec::new(), seen }
+        let (seen, ended) = (Seen::default(), Ended::default());
+        tokio::spawn(read(reader, seen.clone(), ended.clone()));
+        Self { id: session["conversation"]["id"].clone(), writer, random, acked: Vec::new(), seen, ended }
     }
 
     /// Sends until it is stored, as every client does.
@@ -73,7 +76,9 @@ impl Talk {
     async fn waits(&self, followed: bool, shims: &[LiveShim]) -> Vec<Duration> {
         let last = self.last();
         wait_for(BUSY * AT_THE_TAIL, "the other tab to have all of it", async || {
-            self.seen.lock().unwrap().last().is_some_and(|(seq, _)| *seq >= last)
+            let seen = self.seen.lock().unwrap().last().map(|(seq, _)| *seq);
+            let has = format!("has {seen:?} of {last}, its connection's end: {:?}", self.ended.get());
+            if seen >= Some(last) { Ok(()) } else { Err(has) }
         })
         .await;
         let seen = self.seen.lock().unwrap();
@@ -95,8 +100,12 @@ impl Talk {
     }
 }
 
-async fn read(mut reader: Client, seen: Seen) {
-    while let Got::Frame(frame) = reader.read().await {
+async fn read(mut reader: Client, seen: Seen, ended: Ended) {
+    loop {
+        let frame = match reader.read_on().await {
+            Got::Frame(frame) => frame,
+            end => return ended.set(end).expect("it ends once"),
+        };
         let event = &frame["payload"]["event"];
         if frame["action"] == "event" && event["kind"] == "message" {
             assert_eq!(frame["payload"].get("late"), None, "one lane is in order");
