@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use bus_schema::{Audience, ConversationId, Event, event::Kind, state::ThreadStatus};
@@ -93,6 +94,10 @@ async fn nothing_is_said_after_a_close_and_every_refused_sender_was_told() {
                     let answer = client.request("send_event", message(&conversation, &client_id, "x")).await;
                     if answer["success"] == true {
                         acked.insert(client_id, answer["payload"]["seq"].as_u64().unwrap());
+                    } else if answer["payload"]["error"]["code"] == "rate_limited" {
+                        let after_ms = answer["payload"]["error"]["after_ms"].as_u64().unwrap();
+                        tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                        continue;
                     } else {
                         assert_eq!(answer["payload"]["error"]["code"], "thread_closed", "{answer}");
                         refused += 1;
