@@ -3,31 +3,32 @@
 //! Invariant: a page is what reading every conversation in the list's order would fill it with, up to
 //! [`MATCHES_MAX`] matches of words that are not common.
 
+use bus_schema::ConversationId;
 use diesel::{
     dsl::sql,
-    prelude::*,
-    sql_types::{Bool, Integer, Text},
+    sql_types::{Array, Bool, Integer, Text, Uuid as UuidSql},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::AsyncPgConnection;
+use persister::db::Id;
 
 use super::{
     mine::Condition,
-    sift::{self, Rows, Sieve},
+    sift::{self, First, Rows, Sieve},
     view::ConversationRow,
-    words::{Words, wanted},
+    words::{Likely, Words},
 };
 use crate::http::{Page, Problem};
 
 /// The latest messages with rarer words that a list looks at.
 const MATCHES_MAX: i32 = 50_000;
-
-#[derive(QueryableByName)]
-struct Wanted {
-    #[diesel(sql_type = Text)]
-    query: String,
-    #[diesel(sql_type = Bool)]
-    common: bool,
-}
+/// The share of messages from which on words are common: some of the first conversations have them.
+const COMMON: f64 = 0.005;
+/// The share from which on it costs less to ask whether they are in some hundreds or thousands of conversations than
+/// to fetch every message that has them.
+const MIDDLING: f64 = 0.001;
+/// Conversations that are looked up for each one that is wanted, times the share: as many as likely have one, where
+/// every conversation has a dozen messages.
+const LOOKS_PER_ROW: f64 = 0.08;
 
 /// The page of the list that `rows` makes, latest activity first, of what was said in these words.
 pub async fn load<'a>(
@@ -36,19 +37,29 @@ pub async fn load<'a>(
     page: &Page,
     rows: impl Fn() -> Rows<'a>,
 ) -> Result<Vec<ConversationRow>, Problem> {
-    let ask = concat!(
-        "SELECT q.query::text AS query, chat.is_common(q.query) AS common FROM (SELECT ",
-        wanted!(),
-        " AS query) q"
-    );
-    let Wanted { query, common } = diesel::sql_query(ask)
-        .bind::<Text, _>(&words.all)
-        .bind::<Text, _>(&words.head)
-        .bind::<Text, _>(&words.prefix)
-        .get_result(connection)
-        .await?;
-    let sieve = Sieve { common, looked_into: || looked_into(&query), gathered: || by_index(&query) };
-    sift::load(connection, page, rows, sieve).await
+    let Likely { query, share } = words.likely(connection).await?;
+    let first = if share >= COMMON {
+        First::Each(looked_into(&query))
+    } else if share >= MIDDLING {
+        First::Named {
+            looks_per_row: (LOOKS_PER_ROW / share) as i64,
+            among: Box::new(|ids| among(&query, ids)),
+        }
+    } else {
+        First::None
+    };
+    sift::load(connection, page, rows, Sieve { first, gathered: || by_index(&query) }).await
+}
+
+/// The index of words is asked for all of these conversations at once.
+fn among(query: &str, ids: Vec<Id<ConversationId>>) -> Condition {
+    Box::new(
+        sql::<Bool>("chat.conversations.id = ANY (ARRAY(SELECT chat.said_in(")
+            .bind::<Text, _>(query.to_owned())
+            .sql("::tsquery, ")
+            .bind::<Array<UuidSql>, _>(ids)
+            .sql(")))"),
+    )
 }
 
 /// Asked of each conversation by itself: `OFFSET` keeps Postgres from gathering all messages for it.

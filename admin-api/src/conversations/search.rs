@@ -6,7 +6,7 @@ use axum::extract::State;
 use bus_schema::{Author, ConversationId, EventId, ThreadId, Timestamp};
 use diesel::{
     prelude::*,
-    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as UuidSql},
+    sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz, Uuid as UuidSql},
 };
 use diesel_async::RunQueryDsl;
 use persister::db::{At, Id};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     Scope,
     get::visible,
-    words::{Words, wanted},
+    words::{Likely, Words},
 };
 use crate::{
     access::Caller,
@@ -43,31 +43,34 @@ pub struct SearchQuery {
     min_seq: Option<u64>,
 }
 
+/// What is told of each of `m`, and what a query makes of its text.
+macro_rules! hit {
+    ($query:expr, $rest:literal) => {
+        concat!(
+            "SELECT m.conversation_id, m.thread_id, m.id, m.seq, m.at, m.kind, m.author_type, m.author_id,
+                m.visibility = 'agents' AS staff_only,
+                ts_headline('simple', translate(m.text, E'<>\\x02\\x03', E'\\x04\\x05'), ",
+            $query,
+            ", E'StartSel=\\x02,StopSel=\\x03,' || CASE WHEN length(m.text) <= 300 THEN 'HighlightAll=true' \
+             ELSE 'MaxFragments=2,FragmentDelimiter=\" … \"' END) AS headline ",
+            $rest
+        )
+    };
+}
+
 /// `chat.found` walls the tenant in by itself.
-const EVERYWHERE: &str = concat!(
-    "SELECT m.conversation_id, m.thread_id, m.id, m.seq, m.at, m.kind, m.author_type, m.author_id,
-        m.visibility = 'agents' AS staff_only,
-        ts_headline('simple', translate(m.text, E'<>\\x02\\x03', E'\\x04\\x05'), ",
-    wanted!(),
-    ", E'StartSel=\\x02,StopSel=\\x03,' || CASE WHEN length(m.text) <= 300 THEN 'HighlightAll=true' ELSE 'MaxFragments=2,FragmentDelimiter=\" … \"' END) AS headline
-     FROM chat.found(",
-    wanted!(),
-    ", $4, $5, $6, $7) f
-     JOIN chat.messages m ON m.tenant_id = $8 AND m.conversation_id = f.conversation_id AND m.seq = f.seq
+const EVERYWHERE: &str = hit!(
+    "$1::tsquery",
+    "FROM chat.found($1::tsquery, $2, $3, $4, $5, $6) f
+     JOIN chat.messages m ON m.tenant_id = $7 AND m.conversation_id = f.conversation_id AND m.seq = f.seq
      ORDER BY m.seq DESC"
 );
 
-const IN_ONE: &str = concat!(
-    "SELECT m.conversation_id, m.thread_id, m.id, m.seq, m.at, m.kind, m.author_type, m.author_id,
-        m.visibility = 'agents' AS staff_only,
-        ts_headline('simple', translate(m.text, E'<>\\x02\\x03', E'\\x04\\x05'), ",
-    wanted!(),
-    ", E'StartSel=\\x02,StopSel=\\x03,' || CASE WHEN length(m.text) <= 300 THEN 'HighlightAll=true' ELSE 'MaxFragments=2,FragmentDelimiter=\" … \"' END) AS headline
-     FROM chat.messages m
-     WHERE m.tenant_id = $4 AND m.conversation_id = $5 AND m.seq < $6 AND m.words @@ ",
-    wanted!(),
-    "
-     ORDER BY m.seq DESC LIMIT $7"
+const IN_ONE: &str = hit!(
+    "$1::tsquery",
+    "FROM chat.messages m
+     WHERE m.tenant_id = $2 AND m.conversation_id = $3 AND m.seq < $4 AND m.words @@ $1::tsquery
+     ORDER BY m.seq DESC LIMIT $5"
 );
 
 #[derive(QueryableByName)]
@@ -165,10 +168,10 @@ pub async fn search(
     let seq = applied(&app, &caller, query.min_seq).await?;
     let mut within = app.within(caller.tenant).await?;
     let (me, groups) = bounds(&Scope::of(&mut within, &caller).await?);
+    let Likely { query, share } = words.likely(&mut within).await?;
     let rows: Vec<Row> = diesel::sql_query(EVERYWHERE)
-        .bind::<Text, _>(&words.all)
-        .bind::<Text, _>(&words.head)
-        .bind::<Text, _>(&words.prefix)
+        .bind::<Text, _>(query)
+        .bind::<Double, _>(share)
         .bind::<BigInt, _>(page.below_seq())
         .bind::<Integer, _>(i32::try_from(page.rows()).unwrap_or(i32::MAX))
         .bind::<Nullable<UuidSql>, _>(me)
@@ -189,10 +192,9 @@ pub async fn search_in(
     let seq = applied(&app, &caller, query.min_seq).await?;
     let mut within = app.within(caller.tenant).await?;
     visible(&mut within, &caller, conversation).await?;
+    let Likely { query, .. } = words.likely(&mut within).await?;
     let rows: Vec<Row> = diesel::sql_query(IN_ONE)
-        .bind::<Text, _>(&words.all)
-        .bind::<Text, _>(&words.head)
-        .bind::<Text, _>(&words.prefix)
+        .bind::<Text, _>(query)
         .bind::<UuidSql, _>(Id(caller.tenant))
         .bind::<UuidSql, _>(Id(conversation))
         .bind::<BigInt, _>(page.below_seq())

@@ -11,7 +11,7 @@ use persister::db::{Id, schema::chat::tags};
 
 use super::{
     mine::Condition,
-    sift::{self, Rows, Sieve},
+    sift::{self, First, Rows, Sieve},
     view::ConversationRow,
 };
 use crate::http::{Page, Problem};
@@ -38,8 +38,7 @@ pub async fn load<'a>(
         .await
         .optional()?;
     let sieve = Sieve {
-        common: that_many.is_some(),
-        looked_into: || has(tag),
+        first: if that_many.is_some() { First::Each(has(tag)) } else { First::None },
         gathered: || Box::new(among(tenant, tag).and(has(tag))) as Condition,
     };
     sift::load(connection, page, rows, sieve).await

@@ -2,6 +2,12 @@
 //!
 //! Invariant: whatever was typed is a query, never an error of Postgres.
 
+use diesel::{
+    prelude::*,
+    sql_types::{Double, Text},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
 use crate::http::Problem;
 
 const QUERY_CHARS_MAX: usize = 200;
@@ -9,11 +15,11 @@ const QUERY_CHARS_MAX: usize = 200;
 /// Words that are wanted: as a person types them into a search box, the last one perhaps not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Words {
-    pub(super) all: String,
+    all: String,
     /// Without the last word, where that may go on.
-    pub(super) head: String,
+    head: String,
     /// The last word as a prefix; empty where it is none.
-    pub(super) prefix: String,
+    prefix: String,
 }
 
 impl Words {
@@ -34,13 +40,30 @@ impl Words {
     }
 }
 
-/// The query that the `all`, `head` and `prefix` of words mean as `$1`, `$2` and `$3`.
-macro_rules! wanted {
-    () => {
-        "(websearch_to_tsquery('simple', $1) || (websearch_to_tsquery('simple', $2) && to_tsquery('simple', $3)))"
-    };
+/// Words as Postgres understands them.
+#[derive(Debug, QueryableByName)]
+pub struct Likely {
+    /// A `tsquery`.
+    #[diesel(sql_type = Text)]
+    pub query: String,
+    /// Of all messages, those in which it likely finds something, as Postgres guesses: only the way to look for it
+    /// depends on that.
+    #[diesel(sql_type = Double)]
+    pub share: f64,
 }
-pub(super) use wanted;
+
+const LIKELY: &str = "SELECT q.query::text AS query, chat.share_of(q.query) AS share FROM (SELECT
+    websearch_to_tsquery('simple', $1) || (websearch_to_tsquery('simple', $2) && to_tsquery('simple', $3)) AS query) q";
+
+impl Words {
+    pub async fn likely(&self, connection: &mut AsyncPgConnection) -> Result<Likely, Problem> {
+        let asked = diesel::sql_query(LIKELY)
+            .bind::<Text, _>(&self.all)
+            .bind::<Text, _>(&self.head)
+            .bind::<Text, _>(&self.prefix);
+        Ok(asked.get_result(connection).await?)
+    }
+}
 
 #[cfg(test)]
 mod tests {
