@@ -16,7 +16,9 @@ pub fn clean(given: &str) -> String {
     let kept = kept.trim_start().trim_end_matches(|c: char| c == '.' || c.is_whitespace());
     let over = kept.chars().count().saturating_sub(NAME_CHARS_MAX);
     let kept: String = kept.chars().skip(over).collect();
-    if kept.is_empty() { NAMELESS.to_owned() } else { kept }
+    // Cut between words it may begin with a space once more.
+    let kept = kept.trim_start();
+    if kept.is_empty() { NAMELESS.to_owned() } else { kept.to_owned() }
 }
 
 /// Whether the character is not seen, and changes how others are: "exe.png" may be read "gnp.exe".
@@ -61,6 +63,7 @@ mod tests {
         }
         let long = clean(&format!("{}.png", "ä".repeat(500)));
         assert!(long.chars().count() == NAME_CHARS_MAX && long.ends_with(".png"));
+        assert_eq!(clean(&format!("x{}y.png", " ".repeat(NAME_CHARS_MAX - 5))), "y.png");
     }
 
     #[test]
