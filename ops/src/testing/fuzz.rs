@@ -68,10 +68,14 @@ const WORDS: &[&[u8]] = &[
 ];
 
 /// What a run did.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Fuzzed {
+    /// Kept examples, and those of them that were understood.
     pub replayed: usize,
+    pub replayed_well: usize,
+    /// Examples that were made of them, and those of them that were understood.
     pub mutated: u64,
+    pub mutated_well: u64,
 }
 
 /// Examples of which mutation begins.
@@ -116,32 +120,39 @@ impl Corpus {
     }
 }
 
-/// Replays the corpus, and then mutates it for a while. `CHATBUS_SEED` repeats a run.
-pub fn fuzz(name: &str, corpus: &Corpus, target: impl Fn(&[u8])) -> Fuzzed {
+/// Replays the corpus, and then mutates it for a while. `CHATBUS_SEED` repeats a run. The target says whether it
+/// understood an input: of the kept ones it must understand some, or it never gets to what it is to be tried at.
+pub fn fuzz(name: &str, corpus: &Corpus, target: impl Fn(&[u8]) -> bool) -> Fuzzed {
     assert!(!corpus.entries.is_empty(), "{name}: nothing to begin with");
     let seed = env::var("CHATBUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     let seconds = env::var("CHATBUS_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
     let budget = seconds.map_or(DEFAULT, Duration::from_secs);
+    let mut fuzzed = Fuzzed::default();
     for entry in &corpus.entries {
-        run(name, seed, entry, &target);
+        fuzzed.replayed += 1;
+        fuzzed.replayed_well += usize::from(run(name, seed, entry, &target));
     }
+    assert!(fuzzed.replayed_well > 0, "{name}: nothing that is kept is understood");
     let grown = resident();
     let words = words(&corpus.entries);
     let end = Instant::now() + budget;
-    let mut mutated = 0;
     while Instant::now() < end {
-        let mut chance = StdRng::seed_from_u64(seed ^ mutated);
-        run(name, seed, &mutate(&mut chance, &corpus.entries, &words), &target);
-        mutated += 1;
+        let mut chance = StdRng::seed_from_u64(seed ^ fuzzed.mutated);
+        let understood = run(name, seed, &mutate(&mut chance, &corpus.entries, &words), &target);
+        fuzzed.mutated_well += u64::from(understood);
+        fuzzed.mutated += 1;
     }
     let grown = resident().saturating_sub(grown);
     assert!(grown < GROWTH_MAX, "{name}: {grown} bytes more than before, seed {seed}");
-    let replayed = corpus.entries.len();
-    eprintln!("{name}, seed {seed}: {replayed} kept and {mutated} mutated inputs in {budget:?}");
-    Fuzzed { replayed, mutated }
+    let Fuzzed { replayed, replayed_well, mutated, mutated_well } = fuzzed;
+    eprintln!(
+        "{name}, seed {seed}: {replayed} kept inputs ({replayed_well} understood) and {mutated} mutated ones \
+         ({mutated_well}) in {budget:?}"
+    );
+    fuzzed
 }
 
-fn run(name: &str, seed: u64, input: &[u8], target: &impl Fn(&[u8])) {
+fn run(name: &str, seed: u64, input: &[u8], target: &impl Fn(&[u8]) -> bool) -> bool {
     let began = Instant::now();
     let caught = catch_unwind(AssertUnwindSafe(|| target(input)));
     let took = began.elapsed();
@@ -151,10 +162,9 @@ fn run(name: &str, seed: u64, input: &[u8], target: &impl Fn(&[u8])) {
         // The harness shows it with the failed test.
         eprintln!("{name}, seed {seed}: failed after {took:?} on\n{text}\n{hex}");
     }
-    if let Err(panic) = caught {
-        resume_unwind(panic);
-    }
+    let understood = caught.unwrap_or_else(|panic| resume_unwind(panic));
     assert!(took <= INPUT_WITHIN, "{name}: one input took {took:?}");
+    understood
 }
 
 /// Strings and numbers of the corpus, to be put elsewhere.
@@ -249,7 +259,16 @@ mod tests {
     #[test]
     #[should_panic(expected = "a zero")]
     fn a_panic_fails_the_run() {
-        let refuse = |input: &[u8]| assert!(!input.contains(&0), "a zero");
+        let refuse = |input: &[u8]| {
+            assert!(!input.contains(&0), "a zero");
+            true
+        };
         fuzz("refuses zeros", &Corpus::hex("00"), refuse);
+    }
+
+    #[test]
+    #[should_panic(expected = "nothing that is kept is understood")]
+    fn a_target_that_understands_nothing_fails_the_run() {
+        fuzz("deaf", &Corpus::hex("00"), |_| false);
     }
 }
