@@ -1,14 +1,15 @@
 //! The filter of lists that keeps conversations in which words were said.
 //!
 //! Invariant: a page is what reading every conversation in the list's order would fill it with, up to
-//! [`MATCHES_MAX`] matches of words that are not common.
+//! [`MATCHES_MAX`] matches of words that are not common lately.
 
 use bus_schema::ConversationId;
 use diesel::{
     dsl::sql,
-    sql_types::{Array, Bool, Integer, Text, Uuid as UuidSql},
+    prelude::*,
+    sql_types::{Array, Bool, Double, Integer, Text, Uuid as UuidSql},
 };
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::Id;
 
 use super::{
@@ -21,14 +22,20 @@ use crate::http::{Page, Problem};
 
 /// The latest messages with rarer words that a list looks at.
 const MATCHES_MAX: i32 = 50_000;
-/// The share of messages from which on words are common: some of the first conversations have them.
+/// The share of the latest messages from which on words are common: some of the first conversations have them.
 const COMMON: f64 = 0.005;
-/// The share from which on it costs less to ask whether they are in some hundreds or thousands of conversations than
-/// to fetch every message that has them.
-const MIDDLING: f64 = 0.001;
-/// Conversations that are looked up for each one that is wanted, times the share: as many as likely have one, where
-/// every conversation has a dozen messages.
-const LOOKS_PER_ROW: f64 = 0.08;
+/// The share from which on it costs less to ask whether they are in hundreds or thousands of conversations than to
+/// fetch every message that has them.
+const MIDDLING: f64 = 0.0015;
+/// Conversations that are looked up for each one that is wanted, times the share: twice as many as likely have one,
+/// where a conversation has a dozen messages.
+const LOOKS_PER_ROW: f64 = 0.15;
+
+#[derive(QueryableByName)]
+struct Lately {
+    #[diesel(sql_type = Double)]
+    share: f64,
+}
 
 /// The page of the list that `rows` makes, latest activity first, of what was said in these words.
 pub async fn load<'a>(
@@ -38,13 +45,14 @@ pub async fn load<'a>(
     rows: impl Fn() -> Rows<'a>,
 ) -> Result<Vec<ConversationRow>, Problem> {
     let Likely { query, share } = words.likely(connection).await?;
-    let first = if share >= COMMON {
+    let lately = diesel::sql_query("SELECT chat.share_lately($1::tsquery) AS share").bind::<Text, _>(&query);
+    let Lately { share: lately } = lately.get_result(connection).await?;
+    let share = share.max(lately);
+    let first = if lately >= COMMON {
         First::Each(looked_into(&query))
     } else if share >= MIDDLING {
-        First::Named {
-            looks_per_row: (LOOKS_PER_ROW / share) as i64,
-            among: Box::new(|ids| among(&query, ids)),
-        }
+        let looks_per_row = (LOOKS_PER_ROW / share).ceil() as i64;
+        First::Named { looks_per_row, among: Box::new(|ids| among(&query, ids)) }
     } else {
         First::None
     };

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     Scope,
     get::visible,
-    words::{Likely, Words},
+    words::{Likely, Words, wanted},
 };
 use crate::{
     access::Caller,
@@ -43,34 +43,33 @@ pub struct SearchQuery {
     min_seq: Option<u64>,
 }
 
-/// What is told of each of `m`, and what a query makes of its text.
+/// What is told of each of `m`, and what `q.query` makes of its text.
 macro_rules! hit {
-    ($query:expr, $rest:literal) => {
+    ($($from:expr),+) => {
         concat!(
             "SELECT m.conversation_id, m.thread_id, m.id, m.seq, m.at, m.kind, m.author_type, m.author_id,
                 m.visibility = 'agents' AS staff_only,
-                ts_headline('simple', translate(m.text, E'<>\\x02\\x03', E'\\x04\\x05'), ",
-            $query,
-            ", E'StartSel=\\x02,StopSel=\\x03,' || CASE WHEN length(m.text) <= 300 THEN 'HighlightAll=true' \
+                ts_headline('simple', translate(m.text, E'<>\\x02\\x03', E'\\x04\\x05'), q.query,
+                    E'StartSel=\\x02,StopSel=\\x03,' || CASE WHEN length(m.text) <= 300 THEN 'HighlightAll=true' \
              ELSE 'MaxFragments=2,FragmentDelimiter=\" … \"' END) AS headline ",
-            $rest
+            $($from),+
         )
     };
 }
 
 /// `chat.found` walls the tenant in by itself.
 const EVERYWHERE: &str = hit!(
-    "$1::tsquery",
-    "FROM chat.found($1::tsquery, $2, $3, $4, $5, $6) f
+    "FROM (SELECT $1::tsquery AS query) q CROSS JOIN chat.found(q.query, $2, $3, $4, $5, $6) f
      JOIN chat.messages m ON m.tenant_id = $7 AND m.conversation_id = f.conversation_id AND m.seq = f.seq
      ORDER BY m.seq DESC"
 );
 
 const IN_ONE: &str = hit!(
-    "$1::tsquery",
-    "FROM chat.messages m
-     WHERE m.tenant_id = $2 AND m.conversation_id = $3 AND m.seq < $4 AND m.words @@ $1::tsquery
-     ORDER BY m.seq DESC LIMIT $5"
+    "FROM (SELECT ",
+    wanted!(),
+    " AS query) q CROSS JOIN chat.messages m
+     WHERE m.tenant_id = $4 AND m.conversation_id = $5 AND m.seq < $6 AND m.words @@ q.query
+     ORDER BY m.seq DESC LIMIT $7"
 );
 
 #[derive(QueryableByName)]
@@ -192,9 +191,10 @@ pub async fn search_in(
     let seq = applied(&app, &caller, query.min_seq).await?;
     let mut within = app.within(caller.tenant).await?;
     visible(&mut within, &caller, conversation).await?;
-    let Likely { query, .. } = words.likely(&mut within).await?;
     let rows: Vec<Row> = diesel::sql_query(IN_ONE)
-        .bind::<Text, _>(query)
+        .bind::<Text, _>(&words.all)
+        .bind::<Text, _>(&words.head)
+        .bind::<Text, _>(&words.prefix)
         .bind::<UuidSql, _>(Id(caller.tenant))
         .bind::<UuidSql, _>(Id(conversation))
         .bind::<BigInt, _>(page.below_seq())

@@ -15,11 +15,11 @@ const QUERY_CHARS_MAX: usize = 200;
 /// Words that are wanted: as a person types them into a search box, the last one perhaps not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Words {
-    all: String,
+    pub(super) all: String,
     /// Without the last word, where that may go on.
-    head: String,
+    pub(super) head: String,
     /// The last word as a prefix; empty where it is none.
-    prefix: String,
+    pub(super) prefix: String,
 }
 
 impl Words {
@@ -40,27 +40,38 @@ impl Words {
     }
 }
 
+/// The query that the `all`, `head` and `prefix` of words mean as `$1`, `$2` and `$3`.
+macro_rules! wanted {
+    () => {
+        "(websearch_to_tsquery('simple', $1) || (websearch_to_tsquery('simple', $2) && to_tsquery('simple', $3)))"
+    };
+}
+pub(super) use wanted;
+
 /// Words as Postgres understands them.
 #[derive(Debug, QueryableByName)]
 pub struct Likely {
     /// A `tsquery`.
     #[diesel(sql_type = Text)]
     pub query: String,
-    /// Of all messages, those in which it likely finds something, as Postgres guesses: only the way to look for it
-    /// depends on that.
+    /// Of all messages, those in which it likely finds something, as Postgres guesses.
     #[diesel(sql_type = Double)]
     pub share: f64,
 }
 
-const LIKELY: &str = "SELECT q.query::text AS query, chat.share_of(q.query) AS share FROM (SELECT
-    websearch_to_tsquery('simple', $1) || (websearch_to_tsquery('simple', $2) && to_tsquery('simple', $3)) AS query) q";
+/// What a prefix finds holds what the whole word finds, which would be counted twice.
+const LIKELY: &str = concat!(
+    "SELECT ",
+    wanted!(),
+    "::text AS query, chat.share_of(CASE $3 WHEN '' THEN websearch_to_tsquery('simple', $1)
+        ELSE websearch_to_tsquery('simple', $2) && to_tsquery('simple', $3) END) AS share"
+);
 
 impl Words {
     pub async fn likely(&self, connection: &mut AsyncPgConnection) -> Result<Likely, Problem> {
-        let asked = diesel::sql_query(LIKELY)
-            .bind::<Text, _>(&self.all)
-            .bind::<Text, _>(&self.head)
-            .bind::<Text, _>(&self.prefix);
+        let Self { all, head, prefix } = self;
+        let asked =
+            diesel::sql_query(LIKELY).bind::<Text, _>(all).bind::<Text, _>(head).bind::<Text, _>(prefix);
         Ok(asked.get_result(connection).await?)
     }
 }

@@ -15,22 +15,24 @@ use crate::world::{Person, World};
 
 /// More than `chat.found` reads before it takes to the index.
 const MESSAGES: usize = 66_000;
-const CONVERSATIONS: usize = 900;
+/// An agent of every second of them sees more than are looked through one by one.
+const CONVERSATIONS: usize = 6_000;
+/// Other words, of which each message has one: Postgres guesses well only where there are more than a hundred.
+const FILLERS: usize = 300;
 /// Of another tenant, between them in the log.
 const FOREIGN: usize = 3_000;
 const PAGES_MAX: usize = 5;
 /// How often each of these is said.
-const WORDS: [(&str, f64); 7] = [
+const WORDS: [(&str, f64); 6] = [
     ("hello", 0.5),
     ("parcel", 0.1),
     ("refund", 0.02),
     ("refunded", 0.004),
     ("zebra", 0.002),
     ("referee", 0.0004),
-    ("filler", 1.0),
 ];
 /// Without what begins a phrase they are words that must all be there, the last as a prefix; `-` is without.
-const QUERIES: [&str; 16] = [
+const QUERIES: [&str; 20] = [
     "hello",
     "parcel",
     "hello parcel",
@@ -40,6 +42,10 @@ const QUERIES: [&str; 16] = [
     "zebra",
     "zebra refund",
     "referee",
+    "filler",
+    "filler7 ",
+    "always together",
+    "\"always together\"",
     "once",
     "former",
     "latest",
@@ -59,6 +65,7 @@ struct Said {
 struct Conversation {
     id: Uuid,
     group: Option<Uuid>,
+    assignee: Option<Uuid>,
     participants: Vec<Uuid>,
     last_at: i64,
 }
@@ -69,13 +76,17 @@ fn text(dice: &mut StdRng, number: usize) -> String {
     if number == MESSAGES / 3 {
         words.push("once");
     }
+    // Always together, for which Postgres guesses that they hardly ever are.
+    if dice.random_bool(0.005) {
+        words.extend(["always", "together"]);
+    }
     if number < MESSAGES / 10 && dice.random_bool(0.3) {
         words.push("former");
     }
     if number > MESSAGES - 300 && dice.random_bool(0.1) {
         words.push("latest");
     }
-    words.join(" ")
+    format!("{} filler{}", words.join(" "), dice.random_range(0..FILLERS)).trim_start().to_owned()
 }
 
 fn finds(query: &str, text: &str) -> bool {
@@ -101,7 +112,7 @@ struct Scene {
     conversations: Vec<Conversation>,
 }
 
-/// Ann sees all, Bob a tenth of it, Eve two conversations, Dan none; Mallory is of another tenant.
+/// Ann sees all, Bob half of it, some of that for two reasons, Eve little, Dan nothing; Mallory is of another tenant.
 async fn scene(dice: &mut StdRng) -> Scene {
     let world = World::alone().await;
     let ann = world.register("acme").await;
@@ -119,7 +130,8 @@ async fn scene(dice: &mut StdRng) -> Scene {
     let mut conversations: Vec<Conversation> = (0..CONVERSATIONS)
         .map(|number| Conversation {
             id: Uuid::from_u128(dice.random()),
-            group: number.is_multiple_of(10).then(|| uuid(&group)),
+            group: number.is_multiple_of(2).then(|| uuid(&group)),
+            assignee: number.is_multiple_of(6).then(|| uuid(&bob.id)),
             participants: if number % 400 == 7 { vec![uuid(&eve.id)] } else { Vec::new() },
             last_at: 0,
         })
@@ -148,7 +160,13 @@ async fn scene(dice: &mut StdRng) -> Scene {
     ];
     let people = people.into_iter().map(|(seen, person)| (person, seen)).collect();
     let last_at = i64::try_from(said.len()).unwrap() / 8;
-    conversations.push(Conversation { id: theirs, group: None, participants: Vec::new(), last_at });
+    conversations.push(Conversation {
+        id: theirs,
+        group: None,
+        assignee: None,
+        participants: Vec::new(),
+        last_at,
+    });
     Scene { world, people, said, conversations }
 }
 
@@ -166,15 +184,15 @@ impl Scene {
         sql.execute(messages, &[&tenants, &conversations, &seqs, &texts]).await.unwrap();
         let tenant_of: BTreeMap<Uuid, Uuid> =
             self.said.iter().map(|one| (one.conversation, one.tenant)).collect();
+        let conversation = "INSERT INTO chat.conversations
+                (tenant_id, id, visitor_id, created_at, thread_id, status, group_id, assignee_id, participants, life_seq,
+                 last_at, last_seq)
+            VALUES ($1, $2, $2, now(), $2, 'active', $3, $4, $5, 1, to_timestamp($6::int8), 1)";
+        let insert = sql.prepare(conversation).await.unwrap();
         for one in &self.conversations {
             let Some(tenant) = tenant_of.get(&one.id) else { continue };
-            let conversation = "INSERT INTO chat.conversations
-                    (tenant_id, id, visitor_id, created_at, thread_id, status, group_id, participants, life_seq,
-                     last_at, last_seq)
-                VALUES ($1, $2, $2, now(), $2, 'closed', $3, $4, 1, to_timestamp($5::int8), 1)";
-            sql.execute(conversation, &[tenant, &one.id, &one.group, &one.participants, &one.last_at])
-                .await
-                .unwrap();
+            let Conversation { id, group, assignee, participants, last_at } = one;
+            sql.execute(&insert, &[tenant, id, group, assignee, participants, last_at]).await.unwrap();
         }
         sql.batch_execute("VACUUM ANALYZE chat.messages, chat.conversations").await.unwrap();
     }
@@ -228,4 +246,49 @@ async fn search_finds_what_reading_every_message_finds() {
         }
     }
     assert!(whole > 20 && cut > 10, "{whole} lists were read to their ends, {cut} were not");
+}
+
+/// Whatever Postgres guesses, and however large it takes its tables to be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_guess_costs_time_and_never_a_result() {
+    let seed: u64 = rand::random();
+    println!("CHATBUS_SEED={seed}");
+    let scene = scene(&mut StdRng::seed_from_u64(seed)).await;
+    scene.write().await;
+    let sql = scene.world.postgres().await;
+    let group = scene.conversations.iter().find_map(|one| one.group).unwrap();
+    let sizes = [None, Some((-1.0_f32, -1.0_f32)), Some((6.5e6, 5e5)), Some((1e9, -1.0)), Some((10.0, 1e9))];
+    for size in sizes {
+        if let Some((messages, conversations)) = size {
+            let told = "UPDATE pg_class SET reltuples = $1 WHERE oid = $2::text::regclass";
+            sql.execute(told, &[&messages, &"chat.messages"]).await.unwrap();
+            sql.execute(told, &[&conversations, &"chat.conversations"]).await.unwrap();
+        }
+        for (n, (who, seen)) in scene.people.iter().enumerate() {
+            let me: Option<Uuid> = (n > 0 && n < 4).then(|| who.id.parse().unwrap());
+            let groups = if n == 1 { vec![group] } else { Vec::new() };
+            sql.execute("SELECT set_config('chatbus.tenant', $1, false)", &[&who.tenant]).await.unwrap();
+            for word in ["hello", "refund", "zebra", "referee", "together", "once", "former", "nothing"] {
+                let all = scene.said.iter().rev().filter(|one| seen.contains(&one.conversation));
+                let hits: Vec<i64> =
+                    all.filter(|one| finds(&format!("{word} "), &one.text)).map(|hit| hit.seq).collect();
+                for share in [1e-9, 0.0015, 0.02, 1.0, 10.0] {
+                    let ask = "SELECT seq FROM chat.found($1::text::tsquery, $2, $3, $4, $5, $6)";
+                    // From the top, and from a place in the middle.
+                    for below in [i64::MAX, 30_000] {
+                        let found =
+                            sql.query(ask, &[&word, &share, &below, &51_i32, &me, &groups]).await.unwrap();
+                        let found: Vec<i64> = found.iter().map(|row| row.get(0)).collect();
+                        let expected: Vec<i64> =
+                            hits.iter().copied().filter(|seq| *seq < below).take(51).collect();
+                        assert_eq!(
+                            found, expected,
+                            "CHATBUS_SEED={seed}: {word} for {} at {share} below {below}, of {size:?}",
+                            who.email
+                        );
+                    }
+                }
+            }
+        }
+    }
 }

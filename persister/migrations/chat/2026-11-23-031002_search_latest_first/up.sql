@@ -1,3 +1,9 @@
+-- What runs with others' rights finds nobody's temporary tables under the names of its own.
+SELECT set_config('search_path', format('%I, pg_temp', current_schema()), true);
+ALTER FUNCTION found_by_index SET search_path FROM CURRENT;
+ALTER FUNCTION is_common SET search_path FROM CURRENT;
+ALTER FUNCTION found SET search_path FROM CURRENT;
+
 -- The tenant's messages that `query` finds from one sequence on and below another, latest first.
 --
 -- As found_by_index, which has the reasons; the index of ages keeps older ones' blocks unread.
@@ -41,7 +47,7 @@ BEGIN
             LIMIT missing;
         GET DIAGNOSTICS n_found = ROW_COUNT;
         missing := missing - n_found;
-        step := CASE n_found WHEN 0 THEN below ELSE least(margin * step * missing / n_found, below) END;
+        step := CASE n_found WHEN 0 THEN below ELSE greatest(1, least(margin * step * missing / n_found, below)) END;
     END LOOP;
 END
 $$;
@@ -51,7 +57,8 @@ $$;
 -- `share_of` says of `query`.
 --
 -- Common words are found by reading the latest messages. What they show says what is cheapest for the rest: reading
--- on, asking the index of words, or looking through the conversations that `me` sees, one by one.
+-- on, asking the index of words, or looking through the conversations that `me` sees, one by one. Which of them it is
+-- changes nothing of what is found.
 CREATE FUNCTION found(query tsquery, share float, below bigint, most integer, me uuid, my_groups uuid[])
     RETURNS TABLE (conversation_id uuid, seq bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off AS $$
@@ -68,14 +75,14 @@ DECLARE
     fetched_us CONSTANT float := 4;
     talk_us CONSTANT float := 20;
     -- To fetch everything takes no longer than to look where the latest are.
-    soon_us CONSTANT float := 8000;
+    soon_us CONSTANT float := 15000;
     -- The first step is that much longer than what likely fills the page.
     margin CONSTANT float := 1.5;
     own CONSTANT uuid := nullif(current_setting('chatbus.tenant', true), '')::uuid;
+    lowest CONSTANT bigint := (SELECT min(n.seq) FROM messages n WHERE n.tenant_id = own);
+    -- Of all tenants.
     every CONSTANT float := greatest((SELECT c.reltuples FROM pg_class c WHERE c.oid = 'messages'::regclass), 1);
-    every_talk CONSTANT float := (SELECT c.reltuples FROM pg_class c WHERE c.oid = 'conversations'::regclass);
-    -- Messages of all tenants that are found.
-    n_listed CONSTANT float := share * every;
+    talks CONSTANT float := greatest((SELECT c.reltuples FROM pg_class c WHERE c.oid = 'conversations'::regclass), 1);
     m record;
     latest bigint;
     reached bigint;
@@ -83,13 +90,21 @@ DECLARE
     n_read integer := 0;
     n_hits integer := 0;
     n_seen integer := 0;
-    -- What `me` sees, unless that is too much.
+    -- What `me` sees, and whether that is all of it.
     ids uuid[];
-    talks_cost float := 'infinity';
-    -- Hits that fill the page, and messages that hold them.
-    n_fetched float;
+    whole boolean := false;
+    -- The tenant's messages, as many as there would be if they were always as dense as where it was read.
+    n_all float;
+    -- The share of them that is found, and the share of that which `me` sees.
+    rate float;
+    seen_rate float;
+    -- Hits in the tenant and in all.
+    n_own float;
+    n_listed float;
+    -- The tenant's messages that fill the page.
     n_needed float;
     index_cost float;
+    talks_cost float;
 BEGIN
     FOR m IN EXECUTE '
         SELECT m.conversation_id, m.seq, m.hit, CASE WHEN m.hit THEN ($4 IS NULL OR EXISTS (SELECT FROM conversations c
@@ -114,25 +129,30 @@ BEGIN
             END IF;
         END IF;
         IF n_read = ask_at OR n_read = most_read THEN
+            n_all := n_read::float * (latest - lowest + 1) / (latest - m.seq + 1);
             IF n_read = first_read AND me IS NOT NULL THEN
                 -- As the indexes of lists have them.
-                SELECT coalesce(array_agg(DISTINCT c.id), '{}') INTO ids FROM (
+                SELECT coalesce(array_agg(DISTINCT c.id), '{}'), count(*) <= most_talks INTO ids, whole FROM (
                     SELECT c.id FROM conversations c WHERE c.tenant_id = own AND c.assignee_id = me
                     UNION ALL SELECT c.id FROM conversations c WHERE c.tenant_id = own AND c.participants <> '{}'
                         AND c.participants <> ARRAY[c.assignee_id] AND c.participants @> ARRAY[me]
                     UNION ALL SELECT c.id FROM conversations c WHERE c.tenant_id = own AND c.group_id = ANY (my_groups)
                     LIMIT most_talks + 1) c;
-                IF cardinality(ids) <= most_talks THEN
-                    talks_cost := cardinality(ids) * talk_us;
-                END IF;
             END IF;
-            n_fetched := (most - n_seen) * CASE WHEN cardinality(ids) <= most_talks THEN every_talk / greatest(cardinality(ids), 1)
-                ELSE (n_hits + 1)::float / (n_seen + 1) END;
             -- What was read counts as much as what is guessed of as many.
-            n_needed := n_fetched / greatest((n_hits + share * first_read) / (n_read + first_read), 1 / every);
-            n_fetched := least(n_fetched, n_listed);
-            index_cost := n_listed * listed_us + n_fetched * fetched_us;
-            IF n_read = most_read OR n_needed * read_us > least(index_cost, talks_cost) THEN
+            rate := greatest((n_hits + share * first_read) / (n_read + first_read), 1 / every);
+            -- What little is seen of few hits says less than how much there is to be seen.
+            seen_rate := CASE WHEN me IS NULL THEN 1
+                WHEN whole THEN (n_seen + 10 * least(1, greatest(cardinality(ids), 1) * every / (n_all * talks)))
+                    / (n_hits + 10)
+                ELSE (n_seen + 1)::float / (n_hits + 1) END;
+            n_own := greatest(rate * n_all, 1);
+            n_listed := greatest(share * every, n_own);
+            n_needed := (most - n_seen) / (rate * seen_rate);
+            index_cost := n_listed * listed_us
+                + least(n_listed, (most - n_seen) / seen_rate * n_listed / n_own) * fetched_us;
+            talks_cost := CASE WHEN whole THEN cardinality(ids) * talk_us ELSE 'infinity' END;
+            IF n_read = most_read OR least(n_needed, n_all - n_read) * read_us > least(index_cost, talks_cost) THEN
                 reached := m.seq;
                 EXIT;
             END IF;
@@ -149,12 +169,14 @@ BEGIN
     ELSE
         RETURN QUERY SELECT f.conversation_id, f.seq FROM found_latest(query, reached, most - n_seen,
             CASE WHEN n_listed * fetched_us < soon_us THEN reached
-                ELSE ceil(margin * n_needed * (latest - reached + 1) / n_read)::bigint END, me, my_groups) f;
+                ELSE greatest(1, least(margin * n_needed * (latest - reached + 1) / n_read, reached))::bigint END,
+            me, my_groups) f;
     END IF;
 END
 $$;
 
--- Which share of all tenants' messages `query` likely finds, as Postgres guesses before it looks.
+-- Which share of all tenants' messages `query` likely finds, as Postgres guesses before it looks: of words that are said
+-- together it guesses far too little.
 CREATE FUNCTION share_of(query tsquery) RETURNS double precision
     -- Not stable: Postgres explains nothing in functions that are.
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -164,6 +186,21 @@ DECLARE
 BEGIN
     EXECUTE format('EXPLAIN (FORMAT JSON) SELECT FROM messages m WHERE m.words @@ %L', query) INTO plan;
     RETURN (plan #>> '{0,Plan,Plan Rows}')::float / greatest(every, 1);
+END
+$$;
+
+-- Which share of the tenant's latest messages `query` finds.
+CREATE FUNCTION share_lately(query tsquery) RETURNS double precision
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off AS $$
+DECLARE
+    latest CONSTANT integer := 2000;
+    share double precision;
+BEGIN
+    EXECUTE '
+        SELECT avg((m.words @@ $2)::integer) FROM
+            (SELECT m.words FROM messages m WHERE m.tenant_id = $1 ORDER BY m.seq DESC LIMIT $3) m'
+    INTO share USING nullif(current_setting('chatbus.tenant', true), '')::uuid, query, latest;
+    RETURN coalesce(share, 0);
 END
 $$;
 
@@ -188,10 +225,12 @@ BEGIN
     ALTER FUNCTION found(tsquery, float, bigint, integer, uuid, uuid[]) OWNER TO chatbus_persister;
     ALTER FUNCTION found_latest OWNER TO chatbus_persister;
     ALTER FUNCTION share_of OWNER TO chatbus_persister;
+    ALTER FUNCTION share_lately OWNER TO chatbus_persister;
     ALTER FUNCTION said_in OWNER TO chatbus_persister;
     EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM chatbus_persister', current_schema());
 END
 $$;
 REVOKE EXECUTE ON FUNCTION found_between, found_latest, found(tsquery, float, bigint, integer, uuid, uuid[]),
-    share_of, said_in FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION found(tsquery, float, bigint, integer, uuid, uuid[]), share_of, said_in TO chatbus_tenant;
+    share_of, share_lately, said_in FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION found(tsquery, float, bigint, integer, uuid, uuid[]), share_of, share_lately, said_in
+    TO chatbus_tenant;
