@@ -1,7 +1,23 @@
 #!/bin/sh
-# Runs all tests against real servers: sh ops/test.sh [--long] [arguments of `cargo test`]
+# Runs all tests against real servers: sh ops/test.sh [--long] [--faults N] [--seed S] [arguments of `cargo test`]
+# --faults: of the network, instead of 500, or of 10,000 with --long; --seed: repeats what a failed test printed.
 set -eu
 cd "$(dirname "$0")/.."
+
+number() {
+    case ${2:-} in
+    '' | *[!0-9]*) echo "$1 needs a number" >&2 && exit 2 ;;
+    esac
+}
+while :; do
+    case ${1:-} in
+    --long) export CHATBUS_LONG=1 ;;
+    --faults) number "$@" && export CHATBUS_FAULTS="$2" && shift ;;
+    --seed) number "$@" && export CHATBUS_SEED="$2" && shift ;;
+    *) break ;;
+    esac
+    shift
+done
 
 # shellcheck source=ops/prepare.sh
 . ops/prepare.sh
@@ -10,12 +26,6 @@ need_node
 need_browser
 need_s3
 want_oidc
-
-if [ "${1:-}" = --long ]; then
-    shift
-    CHATBUS_LONG=1
-    export CHATBUS_LONG
-fi
 
 # Tests run the services' binaries as well; built together, nothing is compiled twice.
 cargo build --workspace --bins --tests
