@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     metrics::{Limit, Measures},
-    socket::{Flushed, Outbox, Outgoing, Pushed, Wrote},
+    socket::{Flushed, Outbox, Outgoing, Pushed, Topic, Wrote},
 };
 
 /// Missed events that one connection gets replayed, over all its conversations; the rest are reset.
@@ -69,6 +69,11 @@ impl Conn {
     /// Says something unasked.
     pub fn push<T: Serialize>(&self, action: &'static str, payload: T) {
         self.outbox.push(Outgoing::text(json(&Push::new(action, payload))));
+    }
+
+    /// Says the last word on a topic: what waits of it to be said is left out.
+    pub fn push_latest<T: Serialize>(&self, topic: Topic, action: &'static str, payload: T) {
+        self.outbox.push_latest(topic, Outgoing::text(json(&Push::new(action, payload))));
     }
 
     /// Writes what waits, as much as the socket takes.

@@ -14,7 +14,7 @@ use super::{
     room::{Member, Mode},
     worker::Worker,
 };
-use crate::socket::Outgoing;
+use crate::socket::{Outgoing, Topic};
 
 impl Worker {
     pub(super) fn on_signal(&mut self, place: Place, payload: &[u8]) {
@@ -30,7 +30,7 @@ impl Worker {
                     text: None,
                     expires_ms: EXPIRES_MS,
                 };
-                self.tell(place, Some(author), &push("signal", signal));
+                self.tell(place, Some(author), None, &push("signal", signal));
             }
             Ok(Signal::Preview { author, text, .. }) if place.audience == Audience::Staff => {
                 let kind = SignalKind::Preview;
@@ -42,7 +42,7 @@ impl Worker {
                     text: Some(text),
                     expires_ms: EXPIRES_MS,
                 };
-                self.tell(place, Some(author), &push("signal", signal));
+                self.tell(place, Some(author), None, &push("signal", signal));
             }
             Ok(Signal::QueuePosition { position, wait_s, .. }) => {
                 if let Some(room) = self.rooms.get_mut(&place.home) {
@@ -51,6 +51,7 @@ impl Worker {
                 self.tell(
                     place,
                     None,
+                    Some(Topic::Position(conversation_id)),
                     &push("queue_position", QueuePosition { conversation_id, position, wait_s }),
                 );
             }
@@ -63,9 +64,9 @@ impl Worker {
     }
 
     /// Offers a frame to everyone of the audience but its author.
-    fn tell(&mut self, place: Place, author: Option<Author>, frame: &Outgoing) {
+    fn tell(&mut self, place: Place, author: Option<Author>, topic: Option<Topic>, frame: &Outgoing) {
         for member in self.listeners(place).filter(|member| Some(member.viewer) != author) {
-            member.conn.outbox.offer(frame.clone());
+            member.conn.outbox.offer(topic, frame.clone());
         }
     }
 
@@ -79,7 +80,7 @@ impl Worker {
         let id = person.id;
         let frame = push("person", PersonPush { person });
         for member in self.listeners(place).filter(|member| member.conn.has_met(id)) {
-            member.conn.outbox.push(frame.clone());
+            member.conn.outbox.push_latest(Topic::Person(id), frame.clone());
         }
     }
 

@@ -13,5 +13,5 @@ pub use assemble::{Assembler, Message};
 pub use guard::{FrameGuard, Violation};
 pub use inbound::{Heard, Inbound, Part, Said};
 pub use outbox::{Flushed, Outbox, Pushed, Wrote};
-pub use outgoing::Outgoing;
+pub use outgoing::{Outgoing, Topic};
 pub use stream::{Upgraded, upgraded};

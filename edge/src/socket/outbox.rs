@@ -1,7 +1,8 @@
 //! What waits to be written to one client, bounded in bytes, and the half of the socket that it goes to.
 //!
 //! Invariant: what is queued is written whole and in order, or the connection is closed with a code that says
-//! reconnect; nothing is dropped from the middle, and after a close nothing more is queued. Nobody waits for a client:
+//! reconnect; nothing is dropped from the middle but what a later frame of the same topic says anew, and after a
+//! close nothing more is queued. Nobody waits for a client:
 //! what its socket does not take stays here.
 
 use std::{
@@ -15,7 +16,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 
 use super::{
-    Outgoing,
+    Outgoing, Topic,
     frames::{self, encode},
 };
 
@@ -64,10 +65,18 @@ pub struct Outbox {
     bytes_max: usize,
 }
 
+/// A frame with what it counts against the bound.
+#[derive(Debug)]
+struct Waiting {
+    frame: Outgoing,
+    cost: usize,
+    /// Few frames have one, and what waits is kept small.
+    topic: Option<Box<Topic>>,
+}
+
 #[derive(Debug, Default)]
 struct Queue {
-    /// With what each counts against the bound.
-    frames: VecDeque<(Outgoing, usize)>,
+    frames: VecDeque<Waiting>,
     /// Of `frames`.
     bytes: usize,
     /// A ping is to be written, before `frames`.
@@ -100,39 +109,39 @@ impl Outbox {
         pushed
     }
 
-    /// Queues a frame for a caller who flushes soon.
-    pub fn queue(&self, frame: Outgoing) -> Pushed {
+    /// Likewise the last word on a topic: one that waits is left out.
+    pub fn push_latest(&self, topic: Topic, frame: Outgoing) -> Pushed {
         let mut queue = self.lock();
-        if queue.ended {
-            return Pushed::Closed;
-        }
-        let cost = frame.cost();
-        let waiting = queue.waiting();
-        // A frame for a client that has read everything always fits: a long answer must be possible.
-        if waiting > 0 && waiting.saturating_add(cost) > self.bytes_max && !frame.ends() {
-            queue.close(CloseCode::SlowConsumer);
-            drop(queue);
+        queue.supersede(topic);
+        let pushed = queue.take(frame, Some(topic), self.bytes_max);
+        drop(queue);
+        if matches!(pushed, Pushed::Queued { first: true } | Pushed::Overflow) {
             self.ready.notify_one();
-            return Pushed::Overflow;
         }
-        queue.ended = frame.ends();
-        if let Outgoing::Close(code) = &frame {
-            queue.closed = Some(*code);
-        }
-        Pushed::Queued { first: queue.add(frame, cost) }
+        pushed
     }
 
-    /// Queues what may be lost: a queue that is half full takes none of it, so that it is the first to go.
-    pub fn offer(&self, frame: Outgoing) -> Pushed {
+    /// Queues a frame for a caller who flushes soon.
+    pub fn queue(&self, frame: Outgoing) -> Pushed {
+        let pushed = self.lock().take(frame, None, self.bytes_max);
+        if pushed == Pushed::Overflow {
+            self.ready.notify_one();
+        }
+        pushed
+    }
+
+    /// Queues what may be lost: a queue that is half full takes none of it, so that it is the first to go. Of a topic
+    /// the last word is kept, and what waits is left out for it.
+    pub fn offer(&self, topic: Option<Topic>, frame: Outgoing) -> Pushed {
         let mut queue = self.lock();
         if queue.ended {
             return Pushed::Closed;
         }
-        let cost = frame.cost();
-        if queue.waiting().saturating_add(cost) > self.bytes_max / 2 {
+        let replaced = topic.is_some_and(|topic| queue.supersede(topic));
+        if !replaced && queue.waiting().saturating_add(frame.cost()) > self.bytes_max / 2 {
             return Pushed::Overflow;
         }
-        let first = queue.add(frame, cost);
+        let first = queue.add(frame, topic);
         drop(queue);
         if first {
             self.ready.notify_one();
@@ -145,7 +154,7 @@ impl Outbox {
     pub fn replay(&self, frames: impl IntoIterator<Item = Outgoing>) {
         let mut queue = self.lock();
         if !queue.ended {
-            queue.frames.extend(frames.into_iter().map(|frame| (frame, 0)));
+            queue.frames.extend(frames.into_iter().map(Waiting::free));
         }
         drop(queue);
         self.ready.notify_one();
@@ -203,24 +212,57 @@ impl Outbox {
     }
 }
 
+impl Waiting {
+    /// Beside the bound.
+    const fn free(frame: Outgoing) -> Self {
+        Self { frame, cost: 0, topic: None }
+    }
+}
+
 impl Queue {
     /// What counts against the bound.
     fn waiting(&self) -> usize {
         self.bytes + self.rest.len()
     }
 
+    fn take(&mut self, frame: Outgoing, topic: Option<Topic>, bytes_max: usize) -> Pushed {
+        if self.ended {
+            return Pushed::Closed;
+        }
+        let waiting = self.waiting();
+        // A frame for a client that has read everything always fits: a long answer must be possible.
+        if waiting > 0 && waiting.saturating_add(frame.cost()) > bytes_max && !frame.ends() {
+            self.close(CloseCode::SlowConsumer);
+            return Pushed::Overflow;
+        }
+        self.ended = frame.ends();
+        if let Outgoing::Close(code) = &frame {
+            self.closed = Some(*code);
+        }
+        Pushed::Queued { first: self.add(frame, topic) }
+    }
+
     /// Whether it is the first that waits.
-    fn add(&mut self, frame: Outgoing, cost: usize) -> bool {
-        let first = self.frames.is_empty();
-        self.frames.push_back((frame, cost));
+    fn add(&mut self, frame: Outgoing, topic: Option<Topic>) -> bool {
+        let (first, cost) = (self.frames.is_empty(), frame.cost());
+        self.frames.push_back(Waiting { frame, cost, topic: topic.map(Box::new) });
         self.bytes += cost;
         first
+    }
+
+    /// Leaves out what waits of the topic; whether something did. At most one does.
+    fn supersede(&mut self, topic: Topic) -> bool {
+        let is_it = |waiting: &Waiting| waiting.topic.as_deref() == Some(&topic);
+        let Some(at) = self.frames.iter().rposition(is_it) else { return false };
+        let left_out = self.frames.remove(at).map_or(0, |waiting| waiting.cost);
+        self.bytes -= left_out;
+        true
     }
 
     /// What waits is given up for a close; a frame that is half written is written to its end.
     fn close(&mut self, code: CloseCode) {
         self.frames.clear();
-        self.frames.push_back((Outgoing::Close(code), 0));
+        self.frames.push_back(Waiting::free(Outgoing::Close(code)));
         (self.bytes, self.pings) = (0, false);
         self.closed = Some(code);
         self.ended = true;
@@ -282,7 +324,7 @@ impl Queue {
             wrote.frames += 1;
         }
         while out.len() < WRITE_BYTES
-            && let Some((frame, cost)) = self.frames.pop_front()
+            && let Some(Waiting { frame, cost, .. }) = self.frames.pop_front()
         {
             self.bytes -= cost;
             self.ending = frame.ends();
@@ -311,7 +353,15 @@ mod tests {
     fn drain(outbox: &Outbox) -> Vec<Outgoing> {
         let mut queue = outbox.lock();
         queue.bytes = 0;
-        queue.frames.drain(..).map(|(frame, _)| frame).collect()
+        queue.frames.drain(..).map(|waiting| waiting.frame).collect()
+    }
+
+    fn texts(frames: Vec<Outgoing>) -> Vec<String> {
+        let text = |frame| match frame {
+            Outgoing::Text { shared, own } => String::from_utf8([shared, own].concat()).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        frames.into_iter().map(text).collect()
     }
 
     fn new(bytes_max: usize) -> Outbox {
@@ -411,6 +461,41 @@ mod tests {
     }
 
     #[test]
+    fn of_a_topic_the_last_word_alone_waits_and_takes_no_more_room() {
+        let outbox = new(2_000);
+        let (one, other) = (Topic::Person(uuid::Uuid::from_u128(1)), Topic::Person(uuid::Uuid::from_u128(2)));
+        outbox.push(Outgoing::text("first"));
+        for n in 0..1_000 {
+            assert_eq!(
+                outbox.push_latest(one, Outgoing::text(format!("one {n}"))),
+                Pushed::Queued { first: false }
+            );
+            outbox.push_latest(other, Outgoing::text(format!("other {n}")));
+        }
+        outbox.push(Outgoing::text("last"));
+        let texts = texts(drain(&outbox));
+        assert_eq!(texts, ["first", "one 999", "other 999", "last"]);
+        assert_eq!(
+            outbox.push_latest(one, Outgoing::text("again")),
+            Pushed::Queued { first: true },
+            "what went out is out"
+        );
+    }
+
+    #[test]
+    fn what_may_be_lost_is_renewed_where_it_waits() {
+        let outbox = new(1_000);
+        let topic = Topic::Position(bus_schema::ConversationId::NIL);
+        outbox.offer(Some(topic), Outgoing::text("third"));
+        outbox.push(Outgoing::text(vec![b'x'; 600]));
+        assert_eq!(outbox.offer(None, Outgoing::text("typing")), Pushed::Overflow);
+        assert_eq!(outbox.offer(Some(topic), Outgoing::text("second")), Pushed::Queued { first: false });
+        let texts = texts(drain(&outbox));
+        assert_eq!(texts.last().map(String::as_str), Some("second"));
+        assert_eq!(texts.len(), 2);
+    }
+
+    #[test]
     fn a_close_waits_for_what_is_queued() {
         let outbox = new(1_000);
         outbox.push(Outgoing::text("a"));
@@ -451,8 +536,8 @@ mod tests {
     fn signals_are_the_first_to_go_and_close_nothing() {
         let outbox = new(1_000);
         let text = || Outgoing::text(vec![b'x'; 300]);
-        assert_eq!(outbox.offer(text()), Pushed::Queued { first: true });
-        assert_eq!(outbox.offer(text()), Pushed::Overflow);
+        assert_eq!(outbox.offer(None, text()), Pushed::Queued { first: true });
+        assert_eq!(outbox.offer(None, text()), Pushed::Overflow);
         assert_eq!(outbox.push(text()), Pushed::Queued { first: false });
         assert_eq!(outbox.closed(), None);
         assert_eq!(drain(&outbox).len(), 2);

@@ -1,10 +1,24 @@
 //! A frame on its way to a client, and what it counts for while it waits.
 
-use bus_schema::close::CloseCode;
+use bus_schema::{ConversationId, GroupId, close::CloseCode, command::View};
 use bytes::Bytes;
+use uuid::Uuid;
 
 /// What a queued frame costs beside its bytes.
 const FRAME_OVERHEAD: usize = 64;
+
+/// What a frame has the last word on, so that an earlier one that still waits says nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// A conversation as a view shows it.
+    Shown(View, Option<GroupId>, ConversationId),
+    /// A group's status.
+    Group(GroupId),
+    /// Who somebody is.
+    Person(Uuid),
+    /// A place in the queue.
+    Position(ConversationId),
+}
 
 /// A frame to be written.
 #[derive(Debug, Clone)]

@@ -39,7 +39,7 @@ use super::{
     presence::Presence,
     view::Subscription,
 };
-use crate::{app::App, conn::Conn, desk::who, hub::Sender};
+use crate::{app::App, conn::Conn, desk::who, hub::Sender, socket::Topic};
 
 const ASK_EVERY: Duration = Duration::from_secs(30);
 /// After a reconnect all edges ask: each at its own moment.
@@ -298,7 +298,7 @@ impl Floor {
                 if let Some(group_id) = self.local.interest(visitor)
                     && let Some(status) = self.app.core.floors.group_status(self.tenant, group_id)
                 {
-                    conn.push("group_status", GroupStatusPush { group_id, status });
+                    tell_status(&conn, GroupStatusPush { group_id, status });
                 }
             }
             Ask::Leave { conn } => {
@@ -311,7 +311,7 @@ impl Floor {
                     && let Some(status) = self.app.core.floors.group_status(self.tenant, group_id)
                 {
                     for conn in self.local.conns_of(visitor) {
-                        conn.push("group_status", GroupStatusPush { group_id, status });
+                        tell_status(&conn, GroupStatusPush { group_id, status });
                     }
                 }
             }
@@ -321,7 +321,8 @@ impl Floor {
                 let person = index.person(self.tenant, Author::agent(agent), None);
                 let staff = self.staff.values().map(|staff| &staff.conn);
                 for conn in staff.chain(self.local.conns()).filter(|conn| conn.has_met(person.id)) {
-                    conn.push("person", PersonPush { person: person.clone() });
+                    let topic = Topic::Person(person.id);
+                    conn.push_latest(topic, "person", PersonPush { person: person.clone() });
                 }
             }
             Ask::Subscribe { conn, which, done } => self.subscribe(conn, which, done),
@@ -489,7 +490,11 @@ impl Floor {
 
     fn tell_group(&self, push: GroupStatusPush) {
         for conn in self.local.interested(push.group_id) {
-            conn.push("group_status", push);
+            tell_status(&conn, push);
         }
     }
+}
+
+fn tell_status(conn: &Conn, push: GroupStatusPush) {
+    conn.push_latest(Topic::Group(push.group_id), "group_status", push);
 }
