@@ -311,7 +311,7 @@ impl Floor {
                     && let Some(status) = self.app.core.floors.group_status(self.tenant, group_id)
                 {
                     for conn in self.local.conns_of(visitor) {
-                        tell_status(&conn, GroupStatusPush { group_id, status });
+                        tell_status(conn, GroupStatusPush { group_id, status });
                     }
                 }
             }
@@ -490,7 +490,7 @@ impl Floor {
 
     fn tell_group(&self, push: GroupStatusPush) {
         for conn in self.local.interested(push.group_id) {
-            tell_status(&conn, push);
+            tell_status(conn, push);
         }
     }
 }
