@@ -141,9 +141,15 @@ fn faults(plans: &str, read_max: u64) -> Vec<&str> {
     let number =
         |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u64>().ok();
     let after = |line: &str, word: &str| line.split_once(word).and_then(|(_, rest)| number(rest));
+    // The configuration has a small table of the same name as a large one, and it is read now and then.
+    let mut of_config = false;
     let is_fault = |line: &&str| {
+        if line.contains("Query Text: ") {
+            of_config = line.contains(r#" FROM "config"."#);
+        }
         // What was not run, but explained, reads nothing.
-        let through = line.contains("(actual ")
+        let through = !of_config
+            && line.contains("(actual ")
             && LARGE.iter().any(|table| {
                 line.split_once("Seq Scan on ").is_some_and(|(_, rest)| rest.split(' ').next() == Some(table))
             });
@@ -309,6 +315,11 @@ fn what_reads_a_large_table_through_is_a_fault() {
 \tRows Removed by Filter: 39999
 \t->  Index Scan using x on tags  (cost=0 rows=9) (actual rows=100 loops=51)";
     assert_eq!(faults(faulty, READ_MAX).len(), 3);
+    let both = "\tQuery Text: SELECT \"config\".\"tags\".\"id\" FROM \"config\".\"tags\"
+\tSeq Scan on tags  (cost=0 rows=9) (actual rows=0 loops=1)
+\tQuery Text: SELECT \"chat\".\"tags\".\"tag_id\" FROM \"chat\".\"tags\"
+\tSeq Scan on tags  (cost=0 rows=9) (actual rows=1 loops=1)";
+    assert_eq!(faults(both, READ_MAX), ["\tSeq Scan on tags  (cost=0 rows=9) (actual rows=1 loops=1)"]);
     assert!(
         faults(
             "\t->  Seq Scan on agents  (cost=0 rows=9) (actual rows=1 loops=1)\nRows Removed by Filter: 9",
