@@ -99,6 +99,12 @@ async fn scene() -> Scene {
     Scene { world, _quiet: quiet, sql, ann, bob, eve, groups, tags }
 }
 
+/// Tests that read the log of their one Postgres take turns, so that none finds the plans of another.
+async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    TURN.lock().await
+}
+
 /// Whoever connects from now on explains what it asks.
 async fn tell(sql: &Client) {
     let database: String = sql.query_one("SELECT current_database()::text", &[]).await.unwrap().get(0);
@@ -171,6 +177,7 @@ fn cursor(at_minute: i64) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn neither_a_filter_of_the_list_of_conversations_nor_counting_them_reads_the_tenant_through() {
+    let _turn = turn().await;
     let scene = scene().await;
     let [common, rare] = &scene.groups;
     let [much, little] = scene.tags;
@@ -240,6 +247,7 @@ const SAID: i64 = 40_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_routing_did_is_not_looked_for_among_all_that_was_said() {
+    let _turn = turn().await;
     let scene = scene().await;
     let tenant = scene.ann.tenant.parse::<Uuid>().unwrap();
     let made = "SELECT md5('c40000')::uuid, md5('t40000')::uuid";
@@ -281,6 +289,7 @@ const LAST_SILENT: &str = r#""last_seen_at" <="#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_to_be_forgotten_is_not_looked_for_among_all_visitors() {
+    let _turn = turn().await;
     let server = BusServer::start().await;
     let quiet = World::on(&server).await;
     let sql = quiet.postgres().await;
