@@ -42,7 +42,7 @@ impl Thing for ActionTemplateRow {
         ActionTemplateRow,
         action_templates,
         ActionTemplateId,
-        "action_template",
+        ActionTemplate,
         "/v1/action-templates",
         "/name",
         "another action template has this name"

@@ -43,7 +43,7 @@ impl Thing for CannedResponseRow {
         CannedResponseRow,
         canned_responses,
         CannedResponseId,
-        "canned_response",
+        CannedResponse,
         "/v1/canned-responses",
         "/shortcut",
         "another canned response has this shortcut"

@@ -11,6 +11,7 @@ mod admin;
 mod agents;
 mod api_tokens;
 mod app;
+mod audit_log;
 mod auth;
 mod bus;
 mod canned_responses;

@@ -31,7 +31,7 @@ pub struct TagView {
 impl Thing for TagRow {
     type View = TagView;
 
-    thing!(TagRow, tags, TagId, "tag", "/v1/tags", "/name", "another tag has this name");
+    thing!(TagRow, tags, TagId, Tag, "/v1/tags", "/name", "another tag has this name");
 
     async fn views(
         _: &mut AsyncPgConnection,

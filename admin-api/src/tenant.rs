@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use crate::{
     access::Caller,
     app::App,
+    audit_log::Audited,
     db::{Change, TenantRow, Times, named},
     groups::must_exist,
     http::{Body, Check, Checks, IfMatch, Problem, Tagged, present},
@@ -175,6 +176,6 @@ async fn patch_in(change: &mut Change, if_match: &IfMatch, patch: PatchTenant) -
     row.updated_at = At(change.now);
     diesel::update(there).set(&row).execute(change.connection()).await?;
     change.publish(&Record::Tenant(row.record()?)).await?;
-    change.audit("changed", "tenant", row.tenant_id.0.uuid(), &fields).await?;
+    change.audit("changed", Audited::Tenant, row.tenant_id.0.uuid(), &fields).await?;
     Ok(row)
 }

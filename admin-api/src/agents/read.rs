@@ -95,7 +95,7 @@ async fn group_ids(
 impl Thing for AgentRow {
     type View = AgentView;
 
-    thing!(AgentRow, agents, AgentId, "agent", "/v1/agents", "/email", "works in this tenant already");
+    thing!(AgentRow, agents, AgentId, Agent, "/v1/agents", "/email", "works in this tenant already");
 
     async fn views(
         connection: &mut AsyncPgConnection,

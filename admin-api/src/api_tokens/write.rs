@@ -14,6 +14,7 @@ use super::{ApiTokenRow, ApiTokenView};
 use crate::{
     access::Caller,
     app::App,
+    audit_log::Audited,
     auth::secret,
     clock,
     db::{Change, named, taken},
@@ -103,7 +104,7 @@ async fn create_in(
     };
     let inserted = diesel::insert_into(api_tokens::table).values(row.clone());
     inserted.execute(change.connection()).await.map_err(name_taken)?;
-    change.audit("created", "api_token", row.id.0.uuid(), &[]).await?;
+    change.audit("created", Audited::ApiToken, row.id.0.uuid(), &[]).await?;
     Ok(row)
 }
 
@@ -178,7 +179,7 @@ async fn patch_in(
         .get_result(change.connection())
         .await
         .map_err(name_taken)?;
-    change.audit("changed", "api_token", id.uuid(), &fields).await?;
+    change.audit("changed", Audited::ApiToken, id.uuid(), &fields).await?;
     Ok(row)
 }
 
@@ -207,7 +208,7 @@ async fn delete_in(change: &mut Change, id: ApiTokenId, if_match: &IfMatch) -> R
         ))
         .execute(change.connection())
         .await?;
-    change.audit("deleted", "api_token", id.uuid(), &[]).await
+    change.audit("deleted", Audited::ApiToken, id.uuid(), &[]).await
 }
 
 async fn find(change: &mut Change, id: ApiTokenId) -> Result<ApiTokenRow, Problem> {

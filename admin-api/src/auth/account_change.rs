@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::{Ended, Hashed};
 use crate::{
     app::App,
+    audit_log::Audited,
     clock,
     db::{Within, revoke},
     http::{Problem, RequestId},
@@ -109,7 +110,7 @@ impl AccountChange {
                     audit_log::at.eq(At(now)),
                     audit_log::actor_id.eq(Some(agent)),
                     audit_log::action.eq(action),
-                    audit_log::entity.eq("account"),
+                    audit_log::entity.eq(Audited::Account.name()),
                     audit_log::entity_id.eq(account.uuid()),
                     audit_log::fields.eq(Vec::<String>::new()),
                     audit_log::request_id.eq(request_id.as_str()),

@@ -19,6 +19,7 @@ use super::{Hashed, mailed};
 use crate::{
     access::Caller,
     app::App,
+    audit_log::Audited,
     db::{AccountRow, AgentRow, By, Change},
     http::{Body, Check, Checks, PathId, Peer, Problem, RequestId},
     mail,
@@ -109,7 +110,7 @@ pub async fn join(change: &mut Change, agent: AgentId) -> Result<bool, Problem> 
         .optional()?;
     let Some(row) = row else { return Ok(false) };
     change.publish(&Record::Agent(row.record()?)).await?;
-    change.audit("invitation_accepted", "agent", agent.uuid(), &[]).await?;
+    change.audit("invitation_accepted", Audited::Agent, agent.uuid(), &[]).await?;
     Ok(true)
 }
 
@@ -145,6 +146,6 @@ async fn invite_in(change: &mut Change, tenant: TenantId, id: AgentId) -> Result
     }
     let now = change.now;
     mail::invite(change.connection(), (tenant, id), &email, now).await?;
-    change.audit("invited", "agent", id.uuid(), &[]).await?;
+    change.audit("invited", Audited::Agent, id.uuid(), &[]).await?;
     Ok(email)
 }

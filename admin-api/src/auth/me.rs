@@ -16,6 +16,7 @@ use crate::{
     access::Caller,
     agents::{AgentView, check_profile},
     app::App,
+    audit_log::Audited,
     db::{AgentRow, Change, TenantRow, named},
     http::{Body, Check, Checks, IfMatch, Problem, Tagged, present},
     tenant::TenantView,
@@ -108,7 +109,7 @@ async fn patch_in(
     let there = agents::table.find((row.tenant_id, row.id));
     diesel::update(there).set(&row).execute(change.connection()).await?;
     change.publish(&Record::Agent(row.record()?)).await?;
-    change.audit("changed", "agent", row.id.0.uuid(), &fields).await?;
+    change.audit("changed", Audited::Agent, row.id.0.uuid(), &fields).await?;
     let account = account_of(change.connection(), &row).await?;
     let view = AgentView::load(change.connection(), row.clone(), account.email).await?;
     Ok((row, view))

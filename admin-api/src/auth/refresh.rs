@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     app::App,
+    audit_log::Audited,
     clock,
     db::{AgentRow, By, Change, meaning},
     http::{Body, Check, Checks, Problem, RequestId},
@@ -148,7 +149,7 @@ async fn exchange_in(
 async fn end_family(change: &mut Change, session: SessionId) -> Result<(), Problem> {
     tracing::warn!(%session, "a refresh token was used twice: its session is ended");
     if session::end(change, session, Ended::Reused).await? {
-        change.audit("refresh_token_reused", "session", session.uuid(), &[]).await?;
+        change.audit("refresh_token_reused", Audited::Session, session.uuid(), &[]).await?;
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     agents::default_capacity,
     app::App,
+    audit_log::Audited,
     db::{AccountRow, AgentRow, By, Change, TenantRow, taken, word},
     http::{Body, Check, Checks, Peer, Problem, RequestId},
     metrics,
@@ -150,6 +151,6 @@ async fn make(
     diesel::insert_into(agents::table).values(agent.clone()).execute(change.connection()).await?;
     change.publish(&Record::Tenant(tenant.record()?)).await?;
     change.publish(&Record::Agent(agent.record()?)).await?;
-    change.audit("registered", "tenant", tenant.tenant_id.0.uuid(), &[]).await?;
+    change.audit("registered", Audited::Tenant, tenant.tenant_id.0.uuid(), &[]).await?;
     Ok((account, agent, tenant))
 }

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{GroupRow, MemberRow, Within};
-use crate::{clock, http::Problem};
+use crate::{audit_log::Audited, clock, http::Problem};
 
 /// On whose behalf a change is made.
 #[derive(Debug, Clone)]
@@ -95,7 +95,7 @@ impl Change {
     pub async fn audit(
         &mut self,
         action: &str,
-        entity: &str,
+        entity: Audited,
         id: Uuid,
         fields: &[&str],
     ) -> Result<(), Problem> {
@@ -106,7 +106,7 @@ impl Change {
                 audit_log::at.eq(At(self.now)),
                 audit_log::actor_id.eq(self.by.agent.map(Id)),
                 audit_log::action.eq(action),
-                audit_log::entity.eq(entity),
+                audit_log::entity.eq(entity.name()),
                 audit_log::entity_id.eq(id),
                 audit_log::fields.eq(fields),
                 audit_log::request_id.eq(&self.by.request_id),

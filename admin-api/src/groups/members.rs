@@ -16,6 +16,7 @@ use super::GroupView;
 use crate::{
     access::Caller,
     app::App,
+    audit_log::Audited,
     db::{Change, GroupRow, word},
     http::{Body, Check, Checks, Ids, IfMatch, Problem, Tagged},
     things,
@@ -109,7 +110,7 @@ async fn settle(
     action: &str,
 ) -> Result<Tagged<GroupView>, Problem> {
     change.touch_groups(&[group]).await?;
-    change.audit(action, "group", group.uuid(), &[&agent.to_string()]).await?;
+    change.audit(action, Audited::Group, group.uuid(), &[&agent.to_string()]).await?;
     let row: GroupRow = things::find(change, group).await?;
     things::shown(change, row).await
 }

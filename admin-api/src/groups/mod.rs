@@ -87,7 +87,7 @@ impl GroupView {
 impl Thing for GroupRow {
     type View = GroupView;
 
-    thing!(GroupRow, groups, GroupId, "group", "/v1/groups", "/name", "another group has this name");
+    thing!(GroupRow, groups, GroupId, Group, "/v1/groups", "/name", "another group has this name");
 
     async fn views(
         connection: &mut AsyncPgConnection,

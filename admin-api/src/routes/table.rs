@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     access::Access::{Public, Staff},
-    action_templates, admin, agents, api_tokens, auth, canned_responses, conversations,
+    action_templates, admin, agents, api_tokens, audit_log, auth, canned_responses, conversations,
     db::{ActionTemplateRow, AgentRow, CannedResponseRow, GroupRow, TagRow, WidgetRow},
     groups, health, tags, tenant, things, visitors, widgets,
 };
@@ -25,6 +25,19 @@ const ONE: &[QueryParam] = &[MIN_SEQ];
 const EVENTS: &[QueryParam] = &[LIMIT, CURSOR, MIN_SEQ, BEFORE, AFTER];
 const CONVERSATIONS: &[QueryParam] =
     &[LIMIT, CURSOR, MIN_SEQ, STATUS, GROUP, AGENT, VISITOR, TAG, FROM, TO, VIEW, WORDS];
+const AUDIT: &[QueryParam] = &[
+    LIMIT,
+    CURSOR,
+    QueryParam { name: "actor_id", kind: QueryKind::Uuid, about: "By this agent or API token." },
+    QueryParam {
+        name: "entity",
+        kind: QueryKind::Text,
+        about: "Of this kind: one of those that the answer may name.",
+    },
+    QueryParam { name: "entity_id", kind: QueryKind::Uuid, about: "Of this one." },
+    QueryParam { name: "from", kind: QueryKind::Time, about: "At this time or later." },
+    QueryParam { name: "to", kind: QueryKind::Time, about: "Before this time." },
+];
 const SEARCH: &[QueryParam] = &[MUST, LIMIT, CURSOR, MIN_SEQ];
 const THEN: &[QueryParam] = &[MIN_SEQ, AT_SEQ, AT];
 const TRANSCRIPT: &[QueryParam] = &[MIN_SEQ, THREAD];
@@ -202,6 +215,8 @@ pub fn table() -> Vec<Route> {
         route(PATCH, "/v1/api-tokens/{id}", Staff(Admin), "patch_api_token", api_tokens::patch).about("Change an API token.")
             .takes::<api_tokens::PatchApiToken>().gives::<api_tokens::ApiTokenView>().tagged().if_match().refuses(TAKEN),
         route(DELETE, "/v1/api-tokens/{id}", Staff(Admin), "delete_api_token", api_tokens::delete).about("End an API token.").empty().if_match(),
+        route(GET, "/v1/audit-log", Staff(Admin), "audit_log", audit_log::list).about("Who changed what of the tenant's configuration and accounts; latest first.")
+            .lists::<audit_log::AuditEntry>().query(AUDIT),
         route(GET, "/v1/tags", Staff(Agent), "tags", things::list::<TagRow>).about("The tenant's tags.")
             .lists::<tags::TagView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/tags", Staff(Supervisor), "create_tag", tags::create).about("Make a tag.")

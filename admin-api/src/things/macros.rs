@@ -3,10 +3,10 @@
 /// The part of `impl Thing` that reads and writes table `$table`; `$pointer` is the field whose value another one may
 /// have already, and `$taken` says so.
 macro_rules! thing {
-    ($row:ty, $table:ident, $id:ty, $entity:literal, $path:literal, $pointer:literal, $taken:literal) => {
+    ($row:ty, $table:ident, $id:ty, $entity:ident, $path:literal, $pointer:literal, $taken:literal) => {
         type Id = $id;
 
-        const ENTITY: &'static str = $entity;
+        const ENTITY: $crate::audit_log::Audited = $crate::audit_log::Audited::$entity;
         const PATH: &'static str = $path;
 
         fn uuid(&self) -> uuid::Uuid {

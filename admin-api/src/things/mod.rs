@@ -18,6 +18,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
+    audit_log::Audited,
     db::Change,
     http::{Page, Position, Problem, Tagged},
 };
@@ -28,7 +29,7 @@ pub trait Thing: Sized + Clone + Send + Sync + 'static {
     type View: Serialize + Send;
 
     /// Its name in the audit log.
-    const ENTITY: &'static str;
+    const ENTITY: Audited;
     /// Where it is found over HTTP.
     const PATH: &'static str;
 

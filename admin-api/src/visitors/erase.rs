@@ -38,6 +38,7 @@ use uuid::Uuid;
 use crate::{
     access::Caller,
     app::App,
+    audit_log::Audited,
     clock,
     http::{PathId, Problem},
     metrics,
@@ -230,7 +231,7 @@ async fn audit(app: &App, tenant: TenantId, erasure: &Erasure) -> Result<(), Err
             audit_log::at.eq(At(clock::now())),
             audit_log::actor_id.eq(erasure.by.map(Id)),
             audit_log::action.eq("erased"),
-            audit_log::entity.eq("visitor"),
+            audit_log::entity.eq(Audited::Visitor.name()),
             audit_log::entity_id.eq(erasure.visitor_id.uuid()),
             audit_log::fields.eq([reason].as_slice()),
             audit_log::request_id.eq(&erasure.receipt),

@@ -23,6 +23,7 @@ use super::{OneQuery, VisitorRecord, records};
 use crate::{
     access::Caller,
     app::App,
+    audit_log::Audited,
     clock,
     conversations::{Lanes, Of, Scope, ThreadRecord, Way, page, record_page, threads_page},
     http::{PathId, Problem, Query},
@@ -72,7 +73,7 @@ pub async fn export(
     let visitor = visitor.ok_or_else(Problem::not_found)?;
     drop(connection);
     let mut change = app.change(caller.by()).await?;
-    let noted = change.audit("exported", "visitor", id.uuid(), &[]).await;
+    let noted = change.audit("exported", Audited::Visitor, id.uuid(), &[]).await;
     change.finish(noted).await?;
     let (tenant, conversation) = (caller.tenant, visitor.conversation_id);
     let head = ExportHead { exported_at: clock::now(), applied_seq: seq, visitor };

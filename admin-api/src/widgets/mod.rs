@@ -67,7 +67,7 @@ impl WidgetView {
 impl Thing for WidgetRow {
     type View = WidgetView;
 
-    thing!(WidgetRow, widgets, WidgetId, "widget", "/v1/widgets", "/name", "another widget has this name");
+    thing!(WidgetRow, widgets, WidgetId, Widget, "/v1/widgets", "/name", "another widget has this name");
 
     async fn views(
         _: &mut AsyncPgConnection,

@@ -5,6 +5,7 @@
 mod accounts;
 mod agents;
 mod api_tokens;
+mod audit_log;
 mod bad_fields;
 mod chat;
 mod config;

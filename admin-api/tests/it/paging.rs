@@ -144,8 +144,16 @@ async fn every_list_shows_all_of_it_once_and_in_order_by_its_pages() {
     }
     let chat = threads(&world, &ann, &log, &group).await;
     let of_one = ["threads", "routing"].map(|list| format!("/v1/conversations/{}/{list}", chat.id()));
-    let lists =
-        ["groups", "widgets", "api-tokens", "auth/me/devices", "auth/sessions", "visitors", "conversations"];
+    let lists = [
+        "groups",
+        "widgets",
+        "api-tokens",
+        "auth/me/devices",
+        "auth/sessions",
+        "visitors",
+        "conversations",
+        "audit-log",
+    ];
     let lists = lists.map(|list| format!("/v1/{list}"));
     for path in lists.iter().chain(&of_one) {
         goes_in_pages(&world, &ann, path).await;

@@ -190,7 +190,7 @@ async fn every_table_has_a_tenant_first_and_no_key_leads_out() {
 }
 
 /// Lists of the HTTP API: the table, what all of a page's rows have in common, and then what orders them.
-const LISTS: [(&str, &[&str]); 11] = [
+const LISTS: [(&str, &[&str]); 14] = [
     ("chat.conversations", &["tenant_id", "last_at", "id"]),
     ("chat.conversations", &["tenant_id", "assignee_id", "last_at", "id"]),
     ("chat.conversations", &["tenant_id", "group_id", "last_at", "id"]),
@@ -202,6 +202,9 @@ const LISTS: [(&str, &[&str]); 11] = [
     ("config.sessions", &["tenant_id", "agent_id", "created_at", "id"]),
     ("config.devices", &["tenant_id", "agent_id", "created_at", "id"]),
     ("config.audit_log", &["tenant_id", "at", "id"]),
+    ("config.audit_log", &["tenant_id", "actor_id", "at", "id"]),
+    ("config.audit_log", &["tenant_id", "entity", "at", "id"]),
+    ("config.audit_log", &["tenant_id", "entity_id", "at", "id"]),
 ];
 
 async fn migrated() -> (ops::testing::Database<'static>, AsyncPgConnection) {

@@ -176,7 +176,7 @@ fn of_area(area: &str) -> &'static str {
 
 fn named(name: &str) -> &'static str {
     match name {
-        "agent_id" => "agent",
+        "agent_id" | "actor_id" | "entity_id" => "agent",
         "group_id" | "group_ids" | "default_group_id" => "group",
         "tag_id" => "tag",
         "thread_id" => "thread",
