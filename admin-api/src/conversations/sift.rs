@@ -14,14 +14,27 @@ use crate::http::{Page, Problem};
 /// Conversations that are looked into, each by itself, for each one that is wanted.
 const LOOKS_PER_ROW: i64 = 40;
 
+/// Where a conversation stands in the list, and since when it can be there.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = conversations)]
+pub struct Place {
+    pub id: Id<ConversationId>,
+    pub created_at: At,
+    pub last_at: At,
+    pub last_seq: i64,
+}
+
 pub type Rows<'a> = conversations::BoxedQuery<'a, Pg>;
+
+/// Makes the condition that these conversations pass.
+pub type Among<'a> = Box<dyn Fn(&[Place]) -> Condition + Send + 'a>;
 
 /// How the first conversations of the list are asked whether they pass, where some of them likely do.
 pub enum First<'a> {
     /// Each by itself, until there are enough.
     Each(Condition),
-    /// So many for each one that is wanted, all at once.
-    Named { looks_per_row: i64, among: Box<dyn Fn(Vec<Id<ConversationId>>) -> Condition + Send + 'a> },
+    /// So many for each one that is wanted, all at once; the condition may tell anything of others.
+    Named { looks_per_row: i64, among: Among<'a> },
     /// They likely do not.
     None,
 }
@@ -59,9 +72,15 @@ pub async fn load<'a, G: FnOnce() -> Condition>(
         }
         First::Named { looks_per_row, among } => {
             let looks = page.rows() * looks_per_row;
-            let ids: Vec<_> = rows().select(conversations::id).limit(looks).load(connection).await?;
-            let is_all = i64::try_from(ids.len()).is_ok_and(|len| len < looks);
-            (Some(rows().filter(among(ids))), is_all)
+            let first: Vec<_> = rows().select(Place::as_select()).limit(looks).load(connection).await?;
+            let is_all = i64::try_from(first.len()).is_ok_and(|len| len < looks);
+            let mut passing = rows().filter(among(&first));
+            if let Some(&Place { last_at, id, .. }) = first.last().filter(|_| !is_all) {
+                // Of those behind the last one the condition may not tell everything.
+                let not_behind = conversations::last_at.gt(last_at).or(conversations::id.ge(id));
+                passing = passing.filter(conversations::last_at.ge(last_at).and(not_behind));
+            }
+            (Some(passing), is_all)
         }
         First::None => (None, false),
     };

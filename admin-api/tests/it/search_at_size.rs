@@ -9,6 +9,7 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use reqwest::Method;
 use serde_json::json;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::world::{Person, World};
@@ -17,6 +18,9 @@ use crate::world::{Person, World};
 const MESSAGES: usize = 66_000;
 /// An agent of every second of them sees more than are looked through one by one.
 const CONVERSATIONS: usize = 6_000;
+/// Of these, so many are spoken in at any time, one after the other.
+const LATER: usize = 3_000;
+const BESIDE: usize = 40;
 /// Other words, of which each message has one: Postgres guesses well only where there are more than a hundred.
 const FILLERS: usize = 300;
 /// Of another tenant, between them in the log.
@@ -67,6 +71,8 @@ struct Conversation {
     group: Option<Uuid>,
     assignee: Option<Uuid>,
     participants: Vec<Uuid>,
+    /// In minutes, in each of which some messages come.
+    created_at: Option<i64>,
     last_at: i64,
 }
 
@@ -133,13 +139,21 @@ async fn scene(dice: &mut StdRng) -> Scene {
             group: number.is_multiple_of(2).then(|| uuid(&group)),
             assignee: number.is_multiple_of(6).then(|| uuid(&bob.id)),
             participants: if number % 400 == 7 { vec![uuid(&eve.id)] } else { Vec::new() },
+            created_at: None,
             last_at: 0,
         })
         .collect();
     let theirs = Uuid::from_u128(dice.random());
     let mut said = Vec::new();
     for number in 0..MESSAGES {
-        let (seq, chosen) = (i64::try_from(said.len()).unwrap() + 1, dice.random_range(0..CONVERSATIONS));
+        let seq = i64::try_from(said.len()).unwrap() + 1;
+        // Half of them are spoken in all the time, the others begin and end.
+        let chosen = if dice.random_bool(0.5) {
+            dice.random_range(0..CONVERSATIONS - LATER)
+        } else {
+            CONVERSATIONS - LATER + number * (LATER - BESIDE) / MESSAGES + dice.random_range(0..BESIDE)
+        };
+        conversations[chosen].created_at.get_or_insert(seq / 8);
         conversations[chosen].last_at = seq / 8;
         let conversation = conversations[chosen].id;
         said.push(Said { tenant: uuid(&ann.tenant), conversation, seq, text: text(dice, number) });
@@ -165,6 +179,7 @@ async fn scene(dice: &mut StdRng) -> Scene {
         group: None,
         assignee: None,
         participants: Vec::new(),
+        created_at: Some(0),
         last_at,
     });
     Scene { world, people, said, conversations }
@@ -179,7 +194,7 @@ impl Scene {
         let texts: Vec<&str> = self.said.iter().map(|one| one.text.as_str()).collect();
         let messages = "INSERT INTO chat.messages
                 (tenant_id, conversation_id, seq, id, thread_id, at, kind, author_type, author_id, visibility, text)
-            SELECT t, c, s, gen_random_uuid(), c, to_timestamp(s), 'message', 'visitor', c, 'all', x
+            SELECT t, c, s, gen_random_uuid(), c, to_timestamp(s / 8 * 60), 'message', 'visitor', c, 'all', x
             FROM unnest($1::uuid[], $2::uuid[], $3::int8[], $4::text[]) AS u(t, c, s, x)";
         sql.execute(messages, &[&tenants, &conversations, &seqs, &texts]).await.unwrap();
         let tenant_of: BTreeMap<Uuid, Uuid> =
@@ -187,12 +202,15 @@ impl Scene {
         let conversation = "INSERT INTO chat.conversations
                 (tenant_id, id, visitor_id, created_at, thread_id, status, group_id, assignee_id, participants, life_seq,
                  last_at, last_seq)
-            VALUES ($1, $2, $2, now(), $2, 'active', $3, $4, $5, 1, to_timestamp($6::int8), 1)";
+            VALUES ($1, $2, $2, to_timestamp($6::int8 * 60), $2, 'active', $3, $4, $5, 1, to_timestamp($7::int8 * 60),
+                (SELECT max(seq) FROM chat.messages WHERE tenant_id = $1 AND conversation_id = $2))";
         let insert = sql.prepare(conversation).await.unwrap();
         for one in &self.conversations {
             let Some(tenant) = tenant_of.get(&one.id) else { continue };
-            let Conversation { id, group, assignee, participants, last_at } = one;
-            sql.execute(&insert, &[tenant, id, group, assignee, participants, last_at]).await.unwrap();
+            let Conversation { id, group, assignee, participants, created_at, last_at } = one;
+            let row: [&(dyn ToSql + Sync); 7] =
+                [tenant, id, group, assignee, participants, &created_at.unwrap(), last_at];
+            sql.execute(&insert, &row).await.unwrap();
         }
         sql.batch_execute("VACUUM ANALYZE chat.messages, chat.conversations").await.unwrap();
     }

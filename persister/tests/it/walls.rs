@@ -132,6 +132,48 @@ async fn tenant_walls_without_a_tenant_raw_sql_sees_nothing_and_with_one_only_it
     assert!(seen > 20, "{seen}");
 }
 
+/// What runs with others' rights reads their tables, whatever temporary ones of the same names the caller made.
+#[tokio::test(flavor = "multi_thread")]
+async fn tenant_walls_functions_read_no_temporary_tables() {
+    let filled = filled().await;
+    let mut sql = working_as(&filled.database, roles::TENANT).await;
+    let begin = roles::begin_within(uuid(1).parse().unwrap(), true);
+    let asked = [
+        "SELECT seq::text AS row FROM chat.found('1', 1, 100, 10, NULL, '{}')",
+        "SELECT seq::text AS row FROM chat.found('1', 100, 10, NULL, '{}')",
+        "SELECT seq::text AS row FROM chat.found_by_index('1', 100, 10)",
+        "SELECT chat.share_lately('1')::text AS row",
+        "SELECT i::text AS row FROM generate_series(1, 9) n, LATERAL
+           chat.said_in('1', ARRAY[format('00000000-0000-4000-8000-%s', lpad(n::text, 12, '0'))::uuid]) i",
+        "SELECT i::text AS row FROM chat.said_in('1', '{}', 1) i",
+        "SELECT chat.is_common('1')::text AS row",
+    ];
+    let own = [&["1"][..], &["1"], &["1"], &["1"], &[&uuid(1)], &[&uuid(1)], &["false"]];
+    let answers = async |sql: &mut AsyncPgConnection| {
+        sql.batch_execute(&begin).await.unwrap();
+        let mut all = Vec::new();
+        for query in asked {
+            all.push(rows(sql, query).await);
+        }
+        sql.batch_execute("ROLLBACK").await.unwrap();
+        all
+    };
+    assert_eq!(answers(&mut sql).await, own, "what is in the tables");
+    for table in ["messages", "conversations"] {
+        let like = format!("CREATE TEMPORARY TABLE {table} (LIKE chat.{table} INCLUDING GENERATED)");
+        sql.batch_execute(&like).await.unwrap();
+        sql.batch_execute(&format!("GRANT ALL ON {table} TO PUBLIC")).await.unwrap();
+        let (_, [one, _]) = filled.tables.iter().find(|(name, _)| *name == format!("chat.{table}")).unwrap();
+        let into = one.replace(&format!("INTO chat.{table}"), &format!("INTO pg_temp.{table}"));
+        // More than enough for a word to be common.
+        sql.batch_execute(&vec![into; 6].join("; ")).await.unwrap();
+    }
+    // They stand where they are in the table: what is behind the comma of (0,n).
+    sql.batch_execute("UPDATE messages SET seq = 10 + (ctid::text::point)[1]").await.unwrap();
+    assert_eq!(rows(&mut sql, "SELECT count(*)::text AS row FROM messages WHERE words @@ '1'").await, ["6"]);
+    assert_eq!(answers(&mut sql).await, own, "and nothing of what was made");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tenant_walls_nobody_writes_into_another_tenant() {
     let filled = filled().await;
