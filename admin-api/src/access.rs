@@ -29,6 +29,8 @@ use crate::{
     scope::Scope,
 };
 
+const FOR_PEOPLE: &str = "this is for people, not for API tokens";
+
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -76,6 +78,11 @@ impl Caller {
 
     pub fn by(&self) -> By {
         By { tenant: self.tenant, agent: Some(self.agent), request_id: self.request_id.as_str().to_owned() }
+    }
+
+    /// What no API token may ask for, whatever its scopes.
+    pub fn must_be_a_person(&self) -> Result<(), Problem> {
+        if self.is_bot() { Err(Problem::new(ErrorCode::Forbidden, FOR_PEOPLE)) } else { Ok(()) }
     }
 
     /// What only some may ask for on a route that all may call.
@@ -140,7 +147,7 @@ fn program(guard: &Guard, least: Role, bot: &Bot, request_id: RequestId) -> Resu
             Some(scope) => {
                 Problem::new(ErrorCode::Forbidden, format!("the token lacks the scope {}", scope.name()))
             }
-            None => Problem::new(ErrorCode::Forbidden, "this is for people, not for API tokens"),
+            None => Problem::new(ErrorCode::Forbidden, FOR_PEOPLE),
         });
     }
     Ok(Caller {

@@ -134,6 +134,10 @@ pub async fn patch(
 ) -> Result<Tagged<TenantView>, Problem> {
     let origins_changed = patch.console_origins.is_some();
     let retention_changed = patch.retention.is_some();
+    if retention_changed {
+        // What is forgotten does not come back.
+        caller.must_be_a_person()?;
+    }
     let mut change = app.change(caller.by()).await?;
     let done = patch_in(&mut change, &if_match, patch).await;
     let row = change.finish(done).await?;

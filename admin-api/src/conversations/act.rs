@@ -198,13 +198,14 @@ pub async fn transfer(
     Body(body): Body<Transfer>,
 ) -> Result<Json<Transferred>, Problem> {
     let Transfer { agent_id, group_id, note, queue, thread_id } = body;
+    let client_id = client_id(&headers, &["note", note.as_deref().unwrap_or_default()])?;
     let note = note.map(|text| Note::new(text, TextLimit(app.text_max), "/note")).transpose()?;
     let to =
         |thread| Command::Transfer { conversation_id, thread_id: Some(thread), agent_id, group_id, queue };
     let done = command(&app, &caller, conversation_id, to, thread_id).await?;
     let mut answer = Transferred { acted: done.acted()?, note: None, note_error: None };
     if let Some(note) = note {
-        match leave(note, &caller, &headers, &done).await {
+        match leave(note, &caller, client_id, &done).await {
             Ok(stored) => answer.note = Some(stored),
             Err(error) => answer.note_error = Some(error),
         }
@@ -215,10 +216,9 @@ pub async fn transfer(
 async fn leave(
     note: Note,
     caller: &Caller,
-    headers: &HeaderMap,
+    client_id: ClientId,
     done: &Done,
 ) -> Result<SendAnswer, ErrorBody> {
-    let client_id = ClientId::new(client_id(headers)).map_err(|_| ErrorCode::Internal)?;
     let Current { log, home, .. } = &done.before;
     let sent = note.leave(log, *home, caller.author(), client_id, &done.answer).await?;
     Ok(SendAnswer { event_id: sent.event_id, seq: sent.seq, duplicate: sent.duplicate })

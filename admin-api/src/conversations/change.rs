@@ -75,8 +75,9 @@ pub async fn edit_event(
     if app.text_max > 0 && body.text.len() > app.text_max {
         return Err(Problem::new(ErrorCode::TooLarge, format!("at most {} bytes of UTF-8", app.text_max)));
     }
+    let client_id = client_id(&headers, &["edit", &event.to_string(), &body.text])?;
     let edit = EventBody::MessageEdited(MessageEdited { target_id: event, text: body.text });
-    change(&app, &caller, event, edit, &headers).await
+    change(&app, &caller, event, edit, client_id).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,8 +98,12 @@ pub async fn delete_event(
     if purge && caller.role < Role::Supervisor {
         return Err(Problem::new(ErrorCode::Forbidden, "only supervisors remove the bytes"));
     }
+    if purge {
+        caller.must_be_a_person()?;
+    }
     let delete = EventBody::MessageDeleted(MessageDeleted { target_id: event, purge });
-    change(&app, &caller, event, delete, &headers).await
+    let client_id = client_id(&headers, &["delete", &event.to_string(), if purge { "purge" } else { "" }])?;
+    change(&app, &caller, event, delete, client_id).await
 }
 
 async fn change(
@@ -106,12 +111,10 @@ async fn change(
     caller: &Caller,
     event: EventId,
     body: EventBody,
-    headers: &HeaderMap,
+    client_id: ClientId,
 ) -> Result<Json<Sent>, Problem> {
     let place = place_of(app, caller, event).await?;
     let Current { log, home, life } = Current::read(app, caller, place.conversation).await?;
-    let client_id =
-        ClientId::new(client_id(headers)).map_err(|error| Problem::fault("make an id", &error))?;
     let mut draft = Draft {
         home,
         author: caller.author(),

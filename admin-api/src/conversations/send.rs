@@ -2,6 +2,8 @@
 //!
 //! Invariant: it is stored once for ever under its client id, by the participants' rules, never after the close.
 
+use std::iter;
+
 use axum::{Json, extract::State};
 use bus_schema::{
     AuthorType, ClientId, ConversationId, ErrorBody, ErrorCode, EventId, ThreadId, Visibility, event::Kind,
@@ -156,19 +158,29 @@ fn event(body: SendEvent, headers: &HeaderMap) -> Result<SendBody, Problem> {
     if let Some(event) = body.event {
         return Ok(event);
     }
-    let text = json!({ "text": body.content.unwrap_or_default() });
-    let data = to_raw_value(&text).map_err(|error| Problem::fault("write JSON", &error))?;
-    let client_id =
-        ClientId::new(client_id(headers)).map_err(|error| Problem::fault("make an id", &error))?;
+    let content = body.content.unwrap_or_default();
+    let client_id = client_id(headers, &["send", &content])?;
+    let data =
+        to_raw_value(&json!({ "text": content })).map_err(|error| Problem::fault("write JSON", &error))?;
     Ok(SendBody { kind: Kind::Message.name().to_owned(), client_id, visibility: Visibility::All, data })
 }
 
-/// Of the idempotency key, so that a repeat is the same send for ever; else a new one.
-pub(super) fn client_id(headers: &HeaderMap) -> String {
-    let Some(key) = headers.get("idempotency-key") else { return format!("h-{}", Uuid::now_v7().simple()) };
-    let digest = Sha256::digest(key.as_bytes());
-    let hex: String = digest.iter().take(20).map(|byte| format!("{byte:02x}")).collect();
-    format!("k-{hex}")
+/// Of the idempotency key and what is asked for, so that a repeat is the same send for ever, and another one under
+/// the same key, when that may be used again, is not taken for it; without a key a new one.
+pub(super) fn client_id(headers: &HeaderMap, asked: &[&str]) -> Result<ClientId, Problem> {
+    let text = match headers.get("idempotency-key") {
+        None => format!("h-{}", Uuid::now_v7().simple()),
+        Some(key) => {
+            let mut digest = Sha256::new();
+            for part in iter::once(key.as_bytes()).chain(asked.iter().map(|part| part.as_bytes())) {
+                digest.update((part.len() as u64).to_be_bytes());
+                digest.update(part);
+            }
+            let hex: String = digest.finalize().iter().take(20).map(|byte| format!("{byte:02x}")).collect();
+            format!("k-{hex}")
+        }
+    };
+    ClientId::new(text).map_err(|error| Problem::fault("make an id", &error))
 }
 
 /// Who takes part says anything, and so does a program that may; who only watches writes notes.

@@ -95,6 +95,27 @@ async fn a_token_is_worth_no_more_than_its_scopes() {
     assert_eq!(world.get(&ann, "/v1/agents").await.body["data"].as_array().unwrap().len(), 2);
 }
 
+/// What is forgotten does not come back: people say what is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_forgets_nothing() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let scopes = ["configuration:write", "conversations:write"];
+    let token = make(&world, &ann, "CRM", &scopes).await.is(201).body["token"].clone();
+    let token = token.as_str().unwrap();
+    let patch = async |body: Value| by(&world, token, Method::PATCH, "/v1/tenant", body).await;
+    patch(json!({ "name": "Acme" })).await.is(200);
+    for days in [json!(1), Value::Null] {
+        let retention = json!({ "name": "x", "retention": { "forget_after_days": days } });
+        patch(retention).await.problem(403, "forbidden");
+    }
+    assert_eq!(world.get(&ann, "/v1/tenant").await.is(200).body["name"], "Acme", "nothing of it was done");
+    let event = format!("/v1/events/{}?purge=true", uuid::Uuid::new_v4());
+    by(&world, token, Method::DELETE, &event, Value::Null).await.problem(403, "forbidden");
+    let visitor = format!("/v1/visitors/{}", uuid::Uuid::new_v4());
+    by(&world, token, Method::DELETE, &visitor, Value::Null).await.problem(403, "forbidden");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_ends_when_it_says() {
     let world = World::alone().await;

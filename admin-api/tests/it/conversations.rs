@@ -142,6 +142,14 @@ async fn what_an_agent_says_is_stored_once_and_read_back() {
     };
     let sent = keyed().await.is(201);
     assert_eq!(keyed().await.is(201).body["event_id"], sent.body["event_id"]);
+    // Once the answer is forgotten, a day later, something else may be said under the same key.
+    desk.world.postgres().await.execute("DELETE FROM config.idempotency_keys", &[]).await.unwrap();
+    assert_eq!(keyed().await.is(200).body["event_id"], sent.body["event_id"], "stored under the same id");
+    let other = desk.world.request(Method::POST, &path).bearer_auth(&desk.bob.token);
+    desk.world.postgres().await.execute("DELETE FROM config.idempotency_keys", &[]).await.unwrap();
+    let other = other.header("idempotency-key", "once").json(&json!({ "content": "and welcome" }));
+    let other = desk.world.send(other).await.is(201);
+    assert_eq!(other.body["duplicate"], false, "{:#}", other.body);
     let event = json!({ "event": { "kind": "message", "client_id": "c-1", "data": { "text": "more" } } });
     let first = desk.say(&desk.bob, &path, event.clone()).await.is(201);
     let mut again = event;
@@ -157,7 +165,7 @@ async fn what_an_agent_says_is_stored_once_and_read_back() {
         let events = events.as_array().unwrap().iter();
         events.filter_map(|e| e["data"]["text"].as_str().map(str::to_owned)).collect()
     };
-    assert_eq!(texts(&whole.body["events"]), ["hello", "look", "hi there", "more", "thanks"]);
+    assert_eq!(texts(&whole.body["events"]), ["hello", "look", "hi there", "and welcome", "more", "thanks"]);
     assert_eq!(whole.body["thread"]["assignee_id"], desk.bob.id);
     // The visitor's two; one's own do not count.
     assert_eq!(whole.body["unread"], 2);
@@ -175,7 +183,7 @@ async fn what_an_agent_says_is_stored_once_and_read_back() {
     }
     let seqs: Vec<u64> = all.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
     assert!(seqs.is_sorted_by(|a, b| a < b), "{seqs:?}");
-    assert_eq!(texts(&json!(all)).len(), 5);
+    assert_eq!(texts(&json!(all)).len(), 6);
     let last =
         desk.world.get(&desk.bob, &format!("{path}?before_seq={}&limit=1", chat.seq + 1)).await.is(200);
     assert_eq!(texts(&last.body["data"]), ["thanks"]);
