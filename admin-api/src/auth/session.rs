@@ -24,6 +24,8 @@ use crate::{
 
 /// How long a login lasts without being used.
 const SESSION_IDLE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a refresh token that was exchanged is known: whoever comes with it after that is refused as a stranger is.
+const USED_KEPT: Duration = SESSION_IDLE_MAX;
 /// How long ended sessions are kept to be looked at.
 const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long answers to idempotent requests are kept.
@@ -139,6 +141,8 @@ pub async fn forget_expired(pool: &Pool) -> Result<(), Problem> {
     };
     let old = sessions::table
         .filter(sessions::expires_at.lt(ago(ENDED_KEPT)).or(sessions::ended_at.lt(ago(ENDED_KEPT))));
+    diesel::delete(old).execute(&mut connection).await?;
+    let old = refresh_tokens::table.filter(refresh_tokens::used_at.lt(ago(USED_KEPT)));
     diesel::delete(old).execute(&mut connection).await?;
     let old = idempotency_keys::table.filter(idempotency_keys::started_at.lt(ago(ANSWERS_KEPT)));
     diesel::delete(old).execute(&mut connection).await?;

@@ -8,6 +8,7 @@ use ops::{
 };
 
 use reqwest::Method;
+use serde_json::json;
 
 use crate::world::{PASSWORD, World};
 
@@ -52,8 +53,29 @@ async fn an_expired_session_is_not_listed_and_is_removed_in_the_end() {
     assert_eq!(listed().await, [true]);
     assert_eq!(rows().await, 2, "what was is known for a while");
     ended("1 year").await;
+    // Of the one in use, what was exchanged long ago goes, and what was exchanged lately ends it if it comes again.
+    let refresh = async |token: &str| {
+        let request =
+            world.request(Method::POST, "/v1/auth/refresh").json(&json!({ "refresh_token": token }));
+        world.send(request).await
+    };
+    let second = refresh(&ann.refresh_token).await.is(200).body["refresh_token"].clone();
+    let long_ago =
+        "UPDATE config.refresh_tokens SET used_at = now() - interval '31 days' WHERE used_at IS NOT NULL";
+    assert_eq!(postgres.execute(long_ago, &[]).await.unwrap(), 1);
+    let third = refresh(second.as_str().unwrap()).await.is(200).body["refresh_token"].clone();
+    let used = async || {
+        let count = "SELECT count(*) FROM config.refresh_tokens WHERE used_at IS NOT NULL";
+        postgres.query_one(count, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    assert_eq!(used().await, 2);
     // Another instance tidies as soon as it starts.
     let _beside = World::beside(&world).await;
-    wait_for(SOON, "the expired one to be removed", async || rows().await == 1).await;
+    wait_for(SOON, "the expired one to be removed", async || rows().await == 1 && used().await == 1).await;
     assert_eq!(listed().await, [true], "the one in use stays");
+    refresh(&ann.refresh_token).await.problem(401, "unauthenticated");
+    assert_eq!(listed().await, [true], "what is too old to be known harms nobody");
+    refresh(second.as_str().unwrap()).await.problem(401, "unauthenticated");
+    refresh(third.as_str().unwrap()).await.problem(401, "unauthenticated");
+    world.get(&ann, "/v1/auth/me").await.problem(401, "unauthenticated");
 }
