@@ -131,10 +131,10 @@ pub async fn list(
     let scope = Scope::of(&mut connection, &caller).await?;
     let rows = || filter.rows(&caller, &scope, &page);
     let rows: Vec<ConversationRow> = match (words, filter.tag_id) {
-        (Some(words), None) => said::load(&mut connection, &words, &page, rows).await?,
+        (Some(words), None) => said::load(&mut connection, &words, &page, seq, rows).await?,
         (Some(words), Some(tag)) => {
             let tagged = || rows().filter(tagged::has(tag));
-            said::load(&mut connection, &words, &page, tagged).await?
+            said::load(&mut connection, &words, &page, seq, tagged).await?
         }
         (None, Some(tag)) => tagged::load(&mut connection, caller.tenant, tag, &page, rows).await?,
         (None, None) => {
