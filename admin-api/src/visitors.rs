@@ -4,12 +4,14 @@ mod change;
 mod erase;
 mod export;
 mod lapse;
+mod list;
 mod online;
 
 pub use change::{ChangedVisitor, NewBan, PatchVisitor, ban, patch, unban};
 pub use erase::{Erased, erase, eraser};
 pub use export::{Export, export};
 pub use lapse::forgetter;
+pub use list::{VisitorQuery, list};
 pub use online::{OnlineVisitor, online};
 
 use axum::extract::State;
@@ -28,7 +30,7 @@ use crate::{
     access::Caller,
     app::App,
     conversations::Scope,
-    http::{List, Page, PathId, Position, Problem, Query},
+    http::{PathId, Problem, Query},
     read_model::{Applied, applied},
 };
 
@@ -88,51 +90,6 @@ impl From<Row> for VisitorRecord {
             last_seen_at: row.last_seen_at.0,
         }
     }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VisitorQuery {
-    limit: Option<usize>,
-    cursor: Option<String>,
-    min_seq: Option<u64>,
-}
-
-/// Visitors whose conversations the caller may see, latest first.
-pub async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Query(query): Query<VisitorQuery>,
-) -> Result<Applied<List<VisitorRecord>>, Problem> {
-    let page = Page::of(query.limit, query.cursor.as_deref())?;
-    let seq = applied(&app, &caller, query.min_seq).await?;
-    let mut connection = app.within(caller.tenant).await?;
-    let same =
-        conversations::tenant_id.eq(visitors::tenant_id).and(conversations::id.eq(visitors::conversation_id));
-    let mut rows = visitors::table
-        .left_join(conversations::table.on(same))
-        .filter(visitors::tenant_id.eq(Id(caller.tenant)).and(visitors::erased_at.is_null()))
-        .order((visitors::last_seen_at.desc(), visitors::id.desc()))
-        .limit(page.rows())
-        .select(Row::as_select())
-        .into_boxed();
-    if let Some(Position { at, id }) = page.after {
-        // The first of both is what an index can begin at.
-        let after = visitors::last_seen_at.lt(At(at)).or(visitors::id.lt(Id(VisitorId::from_uuid(id))));
-        rows = rows.filter(visitors::last_seen_at.le(At(at)).and(after));
-    }
-    if let Scope::Agent { me, groups } = Scope::of(&mut connection, &caller).await? {
-        let groups: Vec<_> = groups.into_iter().map(|id| Some(Id(id))).collect();
-        rows = rows.filter(
-            conversations::assignee_id
-                .eq(Some(Id(me)))
-                .or(conversations::participants.contains(vec![Id(me)]).assume_not_null())
-                .or(conversations::group_id.eq_any(groups)),
-        );
-    }
-    let rows: Vec<Row> = rows.load(&mut connection).await?;
-    let place = |row: &Row| Position { at: row.last_seen_at.0, id: row.id.0.uuid() };
-    Ok(Applied { seq, body: page.of_rows(rows, place, VisitorRecord::from) })
 }
 
 #[derive(Debug, Deserialize)]

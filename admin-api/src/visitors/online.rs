@@ -89,7 +89,7 @@ fn shows(scope: &Scope, own: &BTreeSet<ConversationId>, visitor: &VisitorPresenc
 }
 
 /// Conversations that an agent has or joined, of whatever group.
-async fn own(
+pub(super) async fn own(
     connection: &mut AsyncPgConnection,
     caller: &Caller,
     scope: &Scope,

@@ -39,6 +39,7 @@ mod sessions;
 mod stale;
 mod tenancy;
 mod tokens;
+mod visitors;
 mod visitors_online;
 mod wall;
 mod world;

@@ -234,6 +234,40 @@ async fn neither_a_filter_of_the_list_of_conversations_nor_counting_them_reads_t
     assert!((of("closed") - closed).abs() < closed / 10, "about {closed}: {counts}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_visitors_does_not_read_the_tenant_through_for_agents_who_see_little() {
+    let _turn = turn().await;
+    let scene = scene().await;
+    let zoe = scene.world.agent(&scene.ann, "zoe", "agent").await;
+    let deep = cursor(300);
+    let (all, each, gathered) = (
+        r#"ORDER BY "chat"."visitors"."last_seen_at" DESC"#,
+        "EXISTS (SELECT FROM chat.conversations c",
+        "SELECT c.visitor_id FROM chat.conversations c",
+    );
+    // Who asks for what, what is asked last for it, and how many there are to see.
+    let cases = [
+        (&scene.ann, String::new(), all, 50),
+        (&scene.ann, format!("cursor={deep}"), all, 50),
+        (&scene.bob, String::new(), each, 50),
+        (&scene.bob, format!("cursor={deep}"), each, 50),
+        (&scene.eve, String::new(), gathered, 4),
+        (&scene.eve, format!("cursor={deep}"), each, 4),
+        (&zoe, String::new(), gathered, 0),
+        (&zoe, format!("cursor={deep}"), each, 0),
+    ];
+    let mut bad = Vec::new();
+    for (who, query, last, there) in cases {
+        let (plans, shown) = scene.plans(who, &format!("/v1/visitors?{query}"), last).await;
+        let shown = shown["data"].as_array().unwrap().len();
+        let faults = faults(&plans, READ_MAX);
+        if shown != there || !faults.is_empty() {
+            bad.push(format!("{} ?{query}: shows {shown} of {there}, {faults:#?} in\n{plans}", who.email));
+        }
+    }
+    assert!(bad.is_empty(), "{}", bad.join("\n\n"));
+}
+
 /// One conversation in which much was said: `$1` tenant, `$2` conversation, `$3` thread, `$4` how many messages. Every
 /// thousandth is followed by what routing did.
 const LONG: &str = "INSERT INTO chat.events (tenant_id, seq, at, id, lane, subject_id, conversation_id, thread_id, kind,
