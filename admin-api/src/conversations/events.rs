@@ -140,7 +140,9 @@ pub async fn page(
         .select((events::seq, events::at, events::payload))
         .into_boxed();
     if let Some(thread) = of.thread {
-        rows = rows.filter(events::thread_id.eq(Id(thread)));
+        // Nothing of a thread is stored before what begins it. Marks, tags, ratings and edits may follow its end.
+        let began = began(connection, of.tenant, thread).await?;
+        rows = rows.filter(events::thread_id.eq(Id(thread)).and(events::seq.ge(began)));
     }
     rows = match of.lanes {
         Lanes::All => rows,
@@ -159,6 +161,16 @@ pub async fn page(
         rows.reverse();
     }
     Ok((rows.into_iter().filter_map(shown).collect(), has_more))
+}
+
+/// The sequence of what began a thread.
+async fn began(
+    connection: &mut AsyncPgConnection,
+    tenant: TenantId,
+    thread: ThreadId,
+) -> Result<i64, Problem> {
+    let began = threads::table.find((Id(tenant), Id(thread))).select(threads::started_seq);
+    Ok(began.first(connection).await.optional()?.unwrap_or(0))
 }
 
 /// How a visitor's record came to be: what follows `after`, oldest first.

@@ -126,19 +126,22 @@ async fn said(sql: &Client, from: i64) -> String {
     sql.query_one(read, &[&from]).await.unwrap().get(0)
 }
 
+/// The plans of what a request asks, up to this last question, and the answer.
+async fn plans(world: &World, sql: &Client, who: &Person, path: &str, last: &str) -> (String, Value) {
+    let from = log_size(sql).await;
+    let shown = world.get(who, path).await.is(200).body;
+    let said = wait_for(SOON, "the plan of the last statement", async || {
+        let said = said(sql, from).await;
+        let whole =
+            said.rsplit_once(last).is_some_and(|(_, plan)| plan.ends_with('\n') && plan.contains("(actual"));
+        if whole { Ok(said) } else { Err(said) }
+    });
+    (said.await, shown)
+}
+
 impl Scene {
-    /// The plans of what a request asks, up to this last question, and the answer.
     async fn plans(&self, who: &Person, path: &str, last: &str) -> (String, Value) {
-        let from = log_size(&self.sql).await;
-        let shown = self.world.get(who, path).await.is(200).body;
-        let said = wait_for(SOON, "the plan of the last statement", async || {
-            let said = said(&self.sql, from).await;
-            let whole = said
-                .rsplit_once(last)
-                .is_some_and(|(_, plan)| plan.ends_with('\n') && plan.contains("(actual"));
-            if whole { Ok(said) } else { Err(said) }
-        });
-        (said.await, shown)
+        plans(&self.world, &self.sql, who, path, last).await
     }
 }
 
@@ -307,6 +310,59 @@ async fn what_routing_did_is_not_looked_for_among_all_that_was_said() {
             let shown = shown["data"].as_array().unwrap().len();
             assert_eq!((shown, faults(&plans, READ_MAX)), (there, vec![]), "{query}:\n{plans}");
             assert!(plans.contains("events_of_routing"), "{query}:\n{plans}");
+        }
+    }
+}
+
+/// A conversation of many threads, and others: `$1` tenant, `$2` how many, `$3` what was said in each.
+const THREADS: &str = "WITH made AS (SELECT n, md5('t' || n)::uuid AS thread FROM generate_series(1, $2::bigint) n),
+    c AS (INSERT INTO chat.conversations (tenant_id, id, visitor_id, created_at, thread_id, status, participants, life_seq,
+            last_at, last_seq)
+        SELECT $1::uuid, md5('c' || n)::uuid, md5('v' || n)::uuid, now(), thread, 'closed', '{}', n, now(), n FROM made),
+    t AS (INSERT INTO chat.threads (tenant_id, id, conversation_id, visitor_id, status, participants, life_seq,
+            started_at, started_seq)
+        SELECT $1::uuid, thread, md5('c' || $2)::uuid, md5('v' || $2)::uuid, 'closed', '{}', n, now(), n * 1000 + 1 FROM made)
+    INSERT INTO chat.events (tenant_id, seq, at, id, lane, subject_id, conversation_id, thread_id, kind, author_type,
+            author_id, visibility, payload)
+        SELECT $1::uuid, n * 1000 + said, now(), gen_random_uuid(), 'msg', md5('c' || $2)::uuid, md5('c' || $2)::uuid,
+            thread, 'message', 'agent', thread, 'all', '{\"data\":{}}'
+        FROM made, generate_series(1, $3::bigint) said";
+const TURNS: i64 = 400;
+const SAID_IN_EACH: i64 = 100;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_thread_is_not_looked_for_among_all_that_came_before() {
+    let _turn = turn().await;
+    let quiet = World::alone().await;
+    let sql = quiet.postgres().await;
+    tell(&sql).await;
+    let ann = quiet.register("acme").await;
+    let tenant = ann.tenant.parse::<Uuid>().unwrap();
+    sql.execute(THREADS, &[&tenant, &TURNS, &SAID_IN_EACH]).await.unwrap();
+    for table in ["conversations", "threads", "events"] {
+        sql.batch_execute(&format!("VACUUM ANALYZE chat.{table}")).await.unwrap();
+    }
+    let world = World::beside(&quiet).await;
+    let ids = "SELECT md5('c' || $1::bigint)::uuid::text, md5('t' || $1::bigint)::uuid::text";
+    let row = sql.query_one(ids, &[&TURNS]).await.unwrap();
+    let (conversation, thread): (String, String) = (row.get(0), row.get(1));
+    let of_thread = r#""chat"."events"."thread_id" ="#;
+    for (path, last, field, there) in [
+        (format!("/v1/threads/{thread}/events?limit=200"), of_thread, "data", SAID_IN_EACH),
+        (
+            format!("/v1/threads/{thread}/events?limit=200&before_seq={}", i64::MAX),
+            of_thread,
+            "data",
+            SAID_IN_EACH,
+        ),
+        (format!("/v1/threads/{thread}/events?limit=30"), of_thread, "data", 30),
+        (format!("/v1/conversations/{conversation}"), LAST, "events", 50),
+    ] {
+        // A statement that is asked for often has a plan for any value.
+        for _ in 0..8 {
+            let (plans, shown) = plans(&world, &sql, &ann, &path, last).await;
+            let shown = i64::try_from(shown[field].as_array().unwrap().len()).unwrap();
+            assert_eq!((shown, faults(&plans, READ_MAX)), (there, vec![]), "{path}:\n{plans}");
         }
     }
 }
