@@ -14,7 +14,10 @@ pub use lapse::forgetter;
 pub use list::{VisitorQuery, list};
 pub use online::{OnlineVisitor, online};
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use bus_schema::{AgentId, ConversationId, GroupId, Timestamp, VisitorId};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -30,8 +33,8 @@ use crate::{
     access::Caller,
     app::App,
     conversations::Scope,
-    http::{PathId, Problem, Query},
-    read_model::{Applied, applied},
+    http::{PathId, Problem, Query, Tagged},
+    read_model::{applied, applied_header},
 };
 
 #[derive(Debug, Queryable, Selectable)]
@@ -49,6 +52,7 @@ struct Row {
     page_title: Option<String>,
     first_seen_at: At,
     last_seen_at: At,
+    seq: i64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -98,29 +102,42 @@ pub struct OneQuery {
     min_seq: Option<u64>,
 }
 
+/// The ETag is the record's place in the log, as a change of it compares.
 pub async fn get(
     State(app): State<App>,
     caller: Caller,
     PathId(id): PathId<VisitorId>,
     Query(query): Query<OneQuery>,
-) -> Result<Applied<VisitorRecord>, Problem> {
+) -> Result<Response, Problem> {
     let seq = applied(&app, &caller, query.min_seq).await?;
     let mut connection = app.within(caller.tenant).await?;
     let scope = Scope::of(&mut connection, &caller).await?;
-    let record = records(&mut connection, &caller, &scope, &[id]).await?.pop();
-    Ok(Applied { seq, body: record.ok_or_else(Problem::not_found)? })
+    let row = rows(&mut connection, &caller, &scope, &[id]).await?.pop().ok_or_else(Problem::not_found)?;
+    let mut response = Tagged::ok(row.seq, VisitorRecord::from(row)).into_response();
+    applied_header(&mut response, seq);
+    Ok(response)
 }
 
-/// Of a conversation, if it has begun: its group, its assignee, who takes part.
-type Seat = (Option<Id<GroupId>>, Option<Id<AgentId>>, Option<Vec<Id<AgentId>>>);
-
-/// Those of these visitors who have a record, and whose conversations the caller may see.
 async fn records(
     connection: &mut AsyncPgConnection,
     caller: &Caller,
     scope: &Scope,
     ids: &[VisitorId],
 ) -> Result<Vec<VisitorRecord>, Problem> {
+    let rows = rows(connection, caller, scope, ids).await?;
+    Ok(rows.into_iter().map(VisitorRecord::from).collect())
+}
+
+/// Of a conversation, if it has begun: its group, its assignee, who takes part.
+type Seat = (Option<Id<GroupId>>, Option<Id<AgentId>>, Option<Vec<Id<AgentId>>>);
+
+/// Those of these visitors who have a record, and whose conversations the caller may see.
+async fn rows(
+    connection: &mut AsyncPgConnection,
+    caller: &Caller,
+    scope: &Scope,
+    ids: &[VisitorId],
+) -> Result<Vec<Row>, Problem> {
     let same =
         conversations::tenant_id.eq(visitors::tenant_id).and(conversations::id.eq(visitors::conversation_id));
     let ids: Vec<Id<VisitorId>> = ids.iter().copied().map(Id).collect();
@@ -142,5 +159,5 @@ async fn records(
         let participants: Vec<AgentId> = participants.iter().flatten().map(|id| id.0).collect();
         scope.sees(group.map(|id| id.0), assignee.map(|id| id.0), &participants)
     };
-    Ok(rows.into_iter().filter(seen).map(|(row, _)| row.into()).collect())
+    Ok(rows.into_iter().filter(seen).map(|(row, _)| row).collect())
 }

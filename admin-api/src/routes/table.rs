@@ -309,7 +309,7 @@ pub fn table() -> Vec<Route> {
         route(GET, "/v1/visitors/online", Staff(Agent), "visitors_online", visitors::online).about("Visitors with a live connection, as the edges say; agents see those of their groups, their own, and who talks to nobody.")
             .lists::<visitors::OnlineVisitor>().query(PAGE_MIN),
         route(GET, "/v1/visitors/{id}", Staff(Agent), "visitor", visitors::get).about("One visitor.")
-            .gives::<visitors::VisitorRecord>().query(ONE),
+            .gives::<visitors::VisitorRecord>().tagged().query(ONE),
         route(GET, "/v1/visitors/{id}/export", Staff(Supervisor), "export_visitor", visitors::export).about("Everything that is kept about a visitor, as one document: record, threads and events, with the notes of staff; of files what they are, without their bytes. An answer that breaks off is not whole.")
             .gives::<visitors::Export>().query(ONE),
         route(PATCH, "/v1/visitors/{id}", Staff(Agent), "patch_visitor", visitors::patch).about("Change what is known of a visitor.")

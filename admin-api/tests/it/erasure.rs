@@ -293,6 +293,14 @@ async fn a_ban_closes_the_thread_and_bars_the_start_of_another() {
     let fresh = world.request(Method::PATCH, &path).bearer_auth(&admin.token).header("if-match", &tag);
     let patched = world.send(fresh.json(&json!({ "name": "N" }))).await.is(200);
     assert_eq!((&patched.body["name"], &patched.body["banned"]), (&json!("N"), &json!(true)));
+    // Who has only read it can say what they read.
+    let read = world.get(admin, &format!("{path}?min_seq={}", patched.body["seq"])).await.is(200);
+    assert_eq!(read.etag(), patched.etag());
+    for (name, status) in [("O", 200), ("P", 412)] {
+        let named = world.request(Method::PATCH, &path).bearer_auth(&admin.token);
+        let named = named.header("if-match", read.etag()).json(&json!({ "name": name }));
+        world.send(named).await.is(status);
+    }
     let wrong = json!({ "email": "nobody" });
     let wrong = world.call(Method::PATCH, admin, &path, wrong).await.problem(422, "invalid_request");
     assert_eq!(wrong.body["errors"][0]["pointer"], "/email");
