@@ -10,8 +10,9 @@ use std::{
 };
 
 use bus_schema::{
-    ErrorBody, ErrorCode, Shard, TenantId,
+    ConversationId, ErrorBody, ErrorCode, Shard, TenantId,
     command::{Actor, Answer, Command},
+    protocol::ThreadView,
 };
 use ops::{
     auth::{Audience, follow_into},
@@ -23,6 +24,7 @@ use ops::{
 };
 use tokio::sync::watch;
 
+use super::who::Edges;
 use crate::{
     access::Caller,
     auth::{self, Tokens},
@@ -32,6 +34,8 @@ use crate::{
 
 /// A command waits this long for a router: one that is away is told to the caller soon.
 const COMMAND_WAIT: Duration = Duration::from_secs(4);
+/// A thread that is shown waits this long for its place in the queue.
+const PLACE_WAIT: Duration = Duration::from_millis(200);
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -41,6 +45,7 @@ pub struct Link {
     bus: watch::Receiver<Option<Bus>>,
     /// One for each shard that a tenant of ours is in.
     logs: Arc<Mutex<BTreeMap<Shard, Log>>>,
+    pub(super) edges: Edges,
 }
 
 impl Link {
@@ -61,7 +66,7 @@ impl Link {
             drop(sender);
             Ok(())
         });
-        Self { bus: receiver, logs: Arc::default() }
+        Self { bus: receiver, logs: Arc::default(), edges: Edges::default() }
     }
 
     /// The bus, if it was ever reached; it may be disconnected now.
@@ -96,6 +101,16 @@ impl Link {
         let answer = chat::ask(&bus, shard, tenant, &request, COMMAND_WAIT).await;
         metrics::commanded(name, answer.as_ref().map_or_else(|error| error.code.name(), |_| "accepted"));
         answer
+    }
+
+    /// The open thread of a conversation as its router has it now, if that says so in time.
+    pub async fn thread_now(&self, caller: &Caller, conversation_id: ConversationId) -> Option<ThreadView> {
+        let bus = self.get().ok()?;
+        let request = chat::command(caller.actor(), Command::GetConversation { conversation_id });
+        match chat::ask(&bus, caller.shard, caller.tenant, &request, PLACE_WAIT).await {
+            Ok(Answer::Conversations { mut conversations, .. }) => conversations.pop().map(|it| it.thread),
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// Asks the caller's router.

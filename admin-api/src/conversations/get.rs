@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::{
     Scope,
     events::{Lanes, Of, Way, page},
+    now::{tell_online, tell_place},
     then::{as_of, seq_at},
     view::{ConversationDetail, ConversationRow, views},
 };
@@ -56,8 +57,12 @@ pub async fn get(
     let of = Of { tenant: caller.tenant, conversation: id, thread, lanes: Lanes::Unmarked };
     let (events, has_more) = page(&mut connection, of, Way::Before(i64::MAX), SNAPSHOT_EVENTS_MAX).await?;
     let events = events.into_iter().map(|(_, event)| event).collect();
-    let conversation =
-        views(&mut connection, &caller, vec![row]).await?.pop().ok_or_else(Problem::not_found)?;
+    let mut shown = views(&mut connection, &caller, vec![row]).await?;
+    // Edges and routers may take their time; the connection is for others meanwhile.
+    drop(connection);
+    tell_online(&app, &caller, &mut shown).await;
+    let mut conversation = shown.pop().ok_or_else(Problem::not_found)?;
+    tell_place(&app, &caller, &mut conversation).await;
     Ok(Applied { seq, body: ConversationDetail { conversation, events, has_more } })
 }
 

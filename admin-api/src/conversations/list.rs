@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::{
     Scope,
     mine::mine,
+    now::tell_online,
     said,
     sift::Rows,
     tagged,
@@ -142,6 +143,9 @@ pub async fn list(
         }
     };
     let list = page.of_rows(rows, |row| Position { at: row.last_at.0, id: row.id.0.uuid() }, |row| row);
-    let data = views(&mut connection, &caller, list.data).await?;
+    let mut data = views(&mut connection, &caller, list.data).await?;
+    // Edges may take their time; the connection is for others meanwhile.
+    drop(connection);
+    tell_online(&app, &caller, &mut data).await;
     Ok(Applied { seq, body: List { data, next_cursor: list.next_cursor } })
 }

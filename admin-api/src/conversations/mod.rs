@@ -8,6 +8,7 @@ mod fold;
 mod get;
 mod list;
 mod mine;
+mod now;
 mod read;
 mod routing;
 mod said;

@@ -2,12 +2,7 @@
 //!
 //! Invariant: who may see it is judged by how it is now; nothing that was stored later shows.
 
-use bus_schema::{
-    ConversationId, Event, Timestamp,
-    limits::SNAPSHOT_EVENTS_MAX,
-    protocol::{ThreadView, VisitorView},
-    state::VisitorRecord,
-};
+use bus_schema::{ConversationId, Event, Timestamp, limits::SNAPSHOT_EVENTS_MAX, state::VisitorRecord};
 use diesel::{dsl::min, prelude::*};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use ops::chat::Life;
@@ -16,7 +11,7 @@ use persister::db::{At, Id, schema::chat::events};
 use super::{
     events::{Lanes, Of, Way, lanes, page},
     fold::Span,
-    view::{ConversationDetail, ConversationRow, ConversationView},
+    view::{ConversationDetail, ConversationRow, ConversationView, ThreadShown, VisitorShown},
 };
 use crate::{access::Caller, http::Problem};
 
@@ -73,14 +68,15 @@ pub async fn as_of(
     let conversation = ConversationView {
         id,
         visitor,
-        thread: ThreadView {
+        thread: ThreadShown {
             id: state.thread_id,
             status: state.status,
             group_id: state.group_id,
             assignee_id: state.assignee_id,
             started_at,
+            waiting_since: None,
             queue: None,
-            tags: Some(folded.tags.iter().copied().collect()),
+            tags: folded.tags.iter().copied().collect(),
         },
         unread,
         participants: state.participants,
@@ -103,7 +99,7 @@ async fn visitor(
     caller: &Caller,
     now: &ConversationRow,
     seq: i64,
-) -> Result<VisitorView, Problem> {
+) -> Result<VisitorShown, Problem> {
     let payload: Option<Option<String>> = events::table
         .filter(events::tenant_id.eq(Id(caller.tenant)).and(events::conversation_id.is_null()))
         .filter(events::subject_id.eq(now.visitor_id.0.uuid()).and(events::seq.le(seq)))
@@ -115,11 +111,11 @@ async fn visitor(
     let event = payload.flatten().and_then(|payload| Event::decode(payload.as_bytes()).ok());
     let record = event.and_then(|event| event.body.visitor_record().cloned());
     let record = record.unwrap_or_else(|| VisitorRecord::new(now.visitor_id.0));
-    Ok(VisitorView {
+    Ok(VisitorShown {
         id: record.visitor_id,
         name: record.name,
         email: record.email,
         custom: Some(record.custom),
-        online: false,
+        online: None,
     })
 }

@@ -1,10 +1,10 @@
-//! How conversations are shown: the shape of the sockets' `Conv`.
+//! How conversations are shown: the shape of the sockets' `Conv`, where what is not known is null.
 
 use std::collections::BTreeMap;
 
 use bus_schema::{
     AgentId, Author, AuthorType, ConversationId, GroupId, TagId, ThreadId, Timestamp, VisitorId,
-    protocol::{MarkView, ThreadView, VisitorView},
+    protocol::{MarkView, QueueView},
     state::ThreadStatus,
 };
 use diesel::{
@@ -53,16 +53,56 @@ struct VisitorRow {
     custom: serde_json::Value,
 }
 
+/// The visitor of a conversation.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct VisitorShown {
+    #[schema(value_type = uuid::Uuid)]
+    pub id: VisitorId,
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub custom: Option<BTreeMap<String, String>>,
+    /// Whether they have a connection now, as the edges say. Null: it is not known, because an edge is silent or the bus is
+    /// away, or because the conversation is shown as it was.
+    pub online: Option<bool>,
+}
+
+/// A thread of a conversation.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ThreadShown {
+    #[schema(value_type = uuid::Uuid)]
+    pub id: ThreadId,
+    /// `queued`, `active` or `closed`.
+    #[schema(value_type = String)]
+    pub status: ThreadStatus,
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub group_id: Option<GroupId>,
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub assignee_id: Option<AgentId>,
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    /// Since when it waits for an agent. Null: it does not, or routing has yet to look at it, or the conversation is shown as
+    /// it was.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub waiting_since: Option<Timestamp>,
+    /// `{position, wait_s}` of a thread that waits: 1 is next, and then the seconds until an agent has it, if it goes on
+    /// like this. Only the router knows it, which is asked for one conversation. Null: it does not wait, the router does not
+    /// answer in time, it is one of a list, or the conversation is shown as it was.
+    #[schema(value_type = Option<Object>)]
+    pub queue: Option<QueueView>,
+    #[schema(value_type = Vec<uuid::Uuid>)]
+    pub tags: Vec<TagId>,
+}
+
 /// A conversation in a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ConversationView {
     #[schema(value_type = uuid::Uuid)]
     pub id: ConversationId,
-    #[schema(value_type = Object)]
-    pub visitor: VisitorView,
+    pub visitor: VisitorShown,
     /// The open thread, or the last one.
-    #[schema(value_type = Object)]
-    pub thread: ThreadView,
+    pub thread: ThreadShown,
     #[schema(value_type = Vec<uuid::Uuid>)]
     pub participants: Vec<AgentId>,
     /// What others said above one's own read mark, in conversations one takes part in.
@@ -106,7 +146,7 @@ const UNREAD: &str = "SELECT c.id, count(*) AS n FROM chat.conversations c
         AND NOT (m.author_type = 'agent' AND m.author_id = $3) AND m.seq > coalesce(k.read_seq, 0)
     GROUP BY c.id";
 
-/// Everything that is shown of these rows, in a few queries for all of them.
+/// Everything that is stored of what is shown of these rows, in a few queries for all of them.
 pub async fn views(
     connection: &mut AsyncPgConnection,
     caller: &Caller,
@@ -122,12 +162,13 @@ pub async fn views(
         .load(connection)
         .await?;
     let people: BTreeMap<VisitorId, VisitorRow> = people.into_iter().map(|row| (row.id.0, row)).collect();
-    let started: Vec<(Id<ThreadId>, At)> = threads::table
+    let since: Vec<(Id<ThreadId>, At, Option<At>)> = threads::table
         .filter(threads::tenant_id.eq(tenant).and(threads::id.eq_any(&thread_ids)))
-        .select((threads::id, threads::started_at))
+        .select((threads::id, threads::started_at, threads::waiting_since))
         .load(connection)
         .await?;
-    let started: BTreeMap<ThreadId, Timestamp> = started.into_iter().map(|(id, at)| (id.0, at.0)).collect();
+    let since: BTreeMap<ThreadId, _> =
+        since.into_iter().map(|(id, started, waiting)| (id.0, (started.0, waiting.map(|at| at.0)))).collect();
     let labels: Vec<(Id<ThreadId>, Id<TagId>)> = tags::table
         .filter(tags::tenant_id.eq(tenant).and(tags::thread_id.eq_any(&thread_ids)).and(tags::present))
         .order((tags::thread_id, tags::seq))
@@ -146,20 +187,20 @@ pub async fn views(
     rows.into_iter()
         .map(|row| {
             let thread = row.thread_id.0;
+            let status = meaning::<ThreadStatus>(&row.status)?;
+            let (started_at, waiting) = since.get(&thread).copied().unwrap_or((row.created_at.0, None));
             Ok(ConversationView {
                 id: row.id.0,
                 visitor: visitor(people.get(&row.visitor_id.0), row.visitor_id.0),
-                thread: ThreadView {
+                thread: ThreadShown {
                     id: thread,
-                    status: meaning::<ThreadStatus>(&row.status)?,
+                    status,
                     group_id: row.group_id.map(|id| id.0),
                     assignee_id: row.assignee_id.map(|id| id.0),
-                    started_at: started.get(&thread).copied().unwrap_or(row.created_at.0),
-                    // Places in queues are the router's: `list_conversations` on the socket tells them.
+                    started_at,
+                    waiting_since: waiting.filter(|_| status == ThreadStatus::Queued),
                     queue: None,
-                    tags: Some(
-                        labels.iter().filter(|(id, _)| id.0 == thread).map(|(_, tag)| tag.0).collect(),
-                    ),
+                    tags: labels.iter().filter(|(id, _)| id.0 == thread).map(|(_, tag)| tag.0).collect(),
                 },
                 participants: row.participants(),
                 unread: unread.get(&row.id.0.uuid()).map_or(0, |n| n.unsigned_abs()),
@@ -201,14 +242,13 @@ async fn marks_of(
     Ok(by_conversation)
 }
 
-fn visitor(row: Option<&VisitorRow>, id: VisitorId) -> VisitorView {
+fn visitor(row: Option<&VisitorRow>, id: VisitorId) -> VisitorShown {
     let custom = row.map(|row| serde_json::from_value(row.custom.clone()).unwrap_or_default());
-    VisitorView {
+    VisitorShown {
         id,
         name: row.and_then(|row| row.name.clone()),
         email: row.and_then(|row| row.email.clone()),
         custom,
-        // Presence is never stored: the sockets tell it.
-        online: false,
+        online: None,
     }
 }

@@ -68,6 +68,15 @@ async fn a_thread_is_closed_by_command_and_the_answer_can_be_read_back() {
             (&why.body["waits"]["position"], &why.body["waits"]["reason"]),
             (&json!(1), &json!("no_agent_accepting"))
         );
+        let shown = wait_for(UP_WITHIN, "the conversation to say where it waits", async || {
+            let shown = world.get(&ann, &base).await.is(200).body["thread"].clone();
+            if shown["waiting_since"].is_null() { Err(shown.to_string()) } else { Ok(shown) }
+        })
+        .await;
+        assert_eq!(shown["queue"]["position"], 1, "{shown}");
+        let listed = world.get(&ann, "/v1/conversations?status=queued").await.is(200).body;
+        let listed = &listed["data"][0]["thread"];
+        assert_eq!((&listed["waiting_since"], &listed["queue"]), (&shown["waiting_since"], &json!(null)));
         let done = world.post(&ann, &format!("{base}/{how}"), json!({})).await.is(200);
         assert_eq!(done.body["thread_id"], chat.thread());
         world.post(&ann, &format!("{base}/{how}"), json!({})).await.problem(409, "thread_closed");
@@ -78,6 +87,8 @@ async fn a_thread_is_closed_by_command_and_the_answer_can_be_read_back() {
             (read.body["status"].as_str(), read.body["close_reason"].as_str()),
             (Some("closed"), Some(reason))
         );
+        let shown = &world.get(&ann, &base).await.is(200).body["thread"];
+        assert_eq!((&shown["waiting_since"], &shown["queue"]), (&json!(null), &json!(null)));
         let why = world.get(&ann, &format!("{base}/routing")).await.is(200);
         assert!(!why.body["data"].as_array().unwrap().is_empty(), "the queueing has its reasons");
         assert_eq!((&why.body["waits"], &why.body["mine"]), (&json!(null), &json!(null)));

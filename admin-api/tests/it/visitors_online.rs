@@ -63,6 +63,18 @@ async fn sees(world: &World, who: &Person, wanted: &[&str]) -> Vec<Value> {
     .await
 }
 
+/// Until a conversation says so of its visitor, by itself and in the list.
+async fn shows(world: &World, who: &Person, conversation: &str, online: Value) {
+    wait_for(SOON, "the conversation to say whether its visitor is there", async || {
+        let one = world.get(who, &format!("/v1/conversations/{conversation}")).await.is(200).body;
+        let list = world.get(who, "/v1/conversations").await.is(200).body;
+        let listed = list["data"].as_array().unwrap().iter().find(|one| one["id"] == conversation).unwrap();
+        let says = [&one["visitor"]["online"], &listed["visitor"]["online"]];
+        if says == [&online, &online] { Ok(()) } else { Err(format!("{says:?}, not {online}")) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_connected_is_listed_to_those_whose_business_it_is() {
     let scene = Scene::open().await;
@@ -70,6 +82,8 @@ async fn who_is_connected_is_listed_to_those_whose_business_it_is() {
     let (here, there) = (Tenant::open(&scene).await, Tenant::open(&scene).await);
     let outside = here.outsider.clone();
     assert_eq!(list(world, &here.admin).await, [0; 0], "all have spoken over HTTP alone");
+    let conversation = here.visit.conversation.as_str();
+    shows(world, &here.agent, conversation, json!(false)).await;
 
     let (token, passer_by) = passer_by(&scene, &here).await;
     let talks = connect(&scene, &here.visit.token).await;
@@ -94,6 +108,10 @@ async fn who_is_connected_is_listed_to_those_whose_business_it_is() {
     assert_eq!(of(visitor)["visitor"], record, "as it is shown elsewhere");
     assert_eq!((&of(passer_by)["visitor"], &of(passer_by)["group_id"]), (&Value::Null, &Value::Null));
 
+    shows(world, &here.agent, conversation, json!(true)).await;
+    let then = world.get(&here.agent, &format!("/v1/conversations/{conversation}?at_seq={}", i64::MAX)).await;
+    assert_eq!(then.is(200).body["visitor"]["online"], Value::Null, "who was there is not stored");
+
     // Who talks to nobody is everybody's business; who talks to another group is not.
     sees(world, &outside, &[passer_by]).await;
     sees(world, &there.admin, &[&there.visit.visitor]).await;
@@ -113,10 +131,16 @@ async fn who_is_connected_is_listed_to_those_whose_business_it_is() {
 
     talks.close().await;
     sees(world, &here.agent, &[passer_by]).await;
+    shows(world, &here.admin, conversation, json!(false)).await;
     // An edge that died without a word is not waited for without end.
     let leases = Kv::open(&world.bus().await, LEASES).await.unwrap();
     leases.put(&edge_lease(IncarnationId::from_uuid(Uuid::now_v7())), "{}").await.unwrap();
     sees(world, &here.admin, &[passer_by]).await;
+    // It is not known whether that one had the visitor; the others' word counts.
+    shows(world, &here.admin, conversation, Value::Null).await;
+    let talks = connect(&scene, &here.visit.token).await;
+    shows(world, &here.admin, conversation, json!(true)).await;
+    talks.close().await;
     passes.close().await;
     sees(world, &here.admin, &[]).await;
     sees(world, &there.admin, &[&there.visit.visitor]).await;
@@ -127,6 +151,12 @@ async fn without_the_bus_nobody_knows_who_is_there() {
     let world = World::alone().await;
     let ann = world.register("acme").await;
     world.get(&ann, LIST).await.problem(503, "unavailable");
+    let made = "INSERT INTO chat.conversations (tenant_id, id, visitor_id, created_at, thread_id, status, participants,
+            life_seq, last_at, last_seq)
+        VALUES ($1, $2, gen_random_uuid(), now(), gen_random_uuid(), 'queued', '{}', 1, now(), 1)";
+    let (tenant, conversation) = (ann.tenant.parse::<Uuid>().unwrap(), Uuid::now_v7());
+    world.postgres().await.execute(made, &[&tenant, &conversation]).await.unwrap();
+    shows(&world, &ann, &conversation.to_string(), Value::Null).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
