@@ -1,13 +1,17 @@
 //! What must hold of the schemas themselves, whatever tables they have.
 
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use ops::testing::{Postgres, wait_for};
 use persister::db::{Options, Pool, connect, migrations};
+use serde_json::{Map, Value};
 
-use crate::world::SOON;
+use crate::{
+    filling::{self, Table},
+    world::SOON,
+};
 
 #[derive(QueryableByName)]
 struct Line {
@@ -20,44 +24,120 @@ async fn lines(connection: &mut AsyncPgConnection, query: &str) -> Vec<String> {
     rows.into_iter().map(|row| row.line).collect()
 }
 
-/// Everything that migrations can change in our schemas, as text.
-async fn dump(connection: &mut AsyncPgConnection) -> String {
-    let mut out = String::new();
+/// Everything that migrations can change in our schemas, as text. Of rights counts who has which, however they came to it.
+async fn dump(connection: &mut AsyncPgConnection) -> BTreeSet<String> {
+    let rights = |acl: &str| format!("ARRAY(SELECT unnest({acl})::text ORDER BY 1)");
+    let rights_or = |acl: &str, kind: char, owner: &str| {
+        rights(&format!("coalesce({acl}, acldefault('{kind}', {owner}))"))
+    };
+    let mut out = BTreeSet::new();
     for query in [
-        "SELECT format('column %s.%s.%s %s %s %s', table_schema, table_name, column_name, udt_name, is_nullable, column_default)
-                AS line
-           FROM information_schema.columns WHERE table_schema IN ('chat', 'config')",
-        "SELECT indexdef AS line FROM pg_indexes WHERE schemaname IN ('chat', 'config')",
+        format!(
+            "SELECT format('column %s.%s %s collation=%s required=%s generated=%s identity=%s %s %s %s', c.oid::regclass,
+                    a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation::regcollation, a.attnotnull,
+                    a.attgenerated, a.attidentity, pg_get_expr(d.adbin, d.adrelid), {}, col_description(c.oid, a.attnum))
+                    AS line
+               FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+               LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+              WHERE c.relnamespace::regnamespace::text IN ('chat', 'config') AND c.relkind NOT IN ('i', 't')
+                AND a.attnum > 0 AND NOT a.attisdropped",
+            rights("coalesce(a.attacl, '{}')"),
+        ),
+        "SELECT format('index %s valid=%s', pg_get_indexdef(i.indexrelid), i.indisvalid) AS line
+           FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+          WHERE c.relnamespace::regnamespace::text IN ('chat', 'config')"
+            .to_owned(),
+        "SELECT format('statistics %s', pg_get_statisticsobjdef(oid)) AS line
+           FROM pg_statistic_ext WHERE stxnamespace::regnamespace::text IN ('chat', 'config')"
+            .to_owned(),
         "SELECT format('constraint %s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) AS line
-           FROM pg_constraint WHERE connamespace::regnamespace::text IN ('chat', 'config')",
-        "SELECT format('relation %s %s %s rls=%s,%s %s %s', oid::regclass, relkind, reloptions, relrowsecurity,
-                       relforcerowsecurity,
-                       coalesce(relacl, acldefault('r', relowner)), obj_description(oid, 'pg_class')) AS line
-           FROM pg_class WHERE relnamespace::regnamespace::text IN ('chat', 'config') AND relkind <> 't'",
+           FROM pg_constraint WHERE connamespace::regnamespace::text IN ('chat', 'config')"
+            .to_owned(),
+        format!(
+            "SELECT format('relation %s %s %s rls=%s,%s %s %s %s', oid::regclass, relkind, reloptions, relrowsecurity,
+                    relforcerowsecurity, relowner::regrole, {}, obj_description(oid, 'pg_class')) AS line
+               FROM pg_class WHERE relnamespace::regnamespace::text IN ('chat', 'config') AND relkind <> 't'",
+            rights_or("relacl", 'r', "relowner"),
+        ),
         "SELECT format('view %s.%s %s', schemaname, viewname, definition) AS line
-           FROM pg_views WHERE schemaname IN ('chat', 'config')",
-        "SELECT format('policy %s.%s %s %s %s %s %s', schemaname, tablename, policyname, roles, cmd, qual, with_check)
-                AS line
-           FROM pg_policies WHERE schemaname IN ('chat', 'config')",
-        "SELECT format('trigger %s', pg_get_triggerdef(t.oid)) AS line
+           FROM pg_views WHERE schemaname IN ('chat', 'config')"
+            .to_owned(),
+        "SELECT format('policy %s.%s %s %s %s %s %s %s', schemaname, tablename, policyname, permissive, roles, cmd, qual,
+                with_check) AS line
+           FROM pg_policies WHERE schemaname IN ('chat', 'config')"
+            .to_owned(),
+        "SELECT format('trigger %s %s', pg_get_triggerdef(t.oid), tgenabled) AS line
            FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-          WHERE c.relnamespace::regnamespace::text IN ('chat', 'config') AND NOT t.tgisinternal",
-        "SELECT format('function %s', pg_get_functiondef(oid)) AS line
-           FROM pg_proc WHERE pronamespace::regnamespace::text IN ('chat', 'config') AND prokind <> 'a'",
-        "SELECT format('type %s %s', typname, typtype) AS line
-           FROM pg_type WHERE typnamespace::regnamespace::text IN ('chat', 'config')",
-        "SELECT format('grants %s %s', nspname, coalesce(nspacl, acldefault('n', nspowner))) AS line
-           FROM pg_namespace WHERE nspname IN ('chat', 'config')",
+          WHERE c.relnamespace::regnamespace::text IN ('chat', 'config') AND NOT t.tgisinternal"
+            .to_owned(),
+        format!(
+            "SELECT format('function %s %s %s %s', pg_get_functiondef(oid), proowner::regrole, {},
+                    obj_description(oid, 'pg_proc')) AS line
+               FROM pg_proc WHERE pronamespace::regnamespace::text IN ('chat', 'config') AND prokind <> 'a'",
+            rights_or("proacl", 'f', "proowner"),
+        ),
+        format!(
+            "SELECT format('type %s %s %s %s %s', typname, typtype, typowner::regrole, {},
+                    ARRAY(SELECT enumlabel FROM pg_enum WHERE enumtypid = t.oid ORDER BY enumsortorder)) AS line
+               FROM pg_type t WHERE typnamespace::regnamespace::text IN ('chat', 'config')",
+            rights_or("typacl", 'T', "typowner"),
+        ),
+        format!(
+            "SELECT format('schema %s %s %s', nspname, nspowner::regrole, {}) AS line
+               FROM pg_namespace WHERE nspname IN ('chat', 'config')",
+            rights_or("nspacl", 'n', "nspowner"),
+        ),
+        format!(
+            "SELECT format('rights of what is made %s %s %s %s', defaclnamespace::regnamespace, defaclrole::regrole,
+                    defaclobjtype, {}) AS line FROM pg_default_acl",
+            rights("defaclacl"),
+        ),
     ] {
-        for line in lines(connection, &format!("{query} ORDER BY 1")).await {
-            writeln!(out, "{line}").unwrap();
-        }
+        out.extend(lines(connection, &query).await);
     }
     out
 }
 
+#[track_caller]
+fn assert_same(is: &BTreeSet<String>, should: &BTreeSet<String>, at: &str) {
+    let [more, less]: [Vec<_>; 2] = [is.difference(should).collect(), should.difference(is).collect()];
+    assert!(more.is_empty() && less.is_empty(), "{at}: there is {more:#?}, there was {less:#?}");
+}
+
+/// Every row of every table.
+async fn rows(connection: &mut AsyncPgConnection) -> BTreeMap<String, Vec<Map<String, Value>>> {
+    let mut found = BTreeMap::new();
+    for Table { name, .. } in filling::tables(connection).await {
+        let query = format!("SELECT to_jsonb(t)::text AS line FROM {name} t ORDER BY t");
+        let rows = lines(connection, &query).await;
+        found.insert(name, rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect());
+    }
+    found
+}
+
+/// Tables and columns come and go; what is in all others stays.
+#[track_caller]
+fn assert_kept(
+    before: &BTreeMap<String, Vec<Map<String, Value>>>,
+    after: &BTreeMap<String, Vec<Map<String, Value>>>,
+    at: &str,
+) {
+    for (table, before) in before {
+        let Some(after) = after.get(table) else { continue };
+        assert_eq!(before.len(), after.len(), "rows of {table}: {at}");
+        for (before, after) in before.iter().zip(after) {
+            for (column, value) in before {
+                assert!(
+                    after.get(column).is_none_or(|now| now == value),
+                    "{table}.{column}: {at}: {after:?}"
+                );
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn each_migration_goes_up_and_down_and_up_to_the_same_schema() {
+async fn each_migration_goes_up_and_down_and_up_over_rows_and_to_the_same_schema() {
     let database = Postgres::shared().await.database().await;
     let url = database.url();
     let mut connection = connect(&url, &Options::new("test")).await.unwrap();
@@ -68,24 +148,33 @@ async fn each_migration_goes_up_and_down_and_up_to_the_same_schema() {
     let empty = dump(&mut connection).await;
     for schema in migrations::SCHEMAS {
         let (mut before, mut ran) = (dump(&mut connection).await, 0);
-        while let Some(version) = migrations::step_up(&url, schema).await.unwrap() {
-            let up = dump(&mut connection).await;
+        loop {
+            filling::refill(&mut connection).await;
+            let filled = rows(&mut connection).await;
+            let Some(version) = migrations::step_up(&url, schema).await.unwrap() else { break };
+            let (up, up_rows) = (dump(&mut connection).await, rows(&mut connection).await);
             assert_ne!(up, before, "{schema} {version} changes something");
+            assert_kept(&filled, &up_rows, &version);
             assert_eq!(migrations::step_down(&url, schema).await.unwrap().as_ref(), Some(&version));
-            assert_eq!(dump(&mut connection).await, before, "{schema} {version} taken back");
+            assert_same(&dump(&mut connection).await, &before, &format!("{schema} {version} taken back"));
+            let down_rows = rows(&mut connection).await;
+            assert_kept(&up_rows, &down_rows, &format!("{version} taken back"));
             assert_eq!(migrations::step_up(&url, schema).await.unwrap().as_ref(), Some(&version));
-            assert_eq!(dump(&mut connection).await, up, "{schema} {version} once more");
+            assert_same(&dump(&mut connection).await, &up, &format!("{schema} {version} once more"));
+            assert_kept(&down_rows, &rows(&mut connection).await, &format!("{version} once more"));
             (before, ran) = (up, ran + 1);
         }
         assert!(ran > 0, "{schema}");
     }
+    let filled = rows(&mut connection).await;
+    assert!(filled.len() > 20 && filled.values().all(|rows| rows.len() == 2), "{filled:?}");
     migrations::verify(&mut connection).await.unwrap();
     assert_eq!(migrations::run(&url).await.unwrap(), Vec::<String>::new());
 
     for schema in migrations::SCHEMAS {
         while migrations::step_down(&url, schema).await.unwrap().is_some() {}
     }
-    assert_eq!(dump(&mut connection).await, empty);
+    assert_same(&dump(&mut connection).await, &empty, "all taken back");
     let refused = migrations::verify(&mut connection).await.unwrap_err();
     assert_eq!(ops::service::code_of(&refused.into()), 69);
 }

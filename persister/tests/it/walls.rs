@@ -1,57 +1,20 @@
 //! `tenant-walls` in Postgres: what each role can see and do, over every table there is.
 
-use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use ops::testing::{Database, Postgres};
 use persister::db::{Options, connect, migrations, roles};
 
-use crate::world::rows;
+use crate::{
+    filling::{self, Table, uuid},
+    world::rows,
+};
 
 /// Two tenants, and what in the tables below belongs to each: every id and every number in a row is theirs.
 const TENANTS: [u32; 2] = [1, 2];
 
-#[derive(QueryableByName)]
-struct Column {
-    #[diesel(sql_type = Text)]
-    table: String,
-    #[diesel(sql_type = Text)]
-    column: String,
-    #[diesel(sql_type = Text)]
-    kind: String,
-}
-
-async fn columns(sql: &mut AsyncPgConnection) -> Vec<Column> {
-    let query = "SELECT format('%I.%I', n.nspname, c.relname) AS table, quote_ident(a.attname) AS column,
-                        format_type(a.atttypid, NULL) AS kind
-          FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname IN ('chat', 'config') AND c.relkind = 'r' AND c.relname <> '__diesel_schema_migrations'
-           AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY 1, a.attnum";
-    diesel::sql_query(query).load(sql).await.unwrap()
-}
-
-fn uuid(n: u32) -> String {
-    format!("00000000-0000-4000-8000-{n:012}")
-}
-
-fn value(kind: &str, n: u32) -> String {
-    match kind {
-        "uuid" => format!("'{}'", uuid(n)),
-        "boolean" => "false".to_owned(),
-        "timestamp with time zone" => "now()".to_owned(),
-        "date" => "current_date".to_owned(),
-        "jsonb" => "'{}'".to_owned(),
-        "bytea" => format!("'\\x{n:02}'"),
-        list if list.ends_with("[]") => "'{}'".to_owned(),
-        "text" | "smallint" | "integer" | "bigint" | "double precision" | "numeric" => format!("'{n}'"),
-        other => panic!("a column of type {other}: say here what stands in it"),
-    }
-}
-
 struct Filled {
     database: Database<'static>,
-    /// Each table with the statement that adds the row of a tenant.
-    tables: Vec<(String, [String; 2])>,
-    of_tenants: Vec<String>,
+    tables: Vec<Table>,
 }
 
 /// A database with one row of each of two tenants in every table.
@@ -59,31 +22,10 @@ async fn filled() -> Filled {
     let migrate = async |url: String| drop(migrations::run(&url).await.unwrap());
     let database = Postgres::shared().await.database_from("persister_template", migrate).await;
     let mut sql = owner(&database).await;
-    let columns = columns(&mut sql).await;
-    let mut tables: Vec<(String, [String; 2])> = Vec::new();
-    let mut names: Vec<&str> = columns.iter().map(|c| c.table.as_str()).collect();
-    names.dedup();
-    for table in names {
-        let own: Vec<&Column> = columns.iter().filter(|c| c.table == table).collect();
-        let list = own.iter().map(|c| c.column.as_str()).collect::<Vec<_>>().join(", ");
-        let insert = TENANTS.map(|n| {
-            let values: Vec<_> = own.iter().map(|c| value(&c.kind, n)).collect();
-            format!("INSERT INTO {table} ({list}) VALUES ({})", values.join(", "))
-        });
-        tables.push((table.to_owned(), insert));
-    }
-    // What a value means is not the matter here.
-    let checks = "SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) AS row
-        FROM pg_constraint WHERE contype = 'c' AND connamespace::regnamespace::text IN ('chat', 'config')";
-    for statement in rows(&mut sql, checks).await {
-        sql.batch_execute(&statement).await.unwrap();
-    }
-    sql.batch_execute("SET session_replication_role = replica").await.unwrap();
-    for (_, inserts) in &tables {
-        sql.batch_execute(&inserts.join("; ")).await.unwrap();
-    }
-    let with_tenant = columns.iter().filter(|c| c.column == "tenant_id").map(|c| c.table.clone());
-    Filled { of_tenants: with_tenant.collect(), database, tables }
+    let tables = filling::tables(&mut sql).await;
+    let rows: Vec<String> = tables.iter().flat_map(|table| TENANTS.map(|n| table.insert(n))).collect();
+    filling::run(&mut sql, &rows).await;
+    Filled { database, tables }
 }
 
 async fn owner(database: &Database<'static>) -> AsyncPgConnection {
@@ -109,7 +51,9 @@ async fn tenant_walls_without_a_tenant_raw_sql_sees_nothing_and_with_one_only_it
     let mut owner = owner(&filled.database).await;
     let mut sql = working_as(&filled.database, roles::TENANT).await;
     let mut seen = 0;
-    for (table, _) in &filled.tables {
+    for table in &filled.tables {
+        let is_of_tenants = table.is_of_tenants();
+        let table = &table.name;
         assert_eq!(count(&mut owner, table).await, "2", "{table}");
         if !may(&mut owner, roles::TENANT, table, "SELECT").await {
             assert!(diesel::sql_query(format!("TABLE {table}")).execute(&mut sql).await.is_err(), "{table}");
@@ -121,7 +65,7 @@ async fn tenant_walls_without_a_tenant_raw_sql_sees_nothing_and_with_one_only_it
             let tenant = uuid(n).parse().unwrap();
             sql.batch_execute(&roles::begin_within(tenant, true)).await.unwrap();
             assert_eq!(count(&mut sql, table).await, "1", "{table} of a tenant");
-            if filled.of_tenants.contains(table) {
+            if is_of_tenants {
                 let own = format!("SELECT tenant_id::text AS row FROM {table}");
                 assert_eq!(rows(&mut sql, &own).await, [uuid(n)], "{table}");
             }
@@ -163,8 +107,8 @@ async fn tenant_walls_functions_read_no_temporary_tables() {
         let like = format!("CREATE TEMPORARY TABLE {table} (LIKE chat.{table} INCLUDING GENERATED)");
         sql.batch_execute(&like).await.unwrap();
         sql.batch_execute(&format!("GRANT ALL ON {table} TO PUBLIC")).await.unwrap();
-        let (_, [one, _]) = filled.tables.iter().find(|(name, _)| *name == format!("chat.{table}")).unwrap();
-        let into = one.replace(&format!("INTO chat.{table}"), &format!("INTO pg_temp.{table}"));
+        let like = filled.tables.iter().find(|like| like.name == format!("chat.{table}")).unwrap();
+        let into = like.insert(TENANTS[0]).replace(&format!("INTO chat.{table}"), &format!("INTO pg_temp.{table}"));
         // More than enough for a word to be common.
         sql.batch_execute(&vec![into; 6].join("; ")).await.unwrap();
     }
@@ -180,9 +124,10 @@ async fn tenant_walls_nobody_writes_into_another_tenant() {
     let mut owner = owner(&filled.database).await;
     let mut sql = working_as(&filled.database, roles::TENANT).await;
     let begin = roles::begin_within(uuid(1).parse().unwrap(), false);
-    for (table, [_, theirs]) in filled.tables.iter().filter(|(table, _)| filled.of_tenants.contains(table)) {
+    for table in filled.tables.iter().filter(|table| table.is_of_tenants()) {
+        let (table, theirs) = (&table.name, table.insert(TENANTS[1]));
         for (what, statement) in
-            [("INSERT", theirs.clone()), ("UPDATE", format!("UPDATE {table} SET tenant_id = '{}'", uuid(2)))]
+            [("INSERT", theirs), ("UPDATE", format!("UPDATE {table} SET tenant_id = '{}'", uuid(2)))]
         {
             sql.batch_execute(&begin).await.unwrap();
             let error = sql.batch_execute(&statement).await.unwrap_err().to_string();
@@ -215,7 +160,7 @@ async fn each_role_may_do_what_its_service_does_and_no_more() {
         roles::ALL.join("', '"),
     );
     assert_eq!(rows(&mut sql, &strong).await, Vec::<String>::new());
-    for (table, _) in &filled.tables {
+    for Table { name: table, .. } in &filled.tables {
         let chat = table.starts_with("chat.");
         let read_by_system = ["chat.watermark", "chat.parked"].contains(&table.as_str());
         for what in ["SELECT", "INSERT", "UPDATE", "DELETE"] {
