@@ -64,6 +64,8 @@ use crate::{
 const CURSOR_PURPOSE: &str = "chatbus cursor v1";
 const LINK_PURPOSE: &str = "chatbus link v1";
 
+pub use http::routes;
+
 /// Runs an edge until `ctx.shutdown`.
 pub async fn run(ctx: Context) -> anyhow::Result<()> {
     let stop = CancellationToken::new();

@@ -6,9 +6,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
-    Json,
+    Extension, Json,
     body::{Body, BodyDataStream},
-    extract::{Path, Query, Request, State},
+    extract::{Path, Query, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -21,10 +21,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use ops::{chat, files::Writing};
 use tokio::time::timeout;
 
-use super::{
-    Problem,
-    conversations::{bearer, conversation_id},
-};
+use super::{Problem, conversations::conversation_id};
 use crate::{
     app::App,
     clock,
@@ -49,18 +46,18 @@ const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 pub async fn upload(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    request: Request,
+    Extension(who): Extension<Who>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<(StatusCode, Json<Uploaded>), Problem> {
-    let (parts, body) = request.into_parts();
-    let who = bearer(&app, &parts.headers).await?;
     let conversation = conversation_id(&id)?;
     may_upload(&app, who, conversation).await?;
     let most = or_unbounded(app.core.limits.file_bytes) as u64;
-    let announced = announced(&parts.headers);
+    let announced = announced(&headers);
     if announced.is_some_and(|bytes| bytes > most.saturating_add(AROUND_BYTES_MAX)) {
         return Err(too_large(most).into());
     }
-    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let Some(boundary) = kind.and_then(boundary) else {
         let error =
             ErrorBody::new(ErrorCode::UnsupportedMediaType, "send multipart/form-data with a boundary");

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, Query, State},
-    http::{HeaderMap, header},
 };
 use bus_schema::{
     Audience, ConversationId, ErrorBody, ErrorCode, Lane,
@@ -19,20 +18,17 @@ use crate::{
     admission::Want,
     app::App,
     clock,
-    directory::Origin,
     hub::Place,
     hub::load::{self, Wish},
-    session::{Who, authenticate, body, page_of},
-    standing,
+    session::{Who, body, page_of},
 };
 
 /// `GET /v1/conversations/{id}`.
 pub async fn get(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    Extension(who): Extension<Who>,
 ) -> Result<Json<Conv>, Problem> {
-    let who = bearer(&app, &headers).await?;
     let id = conversation_id(&id)?;
     let found = conversation(&app, who, id).await?;
     Ok(Json(found.ok_or(ErrorCode::NotFound)?))
@@ -42,10 +38,9 @@ pub async fn get(
 pub async fn events(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    Extension(who): Extension<Who>,
     Query(query): Query<Vec<(String, String)>>,
-    headers: HeaderMap,
 ) -> Result<Json<EventPage>, Problem> {
-    let who = bearer(&app, &headers).await?;
     let mut wanted =
         ListEvents { conversation_id: conversation_id(&id)?, before_seq: None, after_seq: None, limit: None };
     for (name, value) in &query {
@@ -68,10 +63,9 @@ pub async fn events(
 pub async fn rate(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    Extension(who): Extension<Who>,
     bytes: Bytes,
 ) -> Result<Json<SendAnswer>, Problem> {
-    let who = bearer(&app, &headers).await?;
     let Who::Visitor { tenant, visitor, .. } = who else { return Err(ErrorCode::Forbidden.into()) };
     let home = who.home(&app, conversation_id(&id)?)?;
     let RateBody { score, comment, thread_id } = body(&bytes, "").map_err(Problem::malformed)?;
@@ -114,16 +108,4 @@ fn position(audience: Audience, end: u64) -> [u64; Lane::ALL.len()] {
 pub(super) fn conversation_id(text: &str) -> Result<ConversationId, Problem> {
     // What is no id names nothing.
     text.parse().map_err(|_| ErrorCode::NotFound.into())
-}
-
-/// Whose token the request carries; visitors also by their record.
-pub(super) async fn bearer(app: &App, headers: &HeaderMap) -> Result<Who, Problem> {
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = value.and_then(|value| value.split_once(' '));
-    let Some((_, token)) = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
-        return Err(ErrorBody::new(ErrorCode::Unauthenticated, "send Authorization: Bearer <token>").into());
-    };
-    let known = authenticate(app, token.trim(), &Origin::of(headers)).map_err(|denied| denied.error)?;
-    standing::visitor_record(app, known.owner).await.map_err(|denied| denied.error)?;
-    Ok(known.owner.who)
 }

@@ -4,8 +4,10 @@ mod attachments;
 mod conversations;
 mod cors;
 mod docs;
+mod guard;
 mod identity;
 mod problem;
+pub mod routes;
 mod serve;
 mod upgrade;
 pub mod web;
@@ -18,48 +20,24 @@ use axum::{
     extract::State,
     http::{StatusCode, Uri},
     middleware,
-    routing::{get, post, put},
 };
 use bus_schema::{
     ConversationId, ErrorBody, ErrorCode, GroupId, TenantId, VisitorId, WidgetId, state::StartSource,
 };
 use ops::chat::{ProfileChange, Start};
-use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, timeout::TimeoutLayer};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::App;
 
 pub use problem::Problem;
 pub use serve::{listen, serve};
 
-/// A session's body is small; nothing here takes more.
-const BODY_BYTES_MAX: usize = 64 * 1024;
-const REQUEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
-
 /// `web`: scripts and pages.
 pub fn router(app: Arc<App>, web: Router<Arc<App>>) -> Router {
-    let calls = Router::new()
-        .route("/v1/widget/session", post(widget::session))
-        .route("/v1/widget/config/{widget_key}", get(widget::config))
-        .route("/v1/conversations/{id}", get(conversations::get))
-        .route("/v1/conversations/{id}/events", get(conversations::events))
-        .route("/v1/conversations/{id}/rate", put(conversations::rate))
-        .method_not_allowed_fallback(not_allowed)
-        .layer(middleware::from_fn_with_state(app.clone(), cors::cors))
-        .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_TIMEOUT));
-    // Their bodies are bounded, timed and streamed by the handlers.
-    let files = Router::new()
-        .route("/v1/conversations/{id}/attachments", post(attachments::upload))
-        .route("/v1/attachments/{id}", get(attachments::download))
-        .method_not_allowed_fallback(not_allowed)
-        .layer(middleware::from_fn_with_state(app.clone(), cors::cors));
     Router::new()
-        .merge(calls)
-        .merge(files)
+        .merge(routes::router(&app))
         .merge(web)
         .merge(docs::router())
-        .route("/v1/ws", get(upgrade::upgrade))
-        .route("/healthz", get(healthz))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(CatchPanicLayer::new())

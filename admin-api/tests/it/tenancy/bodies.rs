@@ -75,7 +75,7 @@ fn plain(name: &str, unique: &str, ids: &Ids) -> Option<Value> {
         "assign" | "transfer" => json!({ "agent_id": ids["agent"] }),
         "put_conversation_priority" => json!({ "priority": "high" }),
         "put_conversation_skills" => json!({ "skills": ["latin"] }),
-        "session" => json!({
+        "widget_session" => json!({
             "widget_key": ids["widget_key"], "visitor_key": URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()),
         }),
         "rate" => json!({ "score": 5 }),

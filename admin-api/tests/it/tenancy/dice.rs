@@ -215,6 +215,12 @@ impl<'a> Dice<'a> {
     fn value(&mut self, param: Param, target: &Target, ids: &Ids) -> String {
         let attacked = self.attacked;
         match param.kind {
+            // Of a link of the caller's own: whatever else it is put together with.
+            QueryKind::Integer | QueryKind::Text
+                if self.own.ids.contains_key(param.name) && self.maybe(0.7) =>
+            {
+                self.own.ids[param.name].clone()
+            }
             QueryKind::Uuid => {
                 let slot = target.slots.iter().find(|slot| slot.place == Place::Query(param.name));
                 slot.map_or_else(|| attacked.ids["tenant"].clone(), |slot| ids[slot.kind].clone())

@@ -214,7 +214,8 @@ impl Matrix {
             let asked = slot.is_some_and(|(slot, _)| slot.place == Place::Query(param.name));
             let value = match (asked, param.required) {
                 (true, _) => ids[slot.unwrap().0.kind].as_str(),
-                (false, true) => "hello",
+                // Of a link of the caller's own tenant, or else words.
+                (false, true) => ids.get(param.name).map_or("hello", String::as_str),
                 (false, false) => continue,
             };
             write!(url, "{and}{}={value}", param.name).unwrap();
@@ -268,6 +269,10 @@ fn judge((target, slot): Row<'_>, caller: Caller, answer: &Answer) -> Result<(),
                 must(status != 401 && (status != 403 || target.name == "assign"), "the role is enough")?
             }
         }
+    }
+    if target.side == Side::Edge && !target.is_public {
+        let counts = !matches!(caller, Nobody | Garbage | Expired | Crossed | Revoked | Bot | ForeignBot);
+        must((status != 401) == counts, "whose token counts is let in, and nobody else")?;
     }
     // Its key is all that a widget's configuration asks for; what is in no relation may be taken out of it.
     let names = slot.is_some_and(|(slot, _)| slot.place == Place::Path("id"));

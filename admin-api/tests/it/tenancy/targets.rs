@@ -1,9 +1,9 @@
 //! Every route of both services, and every place in a request where an id may stand.
 //!
-//! Those of admin-api come from its table of routes and from the types of its bodies: a new one is tried without
-//! anybody thinking of it, and an id whose kind is not known here fails the tests.
+//! They come from the services' tables of routes, that of the edge by way of its document, and from the types of their
+//! bodies: a new one is tried without anybody thinking of it, and an id whose kind is not known here fails the tests.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::LazyLock};
 
 use admin_api::{
     Access, openapi,
@@ -11,7 +11,7 @@ use admin_api::{
 };
 use bus_schema::claims::Role;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::tenant::Ids;
 
@@ -27,6 +27,8 @@ pub struct Target {
     pub method: Method,
     pub path: &'static str,
     pub name: &'static str,
+    /// It asks for nobody's token.
+    pub is_public: bool,
     /// The least role that may call it; none: anybody, or whom the handler lets.
     pub least: Option<Role>,
     pub query: Vec<Param>,
@@ -65,28 +67,21 @@ impl fmt::Display for Place {
     }
 }
 
-/// What the edge serves over HTTP.
-const EDGE: [(&str, &str, &str); 9] = [
-    ("GET", "/healthz", "edge_healthz"),
-    ("POST", "/v1/widget/session", "session"),
-    ("GET", "/v1/widget/config/{widget_key}", "widget_config"),
-    ("GET", "/v1/conversations/{id}", "edge_conversation"),
-    ("GET", "/v1/conversations/{id}/events", "edge_events"),
-    ("PUT", "/v1/conversations/{id}/rate", "rate"),
-    ("POST", "/v1/conversations/{id}/attachments", "upload"),
-    ("GET", "/v1/attachments/{id}", "download"),
-    ("GET", "/v1/ws", "ws"),
-];
-const EDGE_PAGE: [(&str, QueryKind); 3] =
-    [("before_seq", QueryKind::Integer), ("after_seq", QueryKind::Integer), ("limit", QueryKind::Integer)];
-const EDGE_SIGNED: [(&str, QueryKind); 3] =
-    [("expires", QueryKind::Integer), ("tenant", QueryKind::Uuid), ("signature", QueryKind::Text)];
+/// What the edge serves over HTTP: a test of the edge holds it to its table of routes.
+static EDGE: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../../../docs/openapi-edge.json"))
+        .expect("the edge's document is JSON")
+});
 
 pub fn all() -> Vec<Target> {
     let table = routes::table();
     let document = serde_json::to_value(openapi::document(&table)).unwrap();
     let admin = table.iter().map(|route| of_admin(route, &document));
-    admin.chain(EDGE.map(of_edge)).collect()
+    let paths = EDGE["paths"].as_object().unwrap().iter();
+    let edge = paths.flat_map(|(path, methods)| {
+        methods.as_object().unwrap().iter().map(move |(method, operation)| of_edge(method, path, operation))
+    });
+    admin.chain(edge).collect()
 }
 
 fn of_admin(route: &routes::Route, document: &Value) -> Target {
@@ -95,51 +90,56 @@ fn of_admin(route: &routes::Route, document: &Value) -> Target {
         Access::Staff(role) => Some(role),
     };
     let query = route.query.iter();
-    let query = query.map(|q| Param { name: q.name, kind: q.kind, required: q.is_required() }).collect();
-    let mut target = Target {
+    let query: Vec<_> =
+        query.map(|q| Param { name: q.name, kind: q.kind, required: q.is_required() }).collect();
+    let operation = &document["paths"][route.path][route.method.as_str().to_lowercase()];
+    Target {
         side: Side::Admin,
         method: route.method.clone(),
         path: route.path,
         name: route.name,
+        is_public: route.access == Access::Public,
         least,
+        slots: slots(route.path, &query, operation, document),
         query,
-        slots: Vec::new(),
-    };
-    let ids = route.query.iter().filter(|query| matches!(query.kind, QueryKind::Uuid));
-    let mut slots = in_path(route.path);
+    }
+}
+
+fn of_edge(method: &str, path: &'static str, operation: &'static Value) -> Target {
+    let parameters = operation["parameters"].as_array().unwrap().iter();
+    let query = parameters.filter(|parameter| parameter["in"] == "query").map(|parameter| Param {
+        name: parameter["name"].as_str().unwrap(),
+        kind: match (parameter["schema"]["type"].as_str(), parameter["schema"]["format"].as_str()) {
+            (Some("integer"), _) => QueryKind::Integer,
+            (_, Some("uuid")) => QueryKind::Uuid,
+            _ => QueryKind::Text,
+        },
+        required: parameter["required"] == true,
+    });
+    let query: Vec<_> = query.collect();
+    Target {
+        side: Side::Edge,
+        method: method.to_uppercase().parse().unwrap(),
+        path,
+        name: operation["operationId"].as_str().unwrap(),
+        is_public: operation["security"] == json!([]),
+        least: None,
+        slots: slots(path, &query, operation, &EDGE),
+        query,
+    }
+}
+
+fn slots(path: &'static str, query: &[Param], operation: &Value, document: &Value) -> Vec<Slot> {
+    let mut slots = in_path(path);
+    let ids = query.iter().filter(|query| matches!(query.kind, QueryKind::Uuid));
     slots.extend(ids.map(|query| Slot { place: Place::Query(query.name), kind: named(query.name) }));
-    let operation = &document["paths"][route.path][route.method.as_str().to_lowercase()];
     let mut pointers = BTreeSet::new();
     ids_of(&operation["requestBody"]["content"]["application/json"]["schema"], document, "", &mut pointers);
     slots.extend(pointers.into_iter().map(|pointer| {
         let name = pointer.trim_end_matches("/0").rsplit('/').next().unwrap();
         Slot { kind: named(name), place: Place::Body(pointer) }
     }));
-    target.slots = slots;
-    target
-}
-
-fn of_edge((method, path, name): (&str, &'static str, &'static str)) -> Target {
-    let params = match name {
-        "edge_events" => EDGE_PAGE.as_slice(),
-        "download" => &EDGE_SIGNED,
-        _ => &[],
-    };
-    let mut slots = in_path(path);
-    match name {
-        "session" => slots.push(Slot { place: Place::Body("/group_id".to_owned()), kind: "group" }),
-        "rate" => slots.push(Slot { place: Place::Body("/thread_id".to_owned()), kind: "thread" }),
-        _ => {}
-    }
-    Target {
-        side: Side::Edge,
-        method: method.parse().unwrap(),
-        path,
-        name,
-        least: None,
-        query: params.iter().map(|&(name, kind)| Param { name, kind, required: false }).collect(),
-        slots,
-    }
+    slots
 }
 
 fn in_path(path: &'static str) -> Vec<Slot> {
@@ -181,7 +181,7 @@ fn named(name: &str) -> &'static str {
         "tag_id" => "tag",
         "thread_id" => "thread",
         "visitor_id" => "visitor",
-        "tenant_id" => "tenant",
+        "tenant_id" | "tenant" => "tenant",
         "ids" => "conversation",
         "widget_key" => "widget_key",
         other => panic!("of what kind is {other}?"),

@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use ops::testing::wait_for;
+use bus_schema::protocol::Action;
+use ops::{
+    client::{Client, Options, Tokens, new_client_id},
+    testing::wait_for,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -143,7 +147,31 @@ impl Tenant {
             world.http.post(url).bearer_auth(&self.visit.token).header("content-type", kind).body(form);
         let uploaded = scene.send(request).await;
         assert_eq!(uploaded.status, 201, "{}", uploaded.text());
-        self.ids.insert("attachment", uploaded.json()["attachment_id"].as_str().unwrap().to_owned());
+        let mut file = uploaded.json();
+        file.as_object_mut().unwrap().remove("expires_at");
+        self.link(scene, file).await;
+    }
+
+    /// The visitor sends what they uploaded, and gets the link to it.
+    async fn link(&mut self, scene: &Scene, file: Value) {
+        let client = Client::start(Options::new(
+            vec![scene.url(Side::Edge).to_owned()],
+            Tokens::fixed(&self.visit.token),
+        ));
+        client.ready(WITHIN).await.unwrap();
+        let client_id = new_client_id();
+        let event = json!({ "kind": "file", "client_id": client_id, "data": file }).to_string();
+        let conversation = self.visit.conversation.parse().unwrap();
+        client.send_json(conversation, None, client_id, event.into()).unwrap().done().await.unwrap();
+        let asked = json!({ "attachment_id": file["attachment_id"] });
+        let got: Value = client.request(Action::GetAttachment, &asked).await.unwrap();
+        let link: reqwest::Url = got["url"].as_str().unwrap().parse().unwrap();
+        let parts: BTreeMap<_, _> = link.query_pairs().into_owned().collect();
+        self.ids.insert("attachment", file["attachment_id"].as_str().unwrap().to_owned());
+        for name in ["expires", "signature"] {
+            self.ids.insert(name, parts[name].clone());
+        }
+        client.close().await;
     }
 
     /// Once admin-api and the router know the conversation.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use bus_schema::{ErrorBody, ErrorCode, problem::MEDIA_TYPE};
+use edge::routes::{Access, Route};
 use ops::testing::shape::{Schemas, Text};
 use serde_json::{Map, Value, json};
 
-use super::table::{ALWAYS, Content, Operation, Who, all};
+use super::table::{ALWAYS, Content, Operation, all};
 
 pub const NAME: &str = "docs/openapi-edge.json";
 
@@ -15,9 +16,10 @@ pub fn document(answers: &BTreeMap<String, Value>) -> Value {
     let mut schemas = Schemas::default();
     let mut paths = Map::new();
     for operation in all() {
-        let described = described(&operation, answers.get(operation.name), &mut schemas);
-        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
-        path[operation.method.to_lowercase()] = described;
+        let Route { method, path, name, .. } = &operation.route;
+        let described = described(&operation, answers.get(*name), &mut schemas);
+        let path = paths.entry(*path).or_insert_with(|| json!({}));
+        path[method.as_str().to_lowercase()] = described;
     }
     let mut named: Map<String, Value> =
         schemas.named().into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
@@ -41,11 +43,11 @@ pub fn document(answers: &BTreeMap<String, Value>) -> Value {
 
 fn described(operation: &Operation, answer: Option<&Value>, schemas: &mut Schemas) -> Value {
     let mut described = json!({
-        "operationId": operation.name,
+        "operationId": operation.route.name,
         "summary": operation.summary,
-        "security": match operation.who {
-            Who::Anybody => json!([]),
-            Who::Token => json!([{ "token": [] }]),
+        "security": match operation.route.access {
+            Access::Public => json!([]),
+            Access::Visitor | Access::Both => json!([{ "token": [] }]),
         },
         "parameters": parameters(operation),
         "responses": responses(operation, answer, schemas),
@@ -69,7 +71,8 @@ fn described(operation: &Operation, answer: Option<&Value>, schemas: &mut Schema
 }
 
 fn parameters(operation: &Operation) -> Vec<Value> {
-    let in_path = operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let in_path =
+        operation.route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let in_path = in_path.map(|name| {
         let schema = if name == "id" { json!({ "type": "string", "format": "uuid" }) } else { text() };
         json!({ "name": name, "in": "path", "required": true, "schema": schema })
@@ -101,7 +104,7 @@ fn responses(operation: &Operation, answer: Option<&Value>, schemas: &mut Schema
         Content::Nothing | Content::Form => {}
     }
     let mut all = json!({ operation.status.to_string(): done });
-    if operation.name == "healthz" {
+    if operation.route.name == "healthz" {
         all["503"] = json!({ "description": "It does not." });
         return all;
     }
@@ -167,7 +170,7 @@ fn problem_schema() -> Value {
 
 /// Whether the document says that an operation may answer so.
 pub fn allows(operation: &Operation, status: u16, code: Option<ErrorCode>) -> bool {
-    let Some(code) = code else { return operation.status == status || operation.name == "healthz" };
+    let Some(code) = code else { return operation.status == status || operation.route.name == "healthz" };
     let is_listed = |(known, codes): &(u16, &'static [ErrorCode])| *known == status && codes.contains(&code);
     operation.problems.iter().any(is_listed) || (ALWAYS.contains(&code) && code.status() == status)
 }

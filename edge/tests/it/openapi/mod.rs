@@ -7,7 +7,8 @@ mod table;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use bus_schema::ErrorCode;
+use bus_schema::{ErrorCode, claims::Role};
+use edge::routes::{Access, Route};
 use ops::testing::held_to;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -34,10 +35,10 @@ fn answers() -> BTreeMap<String, Value> {
 fn asked<'a>(all: &'a [Operation], method: &str, path: &str) -> Option<&'a Operation> {
     let given: Vec<&str> = path.split('?').next().unwrap_or(path).split('/').collect();
     all.iter().find(|operation| {
-        let own: Vec<&str> = operation.path.split('/').collect();
+        let own: Vec<&str> = operation.route.path.split('/').collect();
         let is_one = own.len() == given.len()
             && own.iter().zip(&given).all(|(own, given)| own.starts_with('{') || own == given);
-        operation.method == method && is_one
+        operation.route.method == method && is_one
     })
 }
 
@@ -51,8 +52,12 @@ pub fn held(method: &str, path: &str, status: u16, body: &Value) {
     assert!(
         document::allows(operation, status, code),
         "{} may answer {status} {code:?}, which its line of the table does not say: {body:#}",
-        operation.name
+        operation.route.name
     );
+}
+
+fn operation_of<'a>(document: &'a Value, route: &Route) -> &'a Value {
+    &document["paths"][route.path][route.method.as_str().to_lowercase()]
 }
 
 fn validator(document: &Value, schema: &Value) -> jsonschema::Validator {
@@ -73,14 +78,14 @@ fn the_document_is_that_of_the_types_and_its_examples_are_what_it_says() {
     let document = document::document(&answers());
     held_to(document::NAME, &(serde_json::to_string_pretty(&document).unwrap() + "\n"), COMMAND);
     for operation in table::all() {
-        let described = &document["paths"][operation.path][operation.method.to_lowercase()];
+        let described = operation_of(&document, &operation.route);
         if matches!(operation.takes, Content::Json(_)) {
             let content = &described["requestBody"]["content"]["application/json"];
-            assert_valid(&document, content, &content["example"], operation.name);
+            assert_valid(&document, content, &content["example"], operation.route.name);
         }
         for (status, response) in described["responses"].as_object().unwrap() {
             for (media, content) in response["content"].as_object().into_iter().flatten() {
-                let at = format!("{} {status} {media}", operation.name);
+                let at = format!("{} {status} {media}", operation.route.name);
                 let has_json = status.starts_with('2') && matches!(operation.gives, Content::Json(_));
                 assert!(!has_json || content["example"].is_object(), "{at} has no example");
                 let several = content["examples"].as_object().into_iter().flatten();
@@ -131,23 +136,56 @@ async fn a_running_edge_answers_as_the_document_says() {
     let sent = visitor.request("send_event", files::file_event(&id, "f-1", &file)).await;
     assert_eq!(sent["success"], true, "{sent}");
     let link = files::link(&mut visitor, &file).await.unwrap();
-    assert_eq!(files::fetch(edge.at, &link).await.status, 200);
+    let file = files::fetch(edge.at, &link).await;
+    got.insert("attachment", Answer { status: file.status, head: file.head, body: Value::Null });
 
     let mut names = Names::default();
     let mut made = BTreeMap::new();
     let document = document::document(&answers());
     for operation in table::all() {
-        let Some(answer) = got.get(operation.name) else { continue };
-        assert_eq!(answer.status, operation.status, "{}: {answer:?}", operation.name);
+        if operation.route.name == "socket" {
+            continue;
+        }
+        let Some(answer) = got.get(operation.route.name) else {
+            panic!("ask for {} above", operation.route.name)
+        };
+        assert_eq!(answer.status, operation.status, "{}: {answer:?}", operation.route.name);
         if !matches!(operation.gives, Content::Json(_)) {
             continue;
         }
-        let described = &document["paths"][operation.path][operation.method.to_lowercase()];
+        let described = operation_of(&document, &operation.route);
         let content = &described["responses"][operation.status.to_string()]["content"]["application/json"];
-        assert_valid(&document, content, &answer.body, operation.name);
-        made.insert(operation.name, names.shown("", &answer.body));
+        assert_valid(&document, content, &answer.body, operation.route.name);
+        made.insert(operation.route.name, names.shown("", &answer.body));
     }
     held_to(ANSWERS, &(serde_json::to_string_pretty(&made).unwrap() + "\n"), COMMAND);
+}
+
+#[tokio::test]
+async fn each_route_lets_in_whom_its_line_of_the_table_says() {
+    let world = World::new().await;
+    let edge = world.edge().await;
+    let session = world.session(&edge, [1; 32], json!({ "initial_message": "Hello?" })).await;
+    let (visitor, id) = (session["token"].as_str().unwrap(), session["conversation"]["id"].as_str().unwrap());
+    let staff = world.staff_token(world.agents[0], Role::Supervisor);
+    for Route { method, path, access, name, .. } in edge::routes::table() {
+        let path = path.replace("{id}", id).replace("{widget_key}", &world.widget_key);
+        let ask = async |token: &str| {
+            let bearer = format!("Bearer {token}");
+            let headers = [("authorization", bearer.as_str())];
+            let given = if token.is_empty() { &headers[1..] } else { &headers[..] };
+            http::request(edge.at, method.as_str(), &path, given, "").await.status
+        };
+        let (nobody, garbage) = (ask("").await, ask("garbage").await);
+        if access == Access::Public {
+            assert!(nobody != 401 && garbage != 401, "{name}: {nobody} {garbage}");
+            continue;
+        }
+        assert_eq!((nobody, garbage), (401, 401), "{name}");
+        let (visitor, staff) = (ask(visitor).await, ask(&staff).await);
+        assert!(![401, 403].contains(&visitor), "{name}: {visitor} for the visitor");
+        assert_eq!(staff == 403, access == Access::Visitor, "{name}: {staff} for staff");
+    }
 }
 
 /// What stands in an example for what is another one each time.

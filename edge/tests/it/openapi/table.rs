@@ -1,20 +1,13 @@
-//! What the edge answers over HTTP, and with which problems.
+//! What each route of the edge takes and answers, and with which problems.
 
 use bus_schema::{
     ErrorCode::{self, *},
     event::File,
     protocol::{Conv, EventPage, RateBody, SendAnswer, WidgetConfig, WidgetSession, WidgetSessionAnswer},
 };
+use edge::routes::Route;
 use ops::testing::shape::{Field, Shape, Text, shape_of};
 use serde_json::{Value, json};
-
-/// Who may ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
-    Anybody,
-    /// A visitor's token, or staff's.
-    Token,
-}
 
 /// What a request or an answer carries.
 pub enum Content {
@@ -26,12 +19,9 @@ pub enum Content {
 }
 
 pub struct Operation {
-    pub method: &'static str,
-    pub path: &'static str,
-    pub name: &'static str,
+    pub route: Route,
     pub summary: &'static str,
     pub about: &'static str,
-    pub who: Who,
     pub query: &'static [(&'static str, Text, &'static str)],
     pub takes: Content,
     /// Of what it takes.
@@ -55,8 +45,12 @@ const LARGE: (u16, &[ErrorCode]) = (413, &[TooLarge]);
 
 /// Everything but the pages and scripts of the widget and its demo.
 pub fn all() -> Vec<Operation> {
-    vec![
-        Operation {
+    edge::routes::table().into_iter().map(described).collect()
+}
+
+fn described(route: Route) -> Operation {
+    match route.name {
+        "widget_session" => Operation {
             takes: Content::Json(shape_of::<WidgetSession>()),
             example: Some(json!({
                 "widget_key": "wk_0123456789abcdef01234567",
@@ -75,37 +69,19 @@ pub fn all() -> Vec<Operation> {
                 LARGE,
                 WRONG,
             ],
-            ..of(
-                "POST",
-                "/v1/widget/session",
-                "widget_session",
-                Who::Anybody,
-                "Begin as a visitor, or go on.",
-            )
+            ..of(route, "Begin as a visitor, or go on.")
         },
-        Operation {
+        "widget_config" => Operation {
             gives: Content::Json(shape_of::<WidgetConfig>()),
             problems: &[MALFORMED, OF_PAGE, MISSING],
-            ..of(
-                "GET",
-                "/v1/widget/config/{widget_key}",
-                "widget_config",
-                Who::Anybody,
-                "What a page needs to show the widget.",
-            )
+            ..of(route, "What a page needs to show the widget.")
         },
-        Operation {
+        "conversation" => Operation {
             gives: Content::Json(shape_of::<Conv>()),
             problems: &[MALFORMED, OF_TOKEN, OF_PERSON, MISSING],
-            ..of(
-                "GET",
-                "/v1/conversations/{id}",
-                "conversation",
-                Who::Token,
-                "A conversation with its last events.",
-            )
+            ..of(route, "A conversation with its last events.")
         },
-        Operation {
+        "events" => Operation {
             query: &[
                 ("before_seq", Text::Word, "The last ones below this sequence."),
                 ("after_seq", Text::Word, "The first ones above this sequence."),
@@ -113,9 +89,9 @@ pub fn all() -> Vec<Operation> {
             ],
             gives: Content::Json(shape_of::<EventPage>()),
             problems: &[MALFORMED, OF_TOKEN, OF_PERSON, MISSING, WRONG],
-            ..of("GET", "/v1/conversations/{id}/events", "events", Who::Token, "A page of its events.")
+            ..of(route, "A page of its events.")
         },
-        Operation {
+        "rate" => Operation {
             about: "For visitors, once for each thread and within 7 days of its end.",
             takes: Content::Json(shape_of::<RateBody>()),
             example: Some(json!({ "score": 5, "comment": "Quick and kind" })),
@@ -129,9 +105,9 @@ pub fn all() -> Vec<Operation> {
                 LARGE,
                 WRONG,
             ],
-            ..of("PUT", "/v1/conversations/{id}/rate", "rate", Who::Token, "Say how it was.")
+            ..of(route, "Say how it was.")
         },
-        Operation {
+        "upload" => Operation {
             about: "What comes back is the data of an event `file`, which names it before `expires_at`; else it is removed.",
             takes: Content::Form,
             status: 201,
@@ -146,9 +122,9 @@ pub fn all() -> Vec<Operation> {
                 (415, &[UnsupportedMediaType]),
                 WRONG,
             ],
-            ..of("POST", "/v1/conversations/{id}/attachments", "upload", Who::Token, "Upload a file.")
+            ..of(route, "Upload a file.")
         },
-        Operation {
+        "attachment" => Operation {
             about: "The address is one that the socket's `get_attachment` gave, and counts for ten minutes.",
             query: &[
                 ("tenant", Text::Uuid, "As in the link."),
@@ -157,32 +133,24 @@ pub fn all() -> Vec<Operation> {
             ],
             gives: Content::Bytes,
             problems: &[(403, &[Forbidden, OriginNotAllowed]), MISSING],
-            ..of("GET", "/v1/attachments/{id}", "attachment", Who::Anybody, "Fetch a file by its link.")
+            ..of(route, "Fetch a file by its link.")
         },
-        Operation {
+        "socket" => Operation {
             about: "The token goes into the socket's `login`, never into the address: see `docs/protocol.md`.",
             status: 101,
             problems: &[MALFORMED, OF_PAGE, (426, &[InvalidRequest])],
-            ..of("GET", "/v1/ws", "socket", Who::Anybody, "Become a WebSocket.")
+            ..of(route, "Become a WebSocket.")
         },
-        of("GET", "/healthz", "healthz", Who::Anybody, "Whether this edge takes connections: 200 or 503."),
-    ]
+        "healthz" => of(route, "Whether this edge takes connections: 200 or 503."),
+        other => panic!("say here what {other} takes and gives"),
+    }
 }
 
-fn of(
-    method: &'static str,
-    path: &'static str,
-    name: &'static str,
-    who: Who,
-    summary: &'static str,
-) -> Operation {
+fn of(route: Route, summary: &'static str) -> Operation {
     Operation {
-        method,
-        path,
-        name,
+        route,
         summary,
         about: "",
-        who,
         query: &[],
         takes: Content::Nothing,
         example: None,
