@@ -1,13 +1,17 @@
 //! `GET, POST /v1/auth/me/devices` and `DELETE /v1/auth/me/devices/{id}`: where an agent's notifications go.
 //!
-//! Invariant: a device is its owner's alone, and registering one again changes nothing but its name.
+//! Invariant: a device is its owner's alone, nobody has more than so many, and registering one again changes nothing but
+//! its name.
 
 use axum::{Json, extract::State};
 use bus_schema::{AgentId, ErrorCode, TenantId, Timestamp};
 use diesel::{dsl::count_star, prelude::*};
 use diesel_async::RunQueryDsl;
 use http::StatusCode;
-use persister::db::{At, Id, schema::config::devices};
+use persister::db::{
+    At, Id,
+    schema::config::{agents, devices},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -126,6 +130,9 @@ pub async fn add_device(
     Body(new): Body<NewDevice>,
 ) -> Result<(StatusCode, Json<DeviceView>), Problem> {
     let mut connection = app.writing(caller.tenant).await?;
+    // One after the other: each counts what the one before added.
+    let agent = agents::table.find((Id(caller.tenant), Id(caller.agent))).for_no_key_update();
+    agent.select(agents::id).first::<Id<AgentId>>(&mut connection).await?;
     let mine = devices::table
         .filter(devices::tenant_id.eq(Id(caller.tenant)).and(devices::agent_id.eq(Id(caller.agent))));
     let others: i64 =

@@ -1,5 +1,6 @@
 //! Programs: API tokens, their scopes; and devices.
 
+use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -153,10 +154,34 @@ async fn devices_are_their_owners_alone() {
     world.delete(&ann, &path).await.problem(404, "not_found");
     let bad = json!({ "platform": "fax", "token": "abc" });
     world.post(&ann, "/v1/auth/me/devices", bad).await.problem(400, "invalid_request");
-    for n in 0..20 {
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_has_more_than_twenty_devices_however_fast_they_come() {
+    const MORE: usize = 3;
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let add = async |n: usize| {
         let device = json!({ "platform": "web", "token": format!("t{n}") });
-        world.post(&ann, "/v1/auth/me/devices", device).await.is(201);
+        world.post(&ann, "/v1/auth/me/devices", device).await
+    };
+    for n in 0..20 - MORE {
+        add(n).await.is(201);
     }
-    let one_more = json!({ "platform": "web", "token": "t20" });
-    world.post(&ann, "/v1/auth/me/devices", one_more).await.problem(409, "conflict");
+    // All have counted before any may add: those who do not wait for each other all find room.
+    let mut postgres = world.postgres().await;
+    let slow = postgres.transaction().await.unwrap();
+    slow.batch_execute("LOCK TABLE config.devices IN SHARE MODE").await.unwrap();
+    let all = join_all((20 - MORE..20 + MORE).map(add));
+    let (all, ()) = tokio::join!(all, async {
+        world.so_many_wait_for_a_lock(2 * MORE).await;
+        slow.rollback().await.unwrap();
+    });
+    let (room, refused): (Vec<Got>, Vec<Got>) = all.into_iter().partition(|got| got.status == 201);
+    assert_eq!((room.len(), refused.len()), (MORE, MORE));
+    refused.into_iter().for_each(|got| drop(got.problem(409, "conflict")));
+    let listed = world.get(&ann, "/v1/auth/me/devices").await.is(200);
+    assert_eq!(listed.body["data"].as_array().unwrap().len(), 20);
+    // One that is there is no other.
+    add(0).await.is(201);
 }

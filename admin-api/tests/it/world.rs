@@ -239,11 +239,15 @@ impl World {
 
     /// Until a statement waits for what another transaction holds.
     pub async fn somebody_waits_for_a_lock(&self) {
+        self.so_many_wait_for_a_lock(1).await;
+    }
+
+    pub async fn so_many_wait_for_a_lock(&self, least: usize) {
         let waits =
             "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
         let postgres = self.postgres().await;
-        wait_for(UP_WITHIN, "a statement to wait for a lock", async || {
-            !postgres.query(waits, &[]).await.unwrap().is_empty()
+        wait_for(UP_WITHIN, "statements to wait for a lock", async || {
+            postgres.query(waits, &[]).await.unwrap().len() >= least
         })
         .await;
     }
