@@ -197,7 +197,7 @@ pub fn table() -> Vec<Route> {
         route(GET, "/v1/widgets", Staff(Agent), "widgets", things::list::<WidgetRow>).about("The tenant's widgets.")
             .lists::<widgets::WidgetView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/widgets", Staff(Admin), "create_widget", widgets::create).about("Make a widget.")
-            .takes::<widgets::NewWidget>().creates::<widgets::WidgetView>().tagged().refuses(TAKEN),
+            .takes::<widgets::NewWidget>().creates::<widgets::WidgetView>().tagged().secret().refuses(TAKEN),
         route(GET, "/v1/widgets/{id}", Staff(Agent), "widget", things::get::<WidgetRow>).about("One widget.").gives::<widgets::WidgetView>().tagged(),
         route(PATCH, "/v1/widgets/{id}", Staff(Admin), "patch_widget", widgets::patch).about("Change a widget.")
             .takes::<widgets::PatchWidget>().gives::<widgets::WidgetView>().tagged().if_match().refuses(TAKEN),
@@ -205,7 +205,7 @@ pub fn table() -> Vec<Route> {
         route(POST, "/v1/widgets/{id}/restore", Staff(Admin), "restore_widget", things::restore::<WidgetRow>).about("Restore a deleted widget.").gives::<widgets::WidgetView>().tagged().refuses(TAKEN),
         route(POST, "/v1/widgets/{id}/rotate-key", Staff(Admin), "rotate_widget_key", widgets::rotate_key).about("Give a widget a new key.").gives::<widgets::WidgetView>().tagged(),
         route(POST, "/v1/widgets/{id}/rotate-identity-secret", Staff(Admin), "rotate_widget_identity_secret", widgets::rotate_identity_secret)
-            .about("Give a widget a new secret for identity tokens; the one before counts for another hour.").gives::<widgets::WidgetView>().tagged().refuses(STATE),
+            .about("Give a widget a new secret for identity tokens; the one before counts for another hour.").gives::<widgets::WidgetView>().tagged().secret().refuses(STATE),
 
         route(GET, "/v1/api-tokens", Staff(Admin), "api_tokens", api_tokens::list).about("The tenant's API tokens.")
             .lists::<api_tokens::ApiTokenView>().query(PAGE_OR_DELETED),

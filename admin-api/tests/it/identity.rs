@@ -1,21 +1,61 @@
 //! What sites prove their visitors with.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bus_schema::stream;
 use ops::{
     auth::{Forger, SigningKey},
     kv::Kv,
-    testing::wait_for,
+    testing::{totp, wait_for},
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::world::{BusServer, Got, Person, World};
+use crate::world::{BusServer, Got, PASSWORD, Person, World};
 
 const SOON: Duration = Duration::from_secs(20);
 
 fn secret(got: &Got) -> String {
     got.body["identity_secret"].as_str().unwrap_or_else(|| panic!("no secret in {:#}", got.body)).to_owned()
+}
+
+/// Of admin-api as a whole: every answer that shows a secret.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_remembered_under_an_idempotency_key() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let post = async |path: &str, body: Value| {
+        let request = world.request(Method::POST, path).bearer_auth(&ann.token).json(&body);
+        world.send(request.header("idempotency-key", "the-same-for-all")).await
+    };
+    let widget = json!({ "name": "Site", "identity": { "algorithm": "HS256" } });
+    let widget = post("/v1/widgets", widget).await.is(201);
+    let rotate = format!("/v1/widgets/{}/rotate-identity-secret", widget.id());
+    let token = json!({ "name": "CRM", "scopes": ["agents:read"] });
+    let mut secrets = vec![secret(&widget)];
+    for (path, body, shown) in [
+        (rotate.as_str(), json!({}), "identity_secret"),
+        (rotate.as_str(), json!({}), "identity_secret"),
+        ("/v1/api-tokens", token, "token"),
+        ("/v1/auth/mfa/totp", json!({ "password": PASSWORD }), "secret"),
+    ] {
+        let got = post(path, body).await;
+        secrets.push(got.body[shown].as_str().unwrap_or_else(|| panic!("{path}: {:#}", got.body)).to_owned());
+    }
+    let code = json!({ "code": totp(&secrets[4])[0] });
+    let codes = post("/v1/auth/mfa/totp/confirm", code).await.is(200).body["recovery_codes"].clone();
+    secrets.extend(codes.as_array().unwrap().iter().map(|code| code.as_str().unwrap().to_owned()));
+    assert_eq!(secrets.iter().collect::<BTreeSet<_>>().len(), secrets.len());
+    // Nor that they were asked for: the key is still free for something else, which is remembered.
+    let tag = post("/v1/tags", json!({ "name": "vip" })).await.is(201);
+    let remembered =
+        "SELECT row_to_json(k)::text || convert_from(k.body, 'UTF8') FROM config.idempotency_keys k";
+    let remembered = world.postgres().await.query(remembered, &[]).await.unwrap();
+    let remembered: Vec<String> = remembered.iter().map(|row| row.get(0)).collect();
+    assert!(remembered.len() == 1 && remembered[0].contains(&tag.id()), "{remembered:?}");
+    for secret in &secrets {
+        assert!(!remembered[0].contains(secret.as_str()), "{secret}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
