@@ -3,7 +3,10 @@
 
 mod accounts;
 mod api;
+mod bounds;
+mod files;
 mod live;
+mod things;
 
 pub use api::shared;
 
@@ -320,8 +323,14 @@ async fn mark_read_read_all_and_unread_count() {
     let read = format!("/v1/events/{}/read", message["id"].as_str().unwrap());
     api.call_as(&token, Method::PUT, &read, None).await.is(200);
     unread(0).await;
+    let visitor = api.connect(&visit.token, |_| ()).await;
+    for text in ["are you there?", "hello?"] {
+        visitor.send_text(visit.conversation.parse().unwrap(), text).unwrap().done().await.unwrap();
+    }
+    unread(2).await;
     let all = format!("/v1/conversations/{}/read-all", visit.conversation);
     api.call_as(&token, Method::POST, &all, None).await.is(200);
+    unread(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -485,7 +494,14 @@ fn every_line_of_the_page_has_its_test() {
             line.trim_end_matches(" |").rsplit('|').next().unwrap().trim().trim_matches('`').to_owned()
         })
         .collect();
-    let files = [include_str!("seeds.rs"), include_str!("seeds/accounts.rs"), include_str!("seeds/live.rs")];
+    let files = [
+        include_str!("seeds.rs"),
+        include_str!("seeds/accounts.rs"),
+        include_str!("seeds/bounds.rs"),
+        include_str!("seeds/files.rs"),
+        include_str!("seeds/live.rs"),
+        include_str!("seeds/things.rs"),
+    ];
     let tests = files.iter().flat_map(|file| {
         file.split("#[tokio::test(flavor = \"multi_thread\")]\nasync fn ")
             .skip(1)

@@ -105,6 +105,15 @@ impl Api {
         self.send(request).await
     }
 
+    /// Uploads a file for a conversation.
+    pub async fn upload(&self, token: &str, conversation: &str, name: &str, text: &str) -> Got {
+        let disposition = format!("form-data; name=\"file\"; filename=\"{name}\"");
+        let form = format!("--b\r\nContent-Disposition: {disposition}\r\n\r\n{text}\r\n--b--\r\n");
+        let url = format!("{}/v1/conversations/{conversation}/attachments", self.edge_url);
+        let request = self.http.post(url).bearer_auth(token);
+        self.send(request.header("content-type", "multipart/form-data; boundary=b").body(form)).await
+    }
+
     /// An agent with a token.
     pub async fn agent(&self, name: &str, groups: &[&str]) -> (String, String) {
         let email = format!("{name}-{}@seed.example", Uuid::now_v7().simple());
