@@ -50,14 +50,30 @@ set -a
 . "$data/up.env"
 set +a
 
+pids() { sed -n 's/^CHATBUS_PIDS=//p' "$data/up.env"; }
+pids_before=$(pids)
+
+# What dies is started again under another id, and answers as if nothing had been; what panics answers 500 or hangs up.
+nothing_broke() {
+    [ "$(pids)" = "$pids_before" ] ||
+        fail "a service died: $pids_before became $(pids)" "read what is above"
+    for one in $(pids | tr ',' ' '); do
+        kill -0 "${one#*:}" 2>/dev/null || fail "${one%:*} died" "read what is above"
+    done
+    if grep -h 'panicked' "$data"/logs/*.log; then
+        fail "a service panicked" "read what is above"
+    fi
+}
+
 # First the edge, then admin-api, who deletes what the other needs.
 ask() {
-    "$schemathesis_python" ops/schemathesis.py "$@" || {
-        status=$?
+    "$schemathesis_python" ops/schemathesis.py "$@" && status=0 || status=$?
+    if [ "$status" != 0 ]; then
         printf '\n== what %s said of it\n' "$1"
         grep '"level":"ERROR"' "$data/logs/$1"*.log | tail -n 20
-        exit "$status"
-    }
+    fi
+    nothing_broke
+    [ "$status" = 0 ] || exit "$status"
 }
 ask edge $((seconds / 10)) "$seed"
 ask admin-api "$seconds" "$seed"
