@@ -20,6 +20,7 @@ pub const IDENTITY_TOKEN_SECONDS: u64 = 3600;
 
 /// Roles of staff: each includes what the one before may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     Agent,

@@ -229,6 +229,7 @@ pub enum View {
 
 /// The one outcome of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     Accepted { answer: Answer },
@@ -253,6 +254,7 @@ impl From<ErrorBody> for Outcome {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Answer {
     /// It is done, and stored.
@@ -290,6 +292,7 @@ pub enum Answer {
 
 /// Where a thread waits, and everybody who could have it, with what is in the way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Waits {
     pub thread_id: ThreadId,
     pub place: QueueView,

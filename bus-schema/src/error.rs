@@ -88,6 +88,7 @@ impl<'de> Deserialize<'de> for ErrorCode {
 
 /// One field of a request that was wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldError {
     /// JSON pointer (RFC 6901) into the request.
     pub pointer: String,
@@ -103,6 +104,7 @@ impl FieldError {
 
 /// An error as clients and other services get it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[error("{code}: {message}")]
 pub struct ErrorBody {
     pub code: ErrorCode,

@@ -15,6 +15,7 @@
 //!   are matched by
 //! - [`protocol`]: what clients send and receive; [`error`], [`close`]: the two code tables; [`limits`]
 //! - [`claims`]: what tokens say
+//! - `openapi` (a feature of that name): how all this looks in OpenAPI, where a type cannot say it by itself
 
 pub mod claims;
 pub mod close;
@@ -30,6 +31,8 @@ pub mod hours;
 pub mod id;
 pub mod limits;
 pub mod object;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod problem;
 pub mod protocol;
 pub mod refusal;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Limits of a connection: settings with these defaults, `0` = off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Limits {
     /// Longest text of a message, in bytes of UTF-8.

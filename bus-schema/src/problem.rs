@@ -9,6 +9,7 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// An error as whoever asked over HTTP gets it.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Problem))]
 pub struct ProblemDetails<'a> {
     /// `urn:chatbus:problem:` and the code.
     #[serde(rename = "type")]
@@ -24,8 +25,10 @@ pub struct ProblemDetails<'a> {
     /// Milliseconds to wait before a retry; left out where the client decides.
     #[serde(skip_serializing_if = "is_zero")]
     pub after_ms: u64,
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<FieldError>))]
     pub errors: &'a [FieldError],
     #[serde(skip_serializing_if = "Map::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Map<String, Value>))]
     pub data: &'a Map<String, Value>,
     pub request_id: &'a str,
 }

@@ -6,6 +6,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// An instant, in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(value_type = String, format = DateTime, description = "An instant in UTC, with milliseconds.")
+)]
 pub struct Timestamp(i64);
 
 /// A text that should have been a time and is not.

@@ -17,6 +17,7 @@ macro_rules! data {
     ($($(#[$doc:meta])* $name:ident { $($(#[$meta:meta])* $field:ident: $type:ty,)* })*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub struct $name { $($(#[$meta])* pub $field: $type,)* }
     )*};
 }
@@ -28,7 +29,11 @@ data! {
         quick_replies: Vec<QuickReply>,
     }
     QuickReply { label: String, value: String, }
-    RichMessage { template: String, elements: Vec<Value>, }
+    RichMessage {
+        template: String,
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::openapi::Element>))]
+        elements: Vec<Value>,
+    }
     File {
         attachment_id: AttachmentId,
         name: String,
@@ -39,8 +44,16 @@ data! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         height: Option<u32>,
     }
-    Form { template_id: String, fields: Vec<Value>, }
-    FormFilled { form_event_id: EventId, values: BTreeMap<String, Value>, }
+    Form {
+        template_id: String,
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::openapi::FormField>))]
+        fields: Vec<Value>,
+    }
+    FormFilled {
+        form_event_id: EventId,
+        #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, crate::openapi::FormValue>))]
+        values: BTreeMap<String, Value>,
+    }
     MessageEdited { target_id: EventId, text: String, }
     MessageDeleted {
         target_id: EventId,
@@ -50,6 +63,7 @@ data! {
     }
     Rated {
         /// 1 to 5.
+        #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 5))]
         score: u8,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         comment: Option<String>,
@@ -108,6 +122,7 @@ data! {
 
 /// An agent, a group, or both: where a thread was or goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Place {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
@@ -117,6 +132,7 @@ pub struct Place {
 
 /// Why a thread lost its agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AgentLostReason {
     /// No live connection for longer than the grace time.

@@ -47,6 +47,19 @@ macro_rules! kinds {
             }
         }
 
+        #[cfg(feature = "openapi")]
+        impl Kind {
+            /// The schema of its data.
+            pub(crate) fn data(self) -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                match self { $(Kind::$variant => <$data as utoipa::PartialSchema>::schema(),)* }
+            }
+
+            /// What that refers to.
+            pub(crate) fn schemas(self, named: &mut crate::openapi::Named) {
+                match self { $(Kind::$variant => <$data as utoipa::ToSchema>::schemas(named),)* }
+            }
+        }
+
         impl Body {
             /// The kind, unless a newer neighbour's.
             pub const fn kind(&self) -> Option<Kind> {

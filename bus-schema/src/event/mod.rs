@@ -14,6 +14,8 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 pub use data::*;
+#[cfg(feature = "openapi")]
+pub(crate) use kinds::Home;
 pub use kinds::{Body, Kind};
 
 use crate::{AgentId, ClientId, ConversationId, EventId, TenantId, ThreadId, Timestamp, VisitorId};
@@ -22,6 +24,7 @@ use crate::{AgentId, ClientId, ConversationId, EventId, TenantId, ThreadId, Time
 pub const VERSION: u8 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AuthorType {
     Visitor,
@@ -43,6 +46,7 @@ impl AuthorType {
 
 /// Who said or did it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Author {
     #[serde(rename = "type")]
     pub kind: AuthorType,
@@ -79,6 +83,7 @@ impl Author {
 
 /// Who may see what a participant said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Visibility {
     #[default]
@@ -124,29 +129,39 @@ pub enum DecodeError {
     },
 }
 
+/// What all events have, whatever their kind.
 #[derive(Serialize, Deserialize)]
-struct Wire<'a> {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = EventEnvelope))]
+pub(crate) struct Wire<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = u64, required))]
     seq: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Timestamp, required))]
     at: Option<Timestamp>,
     v: u8,
     #[serde(borrow)]
     kind: Cow<'a, str>,
     id: EventId,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_uuid")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     cause: Option<Uuid>,
     tenant_id: TenantId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     conversation_id: Option<ConversationId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     thread_id: Option<ThreadId>,
     author: Author,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     client_id: Option<ClientId>,
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     visibility: Visibility,
     #[serde(borrow)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     data: &'a RawValue,
 }
 

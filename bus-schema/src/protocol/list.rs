@@ -19,7 +19,9 @@ pub struct ListEvents {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EventPage {
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::openapi::Event>))]
     pub events: Vec<Box<RawValue>>,
     pub has_more: bool,
 }

@@ -153,6 +153,7 @@ pub struct GroupStatusPush {
 
 /// Whether a visitor who writes to a group is answered soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GroupStatus {
     /// Somebody accepts and has room.

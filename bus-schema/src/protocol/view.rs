@@ -14,55 +14,71 @@ use crate::{
 
 /// A conversation with its latest events: answers to `login`, `reset`, `conversation_available`, and HTTP.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Conv {
     pub id: ConversationId,
     pub visitor: VisitorView,
     /// The open thread, or the last one.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub thread: Option<ThreadView>,
     /// At most 50, oldest first. Absent when missed events follow as pushes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<crate::openapi::Event>>, nullable = false))]
     pub events: Option<Vec<Box<RawValue>>>,
     pub has_more: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub cursor: Option<String>,
     pub unread: u64,
     pub marks: Vec<MarkView>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VisitorView {
     pub id: VisitorId,
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub name: Option<String>,
     /// Staff and the visitor alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub email: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub custom: Option<BTreeMap<String, String>>,
     pub online: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ThreadView {
     pub id: ThreadId,
     pub status: ThreadStatus,
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub group_id: Option<GroupId>,
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub assignee_id: Option<AgentId>,
     pub started_at: Timestamp,
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub queue: Option<QueueView>,
     /// Staff alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub tags: Option<Vec<TagId>>,
 }
 
 /// A place in a queue: 1 is next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QueueView {
     pub position: u32,
     /// Expected seconds until an agent has it; absent where there is nothing to go by.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub wait_s: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MarkView {
     pub author: Author,
     pub delivered: u64,
@@ -71,6 +87,7 @@ pub struct MarkView {
 
 /// An open thread in a list, from the router's memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = OpenConversation))]
 pub struct ConversationView {
     pub id: ConversationId,
     pub visitor_id: VisitorId,
@@ -84,6 +101,7 @@ pub struct ConversationView {
 
 /// An agent in lists and presence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = AgentPresence))]
 pub struct AgentView {
     pub id: AgentId,
     pub status: AgentStatus,
@@ -152,6 +170,7 @@ pub struct Profile {
 
 /// Body of `POST /v1/widget/session`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WidgetSession {
     pub widget_key: String,
@@ -176,10 +195,12 @@ pub struct WidgetSession {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WidgetSessionAnswer {
     pub visitor: VisitorView,
     pub token: String,
     pub token_expires_at: Timestamp,
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub conversation: Option<Conv>,
     pub ws_url: String,
 }

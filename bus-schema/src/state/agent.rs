@@ -9,6 +9,7 @@ use crate::{AgentId, ConversationId, GroupId, IncarnationId, ThreadId, Timestamp
 
 /// Carried by every message of an agent's subject.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AgentState {
     pub agent_id: AgentId,
     /// What the agent chose; kept across reconnects and edges.
@@ -38,6 +39,7 @@ pub struct AgentState {
     #[serde(default)]
     pub commands: Vec<CommandRecord>,
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub extra: Extra,
 }
 
@@ -81,6 +83,7 @@ fn is_zero(number: &u32) -> bool {
 
 /// What an agent chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RoutingStatus {
     Accepting,
@@ -90,6 +93,7 @@ pub enum RoutingStatus {
 
 /// What others see: the choice, or `offline` without a live connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AgentStatus {
     Accepting,
@@ -99,12 +103,14 @@ pub enum AgentStatus {
 
 /// One edge's word on an agent: `rev` grows with each change, an old one is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Presence {
     pub rev: u64,
     pub connections: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Held {
     pub conversation_id: ConversationId,
     pub thread_id: ThreadId,

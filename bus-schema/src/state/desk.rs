@@ -7,6 +7,7 @@ use crate::{AgentId, CommandId, GroupId, ThreadId, Timestamp, command::Outcome};
 
 /// Carried by every message of `staff.desk`: the thread's whole routing state after it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeskState {
     pub thread_id: ThreadId,
     /// Present while the thread waits.
@@ -41,11 +42,13 @@ pub struct DeskState {
     #[serde(default)]
     pub commands: Vec<CommandRecord>,
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub extra: Extra,
 }
 
 /// A thread's place in a queue: order is priority, then `since`, then sequence of the start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QueueEntry {
     pub group_id: Option<GroupId>,
     /// The instant from which it waits; kept when it returns to the head of a queue.
@@ -57,6 +60,7 @@ pub struct QueueEntry {
 
 /// Why a thread waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum QueueReason {
     /// Nobody in the group accepts chats.
@@ -80,6 +84,7 @@ pub enum QueueReason {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
     Low,
@@ -90,6 +95,7 @@ pub enum Priority {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Offer {
     pub agent_id: AgentId,
     pub expires_at: Timestamp,
@@ -97,18 +103,21 @@ pub struct Offer {
 
 /// An agent who passed the thread on. Not for ever: who waits is better served by them than by nobody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Avoid {
     pub agent_id: AgentId,
     pub until: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Deadline {
     pub kind: DeadlineKind,
     pub at: Timestamp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DeadlineKind {
     Answer,
@@ -124,6 +133,7 @@ pub enum DeadlineKind {
 
 /// A command that was carried out, and what it was answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CommandRecord {
     pub command_id: CommandId,
     pub outcome: Outcome,
@@ -131,6 +141,7 @@ pub struct CommandRecord {
 
 /// How a group picks an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
     RoundRobin,
@@ -155,6 +166,7 @@ impl Strategy {
 
 /// Why a thread went where it went, or waits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Decision {
     /// Absent where a person decided.
     pub strategy: Option<Strategy>,
@@ -175,6 +187,7 @@ impl Decision {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Candidate {
     pub agent_id: AgentId,
     pub load: u32,
@@ -187,6 +200,7 @@ pub struct Candidate {
 
 /// Why a candidate was passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     Offline,
@@ -205,6 +219,7 @@ pub enum Refusal {
 
 /// The rule that settled a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionRule {
     /// Smallest share of capacity used.

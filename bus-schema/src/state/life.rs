@@ -7,6 +7,7 @@ use crate::{AgentId, GroupId, ThreadId, Timestamp, VisitorId, WidgetId};
 
 /// The life of a thread: `queued` → `active` → `closed`, which never changes again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ThreadStatus {
     Queued,
@@ -30,6 +31,7 @@ impl ThreadStatus {
 
 /// Carried by every message of `all.life`: the conversation's visible state after it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LifeState {
     pub thread_id: ThreadId,
     pub status: ThreadStatus,
@@ -52,11 +54,13 @@ pub struct LifeState {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continues: bool,
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub extra: Extra,
 }
 
 /// Why a thread was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CloseReason {
     Resolved,
@@ -79,6 +83,7 @@ pub enum CloseReason {
 
 /// What made a thread start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StartSource {
     Widget,

@@ -7,6 +7,7 @@ use crate::{AgentId, Timestamp, VisitorId, WidgetId};
 
 /// Carried by every message of a visitor's subject.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = VisitorState))]
 pub struct VisitorRecord {
     pub visitor_id: VisitorId,
     #[serde(default)]
@@ -32,6 +33,7 @@ pub struct VisitorRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erased_at: Option<Timestamp>,
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub extra: Extra,
 }
 
@@ -58,12 +60,14 @@ impl VisitorRecord {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Page {
     pub url: String,
     pub title: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Ban {
     /// Absent: for good.
     pub until: Option<Timestamp>,

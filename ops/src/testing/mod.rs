@@ -13,6 +13,7 @@ mod postgres;
 mod process;
 mod proxy;
 mod s3;
+pub mod schemas;
 mod scratch;
 pub mod shape;
 mod shim;
