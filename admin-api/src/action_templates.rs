@@ -1,7 +1,7 @@
 //! Action templates: forms that agents send and visitors fill in.
 
 use axum::extract::State;
-use bus_schema::{ActionTemplateId, event::Kind};
+use bus_schema::{ActionTemplateId, event::Kind, openapi::FormField};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use ops::chat::{self, TextLimit};
@@ -29,7 +29,7 @@ pub struct ActionTemplateView {
     pub name: String,
     pub description: Option<String>,
     /// As in the `data` of an event `form`.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<FormField>)]
     pub fields: Value,
     #[serde(flatten)]
     pub times: Times,
@@ -71,7 +71,7 @@ pub struct NewActionTemplate {
     #[serde(default)]
     pub description: Option<String>,
     /// As in the `data` of an event `form`.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<FormField>)]
     pub fields: Value,
 }
 
@@ -127,7 +127,7 @@ pub struct PatchActionTemplate {
     #[schema(value_type = Option<String>)]
     pub description: Option<Option<String>>,
     #[serde(default)]
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(value_type = Option<Vec<FormField>>)]
     pub fields: Option<Value>,
 }
 

@@ -106,7 +106,6 @@ pub struct AuditEntry {
 pub struct AuditActor {
     /// `agent`, `bot` (an API token) or `system`.
     #[serde(rename = "type")]
-    #[schema(value_type = String)]
     pub kind: AuthorType,
     /// Null: the system.
     pub id: Option<Uuid>,

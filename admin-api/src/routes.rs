@@ -5,20 +5,22 @@
 mod refusals;
 mod table;
 
-use std::collections::BTreeMap;
-
 use axum::{
     Router,
     handler::Handler,
     middleware::from_fn_with_state,
     routing::{MethodFilter, MethodRouter, on},
 };
-use bus_schema::ErrorCode;
+use bus_schema::{
+    ErrorCode,
+    limits::PAGE_MAX,
+    openapi::{Named, named, reference},
+};
 use http::{HeaderName, Method, StatusCode, header};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        Ref, RefOr,
+        RefOr,
         schema::{ObjectBuilder, Schema, Type},
     },
 };
@@ -68,7 +70,8 @@ pub struct Route {
 /// A type as the documentation knows it.
 pub struct Shape {
     pub reference: fn() -> RefOr<Schema>,
-    pub collect: fn(&mut BTreeMap<String, RefOr<Schema>>),
+    /// Its schema, or that of what it is a list of, and those that it refers to.
+    pub named: fn() -> Named,
 }
 
 /// A query parameter.
@@ -81,7 +84,12 @@ pub struct QueryParam {
 #[derive(Debug, Clone, Copy)]
 pub enum QueryKind {
     Text,
+    /// One of the words of a closed set.
+    Word(fn() -> RefOr<Schema>),
+    /// From 0 on.
     Integer,
+    /// How long a page may be.
+    Limit,
     Boolean,
     Uuid,
     /// An instant as RFC 3339.
@@ -101,34 +109,24 @@ impl QueryParam {
         let kind = match self.kind {
             QueryKind::Uuid => return openapi::uuid(),
             QueryKind::Time => return openapi::time(),
-            QueryKind::Text | QueryKind::Words | QueryKind::MustWords => Type::String,
-            QueryKind::Integer => Type::Integer,
-            QueryKind::Boolean => Type::Boolean,
+            QueryKind::Word(schema) => return schema(),
+            QueryKind::Text | QueryKind::Words | QueryKind::MustWords => return openapi::text(),
+            QueryKind::Integer => ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)),
+            QueryKind::Limit => {
+                ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(PAGE_MAX))
+            }
+            QueryKind::Boolean => ObjectBuilder::new().schema_type(Type::Boolean),
         };
-        ObjectBuilder::new().schema_type(kind).into()
+        kind.into()
     }
 }
 
 fn shape<T: ToSchema>() -> Shape {
-    Shape {
-        reference: || RefOr::Ref(Ref::from_schema_name(T::name())),
-        collect: |schemas| {
-            let mut all = vec![(T::name().into_owned(), T::schema())];
-            T::schemas(&mut all);
-            schemas.extend(all);
-        },
-    }
+    Shape { reference: reference::<T>, named: named::<T> }
 }
 
 fn list_shape<T: ToSchema>() -> Shape {
-    Shape {
-        reference: <List<T> as PartialSchema>::schema,
-        collect: |schemas| {
-            let mut all = vec![(T::name().into_owned(), T::schema())];
-            T::schemas(&mut all);
-            schemas.extend(all);
-        },
-    }
+    Shape { reference: <List<T> as PartialSchema>::schema, named: named::<T> }
 }
 
 fn route<H, T>(method: Method, path: &'static str, access: Access, name: &'static str, handler: H) -> Route

@@ -72,7 +72,6 @@ pub struct HoursBody {
 #[serde(deny_unknown_fields)]
 pub struct OpenBody {
     /// `mon` to `sun`.
-    #[schema(value_type = String)]
     pub day: Day,
     /// `HH:MM`.
     pub from: String,

@@ -4,9 +4,10 @@
 
 use http::Method;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A scope of an API token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub enum Scope {
     #[serde(rename = "agents:read")]
     AgentsRead,

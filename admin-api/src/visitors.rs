@@ -63,7 +63,7 @@ pub struct VisitorRecord {
     pub conversation_id: ConversationId,
     pub name: Option<String>,
     pub email: Option<String>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub custom: Value,
     /// A label, unless `verified`.
     pub external_id: Option<String>,

@@ -12,6 +12,7 @@ use crate::{
 
 /// A member's place within a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MemberPriority {
     First,
@@ -83,19 +84,26 @@ pub enum IdentityKey {
     },
 }
 
+/// How a site signs its identity tokens, as they say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum IdentityAlgorithm {
+    HS256,
+    EdDSA,
+}
+
 impl IdentityKey {
-    /// The name of its algorithm, as tokens say it.
-    pub const fn algorithm(&self) -> &'static str {
+    pub const fn algorithm(&self) -> IdentityAlgorithm {
         match self {
-            IdentityKey::HS256 { .. } => "HS256",
-            IdentityKey::EdDSA { .. } => "EdDSA",
+            IdentityKey::HS256 { .. } => IdentityAlgorithm::HS256,
+            IdentityKey::EdDSA { .. } => IdentityAlgorithm::EdDSA,
         }
     }
 }
 
 impl std::fmt::Debug for IdentityKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "IdentityKey::{}(…)", self.algorithm())
+        write!(f, "IdentityKey::{:?}(…)", self.algorithm())
     }
 }
 
@@ -144,6 +152,7 @@ pub struct Member {
 
 /// What happens to a start while nobody of the group is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WhenOffline {
     /// It waits for when someone comes.

@@ -26,7 +26,6 @@ pub struct OnlineAgent {
     #[schema(value_type = uuid::Uuid)]
     pub id: AgentId,
     /// `accepting` or `not_accepting`.
-    #[schema(value_type = String)]
     pub status: AgentStatus,
     pub load: u32,
     pub capacity: u32,

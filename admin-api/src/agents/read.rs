@@ -29,7 +29,6 @@ pub struct AgentView {
     pub email: String,
     pub name: String,
     /// `agent`, `supervisor` or `admin`.
-    #[schema(value_type = String)]
     pub role: Role,
     /// Conversations the agent may hold at once.
     pub capacity: i32,

@@ -32,7 +32,6 @@ pub struct NewAgent {
     /// another tenant is invited.
     pub email: String,
     pub name: String,
-    #[schema(value_type = String)]
     pub role: Role,
     /// 0 to 100; 10 for admins and 5 for others unless given.
     #[serde(default)]
@@ -218,7 +217,6 @@ pub struct PatchAgent {
     #[serde(default)]
     pub name: Option<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
     pub role: Option<Role>,
     #[serde(default)]
     pub capacity: Option<u32>,

@@ -14,6 +14,7 @@ use crate::{
     app::App,
     db::Times,
     http::{List, Page, PageQuery, PathId, Position, Problem, Query, Tagged},
+    scope::Scope,
 };
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -23,6 +24,7 @@ pub struct ApiTokenView {
     pub name: String,
     /// How the token begins.
     pub hint: String,
+    #[schema(value_type = Vec<Scope>)]
     pub scopes: Vec<String>,
     /// The agent who made it.
     #[schema(value_type = uuid::Uuid)]

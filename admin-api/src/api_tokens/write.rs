@@ -30,7 +30,6 @@ const HINT_CHARS: usize = 8;
 pub struct NewApiToken {
     pub name: String,
     /// What it may do; at least one.
-    #[schema(value_type = Vec<String>)]
     pub scopes: Vec<Scope>,
     /// It counts until then; for ever unless given.
     #[serde(default)]
@@ -122,7 +121,6 @@ pub struct PatchApiToken {
     #[serde(default)]
     pub name: Option<String>,
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
     pub scopes: Option<Vec<Scope>>,
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, format = DateTime)]

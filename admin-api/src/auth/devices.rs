@@ -27,7 +27,7 @@ use crate::{
 const DEVICES_MAX: i64 = 20;
 const TOKEN_CHARS_MAX: usize = 4096;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Platform {
     Android,
@@ -49,7 +49,6 @@ impl Platform {
 #[serde(deny_unknown_fields)]
 pub struct NewDevice {
     /// `android`, `ios` or `web`.
-    #[schema(value_type = String)]
     pub platform: Platform,
     /// What Firebase Cloud Messaging calls the device.
     pub token: String,
@@ -83,6 +82,7 @@ struct DeviceRow {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DeviceView {
     pub id: Uuid,
+    #[schema(value_type = Platform)]
     pub platform: String,
     pub name: Option<String>,
     #[schema(value_type = String, format = DateTime)]

@@ -119,7 +119,6 @@ async fn patch_in(
 #[serde(deny_unknown_fields)]
 pub struct PutStatus {
     /// `accepting` or `not_accepting`.
-    #[schema(value_type = String)]
     pub status: RoutingStatus,
 }
 
@@ -129,7 +128,6 @@ impl Check for PutStatus {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StatusView {
-    #[schema(value_type = String)]
     pub status: RoutingStatus,
 }
 

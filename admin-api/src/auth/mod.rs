@@ -35,5 +35,5 @@ pub use register::{Register, register};
 pub use reset::{ChangePassword, Forgot, Reset, change_password, forgot, reset};
 pub use rotation::keep;
 pub use session::{Ended, end_sessions_of, forget_expired};
-pub use sessions::{SessionView, Validated, jwks, logout, revoke, sessions, validate};
+pub use sessions::{Jwks, SessionView, Validated, jwks, logout, revoke, sessions, validate};
 pub use token::Tokens;

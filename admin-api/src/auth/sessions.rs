@@ -100,7 +100,6 @@ pub struct Validated {
     pub agent_id: bus_schema::AgentId,
     #[schema(value_type = uuid::Uuid)]
     pub tenant_id: bus_schema::TenantId,
-    #[schema(value_type = String)]
     pub role: Role,
     #[schema(value_type = uuid::Uuid)]
     pub session_id: SessionId,
@@ -120,7 +119,33 @@ pub async fn validate(caller: Caller) -> Json<Validated> {
     })
 }
 
-/// The keys that verify staff tokens.
+/// The keys that verify staff tokens (RFC 7517).
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it says how the answer looks")]
+pub struct Jwks {
+    pub keys: Vec<Jwk>,
+}
+
+/// An Ed25519 key.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "the same")]
+pub struct Jwk {
+    /// `OKP`
+    pub kty: String,
+    /// `Ed25519`
+    pub crv: String,
+    /// `EdDSA`
+    pub alg: String,
+    /// `sig`
+    #[schema(rename = "use")]
+    pub usage: String,
+    /// As in the header of the tokens that it signs.
+    pub kid: String,
+    /// The public key, base64url.
+    pub x: String,
+}
+
+/// As [`Jwks`].
 pub async fn jwks(State(app): State<App>) -> Json<serde_json::Value> {
     Json(app.tokens.jwks())
 }

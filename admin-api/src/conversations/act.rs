@@ -180,13 +180,11 @@ impl Check for Transfer {
 pub struct Transferred {
     #[serde(flatten)]
     pub acted: Acted,
-    /// `{event_id, seq, duplicate}`
+    /// The note, as it was stored.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub note: Option<SendAnswer>,
     /// The thread was handed on, and the note was not written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub note_error: Option<ErrorBody>,
 }
 

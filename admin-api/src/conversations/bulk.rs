@@ -74,7 +74,6 @@ pub struct BulkResult {
     pub status: u16,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub error: Option<ErrorBody>,
 }
 

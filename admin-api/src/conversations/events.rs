@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bus_schema::{ConversationId, TenantId, ThreadId, VisitorId, limits, splice::splice};
+use bus_schema::{ConversationId, TenantId, ThreadId, VisitorId, limits, openapi::Event, splice::splice};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{
@@ -34,7 +34,7 @@ pub struct EventQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventList {
     /// Oldest first.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Event>)]
     pub data: Vec<Box<RawValue>>,
     pub next_cursor: Option<String>,
     pub has_more: bool,

@@ -6,6 +6,7 @@ use diesel::{dsl::sql, prelude::*, sql_types::Bool};
 use diesel_async::RunQueryDsl;
 use persister::db::{At, Id, schema::chat::conversations};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{
     Scope,
@@ -42,18 +43,19 @@ pub struct Filter {
     q: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+/// Of the thread that is open, or was last.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Status {
+pub enum Status {
     Open,
     Queued,
     Active,
     Closed,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum View {
+pub enum View {
     /// Assigned to me, or joined by me.
     Mine,
     All,

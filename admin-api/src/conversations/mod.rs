@@ -32,7 +32,7 @@ pub use bulk::{Bulk, BulkResults, bulk};
 pub use change::{EditEvent, delete_event, edit_event};
 pub use events::{EventList, Lanes, Of, Way, events, page, record_page, thread_events};
 pub use get::{MinSeq, get};
-pub use list::list;
+pub use list::{Status, View, list};
 pub use mine::mine;
 pub use read::{ReadUpTo, UnreadCount, read_all, read_event, unread_count};
 pub use routing::{Routed, routing};

@@ -4,10 +4,15 @@
 //! Invariant: what was done is the log's word, event by event; what is in the way now is the router's, and is left out
 //! while that is away.
 
+use std::borrow::Cow;
+
 use axum::extract::State;
 use bus_schema::{
-    AgentId, Author, ConversationId, ErrorCode, TenantId, ThreadId, Timestamp,
+    AgentId, Author, ConversationId, ErrorCode, Lane, TenantId, ThreadId, Timestamp, Visibility,
     command::{Answer, Command, Waits},
+    event::Kind,
+    openapi,
+    state::{Decision, DecisionRule, QueueReason},
 };
 use diesel::{dsl::sql, pg::Pg, prelude::*, sql_types::Bool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -17,7 +22,10 @@ use persister::db::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, schema::Schema},
+};
 
 use super::{get::visible, threads::ThreadQuery};
 use crate::{
@@ -44,6 +52,40 @@ struct Stored {
     data: Map<String, Value>,
 }
 
+/// What was done, as its event says it, without the state after it and without the decision: a reason, whom it was
+/// offered to, who did not answer.
+#[derive(Debug, Serialize)]
+pub struct Done {
+    /// Of the event: `decided`, `offered`, `declined`, `unanswered`, `priority_set`, `skills_set`, `skills_waived`, or what
+    /// came of it, such as `queued`, `assigned`, `agent_lost`, `transferred` or `closed`.
+    pub kind: String,
+    pub data: Map<String, Value>,
+}
+
+impl PartialSchema for Done {
+    fn schema() -> RefOr<Schema> {
+        openapi::told(of_routing_kinds(), &LEFT_OUT)
+    }
+}
+
+impl ToSchema for Done {
+    fn name() -> Cow<'static, str> {
+        "RoutingDone".into()
+    }
+
+    fn schemas(named: &mut openapi::Named) {
+        openapi::refer_to_told(of_routing_kinds(), named);
+    }
+}
+
+/// What an event says that is shown apart from it, or not at all.
+const LEFT_OUT: [&str; 2] = ["state", "decision"];
+
+fn of_routing_kinds() -> impl Iterator<Item = Kind> {
+    let is_shown = |kind: &Kind| matches!(kind.lane(Visibility::All), Some(Lane::Life | Lane::Desk));
+    Kind::ALL.iter().copied().filter(is_shown)
+}
+
 /// One thing that was done to a thread: an event of its life or of its routing.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RoutingEntry {
@@ -52,21 +94,17 @@ pub struct RoutingEntry {
     pub at: Timestamp,
     #[schema(value_type = uuid::Uuid)]
     pub thread_id: ThreadId,
-    /// Of the event: `decided`, `offered`, `declined`, `unanswered`, `priority_set`, `skills_set`, `skills_waived`, or what
-    /// came of it, such as `queued`, `assigned`, `agent_lost`, `transferred` or `closed`.
-    pub kind: String,
+    #[serde(flatten)]
+    pub done: Done,
     /// Who did it: an agent, a visitor, a program, or the router as `system`.
-    #[schema(value_type = Object)]
     pub author: Author,
-    /// What the event says, without the state after it: a reason, whom it was offered to, who did not answer.
-    #[schema(value_type = Object)]
-    pub data: Map<String, Value>,
     /// Of a decision; null for everything else.
+    #[schema(value_type = Option<DecisionRule>)]
     pub rule: Option<String>,
     #[schema(value_type = Option<uuid::Uuid>)]
     pub chosen: Option<AgentId>,
     /// The whole decision: strategy, candidates with load and refusals, what took how long; null for everything else.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Decision>)]
     pub decision: Option<Value>,
 }
 
@@ -78,10 +116,9 @@ pub struct StillWaits {
     pub position: u32,
     /// Seconds, if it goes on like this.
     pub wait_s: Option<u64>,
-    pub reason: String,
+    pub reason: QueueReason,
     /// Everybody who could have it, with what is in the way.
-    #[schema(value_type = Object)]
-    pub decision: Value,
+    pub decision: Decision,
 }
 
 /// What was done, and what it means for who asks.
@@ -164,13 +201,7 @@ async fn still_waits(app: &App, caller: &Caller, conversation_id: ConversationId
     match app.bus.command(caller, Command::Explain { conversation_id }).await {
         Ok(Answer::Explained { waits }) => {
             let Waits { thread_id, place, reason, decision } = *waits?;
-            Some(StillWaits {
-                thread_id,
-                position: place.position,
-                wait_s: place.wait_s,
-                reason: serde_json::to_value(reason).ok()?.as_str()?.to_owned(),
-                decision: serde_json::to_value(decision).ok()?,
-            })
+            Some(StillWaits { thread_id, position: place.position, wait_s: place.wait_s, reason, decision })
         }
         Ok(_) | Err(_) => None,
     }
@@ -181,18 +212,16 @@ impl EventRow {
         let payload = self.payload.unwrap_or_default();
         let stored = serde_json::from_str(&payload).map_err(|error| Problem::fault("a stored event", &error));
         let Stored { author, mut data } = stored?;
-        data.remove("state");
-        let decision = data.remove("decision");
+        let [_, decision] = LEFT_OUT.map(|name| data.remove(name));
         let of_decision = |name: &str| decision.as_ref()?.get(name)?.as_str();
         Ok(RoutingEntry {
             seq: self.seq,
             at: self.at.0,
             thread_id: self.thread_id.map(|id| id.0).ok_or(ErrorCode::Internal)?,
-            kind: self.kind,
+            done: Done { kind: self.kind, data },
             author,
             rule: of_decision("rule").map(str::to_owned),
             chosen: of_decision("chosen").and_then(|id| id.parse().ok()),
-            data,
             decision,
         })
     }

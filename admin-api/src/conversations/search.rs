@@ -3,7 +3,7 @@
 //! Invariant: the scope is applied before the limit, so a page is full as long as there is more to be seen.
 
 use axum::extract::State;
-use bus_schema::{Author, ConversationId, EventId, ThreadId, Timestamp};
+use bus_schema::{Author, ConversationId, EventId, ThreadId, Timestamp, Visibility, openapi::SaidKind};
 use diesel::{
     prelude::*,
     sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz, Uuid as UuidSql},
@@ -108,10 +108,11 @@ pub struct Hit {
     pub seq: i64,
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
+    #[schema(value_type = SaidKind)]
     pub kind: String,
-    #[schema(value_type = Object)]
     pub author: Author,
     /// `all`, or `agents` for notes.
+    #[schema(value_type = Visibility)]
     pub visibility: &'static str,
     /// HTML: what was found stands in `<mark>`, everything else is escaped.
     pub highlight: String,

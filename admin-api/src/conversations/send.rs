@@ -7,14 +7,17 @@ use std::iter;
 use axum::{Json, extract::State};
 use bus_schema::{
     AuthorType, ClientId, ConversationId, ErrorBody, ErrorCode, EventId, ThreadId, Visibility, event::Kind,
-    protocol::SendBody, state::LifeState,
+    openapi, protocol::SendBody, state::LifeState,
 };
 use http::{HeaderMap, StatusCode};
 use ops::chat::{self, Draft, TextLimit};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::to_raw_value};
 use sha2::{Digest as _, Sha256};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, schema::Schema},
+};
 use uuid::Uuid;
 
 use super::{events::conversation_of, scope::Current};
@@ -31,17 +34,34 @@ pub struct SendEvent {
     /// Short for a message with this text.
     #[serde(default)]
     pub content: Option<String>,
-    /// `{kind, client_id, visibility?, data}`
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<NewEvent>)]
     pub event: Option<SendBody>,
     /// If given, it must be the token's: `agent`.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
     pub author_type: Option<AuthorType>,
     /// It was sent before, and there was no answer.
     #[serde(default)]
     pub retry: bool,
+}
+
+/// How [`SendBody`] looks with the kinds that staff send over HTTP.
+struct NewEvent;
+
+impl PartialSchema for NewEvent {
+    fn schema() -> RefOr<Schema> {
+        openapi::sent(sent_kinds())
+    }
+}
+
+impl ToSchema for NewEvent {
+    fn schemas(named: &mut openapi::Named) {
+        openapi::refer_to_sent(sent_kinds(), named);
+    }
+}
+
+fn sent_kinds() -> impl Iterator<Item = Kind> {
+    Kind::ALL.iter().copied().filter(|kind| may_be_sent(*kind))
 }
 
 impl Check for SendEvent {

@@ -1,7 +1,10 @@
 //! Threads: the episodes of a conversation.
 
 use axum::extract::State;
-use bus_schema::{AgentId, ConversationId, GroupId, TenantId, ThreadId, Timestamp, VisitorId};
+use bus_schema::{
+    AgentId, ConversationId, GroupId, TenantId, ThreadId, Timestamp, VisitorId,
+    state::{CloseReason, Priority, QueueReason, StartSource, ThreadStatus},
+};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{At, Id, schema::chat::threads};
@@ -50,10 +53,11 @@ pub struct ThreadRecord {
     #[schema(value_type = uuid::Uuid)]
     pub visitor_id: VisitorId,
     /// What made it start.
+    #[schema(value_type = Option<StartSource>)]
     pub source: Option<String>,
     #[schema(value_type = Option<uuid::Uuid>)]
     pub previous_thread_id: Option<ThreadId>,
-    /// `queued`, `active` or `closed`.
+    #[schema(value_type = ThreadStatus)]
     pub status: String,
     #[schema(value_type = Option<uuid::Uuid>)]
     pub group_id: Option<GroupId>,
@@ -69,12 +73,15 @@ pub struct ThreadRecord {
     pub first_response_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub closed_at: Option<Timestamp>,
+    #[schema(value_type = Option<CloseReason>)]
     pub close_reason: Option<String>,
     pub visitor_messages: i64,
     pub agent_messages: i64,
+    #[schema(value_type = Option<Priority>)]
     pub priority: Option<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub waiting_since: Option<Timestamp>,
+    #[schema(value_type = Option<QueueReason>)]
     pub waiting_reason: Option<String>,
 }
 

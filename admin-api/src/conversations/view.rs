@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bus_schema::{
     AgentId, Author, AuthorType, ConversationId, GroupId, TagId, ThreadId, Timestamp, VisitorId,
+    openapi::Event,
     protocol::{MarkView, QueueView},
     state::ThreadStatus,
 };
@@ -58,13 +59,17 @@ struct VisitorRow {
 pub struct VisitorShown {
     #[schema(value_type = uuid::Uuid)]
     pub id: VisitorId,
+    #[schema(required)]
     pub name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub email: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub custom: Option<BTreeMap<String, String>>,
     /// Whether they have a connection now, as the edges say. Null: it is not known, because an edge is silent or the bus is
     /// away, or because the conversation is shown as it was.
+    #[schema(required)]
     pub online: Option<bool>,
 }
 
@@ -73,23 +78,20 @@ pub struct VisitorShown {
 pub struct ThreadShown {
     #[schema(value_type = uuid::Uuid)]
     pub id: ThreadId,
-    /// `queued`, `active` or `closed`.
-    #[schema(value_type = String)]
     pub status: ThreadStatus,
-    #[schema(value_type = Option<uuid::Uuid>)]
+    #[schema(value_type = Option<uuid::Uuid>, required)]
     pub group_id: Option<GroupId>,
-    #[schema(value_type = Option<uuid::Uuid>)]
+    #[schema(value_type = Option<uuid::Uuid>, required)]
     pub assignee_id: Option<AgentId>,
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
     /// Since when it waits for an agent. Null: it does not, or routing has yet to look at it, or the conversation is shown as
     /// it was.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, required)]
     pub waiting_since: Option<Timestamp>,
-    /// `{position, wait_s}` of a thread that waits: 1 is next, and then the seconds until an agent has it, if it goes on
-    /// like this. Only the router knows it, which is asked for one conversation. Null: it does not wait, the router does not
-    /// answer in time, it is one of a list, or the conversation is shown as it was.
-    #[schema(value_type = Option<Object>)]
+    /// Where a thread is that waits. Only the router knows it, which is asked for one conversation. Null: it does not wait,
+    /// the router does not answer in time, it is one of a list, or the conversation is shown as it was.
+    #[schema(required)]
     pub queue: Option<QueueView>,
     #[schema(value_type = Vec<uuid::Uuid>)]
     pub tags: Vec<TagId>,
@@ -107,7 +109,6 @@ pub struct ConversationView {
     pub participants: Vec<AgentId>,
     /// What others said above one's own read mark, in conversations one takes part in.
     pub unread: u64,
-    #[schema(value_type = Vec<Object>)]
     pub marks: Vec<MarkView>,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -123,7 +124,7 @@ pub struct ConversationDetail {
     #[serde(flatten)]
     pub conversation: ConversationView,
     /// At most 50, oldest first.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Event>)]
     pub events: Vec<Box<RawValue>>,
     pub has_more: bool,
 }

@@ -16,7 +16,6 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct PutPriority {
     /// `low`, `normal`, `high` or `urgent`.
-    #[schema(value_type = String)]
     pub priority: Priority,
     /// The thread that is meant; another one open answers `conflict`.
     #[serde(default)]
@@ -33,7 +32,6 @@ impl Check for PutPriority {
 pub struct ThreadPriority {
     #[schema(value_type = uuid::Uuid)]
     pub thread_id: ThreadId,
-    #[schema(value_type = String)]
     pub priority: Priority,
 }
 

@@ -27,7 +27,6 @@ use crate::{
 pub struct PutMember {
     /// `first`, `normal`, `last` or `supervisor`.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
     pub priority: MemberPriority,
 }
 

@@ -36,15 +36,12 @@ pub struct GroupView {
     pub id: GroupId,
     pub name: String,
     /// How an agent is picked: `round_robin`, `least_loaded`, `sticky`, `manual` or `broadcast`.
-    #[schema(value_type = String)]
     pub strategy: Strategy,
     /// Where a sticky visitor's agent is away.
-    #[schema(value_type = String)]
     pub second_strategy: Strategy,
     /// Threads that may wait; null: no bound.
     pub queue_max: Option<u32>,
     /// `keep` or `close`: what happens to a start while nobody is there.
-    #[schema(value_type = String)]
     pub when_offline: WhenOffline,
     /// What is absent is the tenant's.
     #[schema(value_type = RoutingBody)]
@@ -59,7 +56,6 @@ pub struct MemberView {
     #[schema(value_type = uuid::Uuid)]
     pub agent_id: AgentId,
     /// `first`, `normal`, `last` or `supervisor`.
-    #[schema(value_type = String)]
     pub priority: MemberPriority,
 }
 

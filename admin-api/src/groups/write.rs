@@ -26,15 +26,12 @@ const QUEUE_CEILING: u32 = 1_000_000;
 pub struct NewGroup {
     pub name: String,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
     pub strategy: Strategy,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
     pub second_strategy: Strategy,
     #[serde(default)]
     pub queue_max: Option<u32>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
     pub when_offline: WhenOffline,
     #[serde(default, deserialize_with = "object::one")]
     pub routing: RoutingBody,
@@ -108,16 +105,13 @@ pub struct PatchGroup {
     #[serde(default)]
     pub name: Option<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
     pub strategy: Option<Strategy>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
     pub second_strategy: Option<Strategy>,
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<u32>)]
     pub queue_max: Option<Option<u32>>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
     pub when_offline: Option<WhenOffline>,
     /// Replaces all of it.
     #[serde(default, deserialize_with = "object::or_null")]

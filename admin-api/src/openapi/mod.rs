@@ -10,7 +10,7 @@ pub use walk::{AtEdge, Step, Walk};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bus_schema::ErrorCode;
+use bus_schema::{ErrorCode, openapi::named, problem::ProblemDetails};
 use utoipa::openapi::{
     Components, Content, HttpMethod, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref,
     RefOr, Required, Response, ResponseBuilder,
@@ -29,15 +29,14 @@ const BEARER: &str = "staff";
 
 /// The document for a table.
 pub fn document(routes: &[Route]) -> OpenApi {
-    let mut schemas: BTreeMap<String, RefOr<Schema>> = BTreeMap::new();
-    schemas.insert(problems::PROBLEM.to_owned(), problems::schema());
+    let mut schemas: BTreeMap<String, RefOr<Schema>> = named::<ProblemDetails<'_>>().into_iter().collect();
     let mut responses: BTreeMap<String, RefOr<Response>> = BTreeMap::new();
     responses.insert(problems::OTHER.to_owned(), headers::of_problem(0, problems::other()).into());
     let walk = Walk::read();
     let mut paths = PathsBuilder::new();
     for route in routes {
         for shape in route.shapes() {
-            (shape.collect)(&mut schemas);
+            schemas.extend((shape.named)());
         }
         paths = paths.path(route.path, PathItem::new(method(route), operation(route, &walk)));
         responses.extend(refused(route).map(|(status, codes)| {

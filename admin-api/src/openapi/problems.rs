@@ -1,19 +1,17 @@
 //! Problems in the documentation: one response for each set of codes, with an example of each code.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use bus_schema::{ErrorBody, ErrorCode, problem::MEDIA_TYPE};
+use bus_schema::{
+    ErrorBody, ErrorCode,
+    problem::{MEDIA_TYPE, ProblemDetails},
+};
 use serde_json::{Value, json};
 use utoipa::openapi::{
-    Content, Ref, RefOr, Response, ResponseBuilder,
-    content::ContentBuilder,
-    example::ExampleBuilder,
-    schema::{ArrayBuilder, ObjectBuilder, Schema, Type},
+    Content, RefOr, Response, ResponseBuilder, content::ContentBuilder, example::ExampleBuilder,
+    schema::Schema,
 };
 
-use super::text;
-
-pub(super) const PROBLEM: &str = "Problem";
 /// What the name of the response for everything else is.
 pub(super) const OTHER: &str = "other";
 
@@ -40,7 +38,7 @@ pub(super) fn other() -> Response {
 }
 
 fn reference() -> RefOr<Schema> {
-    RefOr::Ref(Ref::from_schema_name(PROBLEM))
+    bus_schema::openapi::reference::<ProblemDetails<'_>>()
 }
 
 fn example(code: ErrorCode, status: u16) -> Value {
@@ -63,28 +61,4 @@ fn example(code: ErrorCode, status: u16) -> Value {
         _ => {}
     }
     problem
-}
-
-pub(super) fn schema() -> RefOr<Schema> {
-    let field_error = ObjectBuilder::new()
-        .property("pointer", text())
-        .property("message", text())
-        .required("pointer")
-        .required("message");
-    let fields: BTreeMap<&str, RefOr<Schema>> = BTreeMap::from([
-        ("type", text()),
-        ("title", text()),
-        ("status", ObjectBuilder::new().schema_type(Type::Integer).into()),
-        ("detail", text()),
-        ("instance", text()),
-        ("code", text()),
-        ("retryable", ObjectBuilder::new().schema_type(Type::Boolean).into()),
-        ("after_ms", ObjectBuilder::new().schema_type(Type::Integer).into()),
-        ("errors", ArrayBuilder::new().items(field_error).into()),
-        ("request_id", text()),
-        ("data", ObjectBuilder::new().schema_type(Type::Object).into()),
-    ]);
-    let object =
-        fields.into_iter().fold(ObjectBuilder::new(), |object, (name, schema)| object.property(name, schema));
-    object.required("code").required("status").required("request_id").into()
 }

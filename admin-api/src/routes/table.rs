@@ -2,6 +2,7 @@
 
 use bus_schema::claims::Role::{Admin, Agent, Supervisor};
 use http::Method;
+use utoipa::PartialSchema as _;
 
 use super::{
     QueryKind, QueryParam, Route,
@@ -29,11 +30,7 @@ const AUDIT: &[QueryParam] = &[
     LIMIT,
     CURSOR,
     QueryParam { name: "actor_id", kind: QueryKind::Uuid, about: "By this agent or API token." },
-    QueryParam {
-        name: "entity",
-        kind: QueryKind::Text,
-        about: "Of this kind: one of those that the answer may name.",
-    },
+    QueryParam { name: "entity", kind: QueryKind::Word(audit_log::Audited::schema), about: "Of this kind." },
     QueryParam { name: "entity_id", kind: QueryKind::Uuid, about: "Of this one." },
     QueryParam { name: "from", kind: QueryKind::Time, about: "At this time or later." },
     QueryParam { name: "to", kind: QueryKind::Time, about: "Before this time." },
@@ -72,17 +69,23 @@ const BEFORE: QueryParam =
     QueryParam { name: "before_seq", kind: QueryKind::Integer, about: "The latest events below it." };
 const AFTER: QueryParam =
     QueryParam { name: "after_seq", kind: QueryKind::Integer, about: "The earliest events above it." };
-const STATUS: QueryParam =
-    QueryParam { name: "status", kind: QueryKind::Text, about: "`open`, `queued`, `active` or `closed`." };
+const STATUS: QueryParam = QueryParam {
+    name: "status",
+    kind: QueryKind::Word(conversations::Status::schema),
+    about: "`open`: queued or active.",
+};
 const GROUP: QueryParam = QueryParam { name: "group_id", kind: QueryKind::Uuid, about: "Of this group." };
 const AGENT: QueryParam =
     QueryParam { name: "agent_id", kind: QueryKind::Uuid, about: "Assigned to this agent." };
 const VISITOR: QueryParam =
     QueryParam { name: "visitor_id", kind: QueryKind::Uuid, about: "Of this visitor." };
-const VIEW: QueryParam =
-    QueryParam { name: "view", kind: QueryKind::Text, about: "`mine`: assigned to or joined by the caller." };
+const VIEW: QueryParam = QueryParam {
+    name: "view",
+    kind: QueryKind::Word(conversations::View::schema),
+    about: "`mine`: assigned to or joined by the caller.",
+};
 const LIMIT: QueryParam =
-    QueryParam { name: "limit", kind: QueryKind::Integer, about: "1 to 200; 50 unless given." };
+    QueryParam { name: "limit", kind: QueryKind::Limit, about: "1 to 200; 50 unless given." };
 const CURSOR: QueryParam =
     QueryParam { name: "cursor", kind: QueryKind::Text, about: "`next_cursor` of the page before." };
 const DELETED: QueryParam =
@@ -122,7 +125,7 @@ pub fn table() -> Vec<Route> {
     const DELETE: Method = Method::DELETE;
     vec![
         route(GET, "/healthz", Public, "healthz", health::healthz).about("Whether requests can be served."),
-        route(GET, "/.well-known/jwks.json", Public, "jwks", auth::jwks).about("The keys that verify staff tokens."),
+        route(GET, "/.well-known/jwks.json", Public, "jwks", auth::jwks).about("The keys that verify staff tokens.").gives::<auth::Jwks>(),
 
         route(POST, "/v1/auth/register", Public, "register", auth::register).about("Make a tenant and its first admin.")
             .takes::<auth::Register>().creates::<auth::LoggedIn>().refuses(REGISTERS),

@@ -67,7 +67,7 @@ pub struct PatchVisitor {
     pub email: Option<Option<String>>,
     /// All of them: fields that are left out go.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub custom: Option<Option<BTreeMap<String, String>>>,
 }
 

@@ -8,7 +8,10 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use bus_schema::{ConversationId, ErrorCode, TenantId, Timestamp, VisitorId};
+use bus_schema::{
+    ConversationId, ErrorCode, TenantId, Timestamp, VisitorId,
+    openapi::{Event, VisitorEvent},
+};
 use bytes::Bytes;
 use diesel::{dsl::exists, prelude::*, select};
 use diesel_async::RunQueryDsl;
@@ -53,10 +56,10 @@ pub struct Export {
     /// What was said and done in the conversation, as stored and oldest first, what was hidden among it: messages with
     /// their edits and deletions, ratings, how far each has read, and what staff noted and tagged. Files are named, not
     /// in it. What was purged is gone, and why routing decided as it did is not about the visitor.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Event>)]
     events: Vec<Box<RawValue>>,
     /// How the record came to be: each time it was written, oldest first.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<VisitorEvent>)]
     record_events: Vec<Box<RawValue>>,
 }
 

@@ -5,7 +5,10 @@ mod write;
 
 pub use write::{NewWidget, PatchWidget, WantedIdentity, create, patch, rotate_identity_secret, rotate_key};
 
-use bus_schema::{GroupId, TenantId, WidgetId, config::Record};
+use bus_schema::{
+    GroupId, TenantId, WidgetId,
+    config::{IdentityAlgorithm, Record},
+};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{At, Id, schema::config::widgets};
@@ -32,10 +35,10 @@ pub struct WidgetView {
     pub default_group_id: Option<GroupId>,
     pub greeting: Option<String>,
     pub locale: Option<String>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = Map<String, Value>)]
     pub theme: Value,
-    /// How the site proves who its visitor is: `HS256` or `EdDSA`.
-    pub identity_algorithm: Option<&'static str>,
+    /// How the site proves who its visitor is.
+    pub identity_algorithm: Option<IdentityAlgorithm>,
     /// What the site signs identity tokens with; in the answer to the request that made it, and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity_secret: Option<String>,

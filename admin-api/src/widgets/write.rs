@@ -29,12 +29,14 @@ const KEY_PREFIX: &str = "wk_";
 const KEY_BYTES: usize = 18;
 
 /// How a site is to prove who its visitor is.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(tag = "algorithm", deny_unknown_fields)]
 pub enum WantedIdentity {
     /// With a secret that is made, and shown in the answer alone.
+    #[schema(max_properties = 1)]
     HS256 {},
     /// With a key of the site's own, of which this is the public half.
+    #[schema(max_properties = 2)]
     EdDSA { public_key_pem: String },
 }
 
@@ -53,11 +55,9 @@ pub struct NewWidget {
     #[serde(default)]
     pub locale: Option<String>,
     #[serde(default)]
-    #[schema(value_type = Object)]
     pub theme: Map<String, Value>,
     /// `{"algorithm":"HS256"}`, for which a secret is made, or `{"algorithm":"EdDSA","public_key_pem":"…"}`.
     #[serde(default, deserialize_with = "object::or_null")]
-    #[schema(value_type = Option<Object>)]
     pub identity: Option<WantedIdentity>,
     /// Whether visitors without an identity token are refused.
     #[serde(default)]
@@ -181,11 +181,10 @@ pub struct PatchWidget {
     #[schema(value_type = Option<String>)]
     pub locale: Option<Option<String>>,
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     pub theme: Option<Map<String, Value>>,
     /// The key before it counts no more from then on; `HS256` makes a new secret each time.
     #[serde(default, deserialize_with = "object::present")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<WantedIdentity>)]
     pub identity: Option<Option<WantedIdentity>>,
     #[serde(default)]
     pub identity_required: Option<bool>,

@@ -110,7 +110,9 @@ const SEED: &str = "WITH v AS (INSERT INTO chat.visitors (tenant_id, id, convers
             visibility, payload)
         SELECT $1::uuid, n, now(), md5('e' || n)::uuid, CASE WHEN n % 100 = 0 THEN 'desk' ELSE 'msg' END, $3::uuid,
             $3::uuid, 'message', 'visitor', $2::uuid, 'all',
-            '{\"v\":1,\"kind\":\"message\",\"data\":{\"text\":\"' || repeat('x', 400) || '\"}}'
+            format('{\"v\":1,\"kind\":\"message\",\"id\":\"%s\",\"tenant_id\":\"%s\",\"author\":{\"type\":\"visitor\",
+                \"id\":\"%s\"},\"visibility\":\"all\",\"data\":{\"text\":\"%s\"}}',
+                md5('e' || n)::uuid, $1::uuid, $2::uuid, repeat('x', 400))
         FROM generate_series(1, $4::bigint + 10) n";
 
 struct Long {

@@ -1,10 +1,68 @@
 //! The committed documentation is the one the table of routes makes.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
-use admin_api::{Access, openapi, routes};
-use ops::testing::held_to;
-use serde_json::Value;
+use admin_api::{
+    Access, openapi,
+    routes::{self, Route},
+};
+use bus_schema::{Event, event::Kind, splice::splice};
+use ops::testing::{held_to, schemas};
+use serde_json::{Value, json};
+
+/// What may hold anything, and why.
+const OPEN: [(&str, &str); 8] = [
+    ("Element", "what a rich message shows is between console and widget"),
+    ("ErrorBody/properties/data", "of each code its own"),
+    ("NewWidget/properties/theme", "what a page makes of it is the page's"),
+    ("PatchWidget/properties/theme", "the same"),
+    ("Problem/properties/data", "of each code its own"),
+    ("RoutingDone/oneOf/17/properties/data", "of a kind of a newer neighbour"),
+    ("UnknownEvent/allOf/1/properties/data", "the same"),
+    ("WidgetView/allOf/1/properties/theme", "what a page makes of it is the page's"),
+];
+/// Texts of closed sets.
+const CLOSED: [&str; 25] = [
+    "action",
+    "algorithm",
+    "author_type",
+    "close_reason",
+    "code",
+    "day",
+    "entity",
+    "identity_algorithm",
+    "kind",
+    "platform",
+    "priority",
+    "reason",
+    "refused",
+    "role",
+    "rule",
+    "scopes",
+    "second_strategy",
+    "source",
+    "status",
+    "strategy",
+    "type",
+    "view",
+    "visibility",
+    "waiting_reason",
+    "when_offline",
+];
+/// Texts that have a name of those and are not of a closed set.
+const FREE: [(&str, &str); 8] = [
+    ("AuditEntry/properties/action", "each entity has its own, and what is written down stays"),
+    ("Code/properties/code", "of an authenticator"),
+    ("CompleteLogin/properties/code", "of an authenticator"),
+    ("EventEnvelope/properties/kind", "each kind has its own schema beside it"),
+    ("FormField/properties/type", "what a widget makes of it is the widget's"),
+    ("Problem/properties/type", "an address"),
+    ("RoutingDone/oneOf/17/properties/kind", "of a newer neighbour"),
+    ("oidc_callback?code", "a provider's"),
+];
 
 fn document() -> Value {
     serde_json::to_value(openapi::document(&routes::table())).unwrap()
@@ -90,6 +148,101 @@ fn every_operation_has_examples_and_they_are_what_the_schemas_say() {
             assert_eq!(example["value"]["code"], code.as_str());
         }
     }
+}
+
+#[test]
+fn nothing_is_an_object_of_whatever_without_a_reason() {
+    let open: BTreeSet<String> = OPEN.iter().map(|(place, _)| (*place).to_owned()).collect();
+    assert_eq!(schemas::open_ends(&document()), open);
+}
+
+#[test]
+fn what_is_of_a_closed_set_lists_it() {
+    let free: BTreeSet<String> = FREE.iter().map(|(place, _)| (*place).to_owned()).collect();
+    assert_eq!(schemas::unlisted(&document(), &CLOSED), free);
+}
+
+#[test]
+fn types_of_one_name_are_one_type() {
+    let mut known = BTreeMap::new();
+    let table = routes::table();
+    for (name, schema) in table.iter().flat_map(Route::shapes).flat_map(|shape| (shape.named)()) {
+        let schema = serde_json::to_value(schema).unwrap();
+        let first = known.entry(name.clone()).or_insert_with(|| schema.clone());
+        assert_eq!(*first, schema, "two types are called {name}");
+    }
+}
+
+/// What was frozen of each kind, as readers get it.
+fn golden() -> BTreeMap<Kind, Value> {
+    let read = |kind: Kind| {
+        let path =
+            format!("{}/../bus-schema/tests/golden/v1/{}.json", env!("CARGO_MANIFEST_DIR"), kind.name());
+        let stored = Event::decode(&std::fs::read(path).unwrap()).unwrap().encode();
+        let seen = splice(4711, bus_schema::Timestamp::from_millis(1_795_222_923_004), &stored);
+        (kind, serde_json::from_slice(&seen).unwrap())
+    };
+    Kind::ALL.iter().copied().map(read).collect()
+}
+
+#[test]
+fn events_of_every_kind_are_what_the_document_says_and_nothing_else() {
+    let document = document();
+    let of = |name: &str| validator(&document, &json!({ "$ref": format!("#/components/schemas/{name}") }));
+    let (conversation, visitor) = (of("Event"), of("VisitorEvent"));
+    for (kind, event) in golden() {
+        let name = kind.name();
+        let of_conversation = kind.lane(bus_schema::Visibility::All).is_some();
+        let of_visitor = name.starts_with("visitor_");
+        assert_eq!(conversation.is_valid(&event), of_conversation, "{event:#}");
+        assert_eq!(visitor.is_valid(&event), of_visitor, "{event:#}");
+        let validator = if of_visitor { &visitor } else { &conversation };
+        let wrong = |at: &str, value: Option<Value>| {
+            let mut event = event.clone();
+            let (above, field) = at.rsplit_once('/').unwrap();
+            let above = event.pointer_mut(above).unwrap().as_object_mut().unwrap();
+            match value {
+                Some(value) => drop(above.insert(field.to_owned(), value)),
+                None => drop(above.remove(field)),
+            }
+            assert!(!validator.is_valid(&event), "{at} makes no difference: {event:#}");
+        };
+        for field in ["seq", "at", "v", "kind", "id", "tenant_id", "author", "visibility", "data"] {
+            wrong(&format!("/{field}"), None);
+        }
+        if !of_conversation && !of_visitor {
+            continue;
+        }
+        wrong("/author/type", Some("nobody".into()));
+        wrong("/visibility", Some("few".into()));
+        wrong("/data", Some("text".into()));
+        for field in event["data"].as_object().unwrap().keys() {
+            wrong(&format!("/data/{field}"), Some(json!([[1]])));
+        }
+        let mut newer = event.clone();
+        newer["kind"] = "of_a_newer_neighbour".into();
+        newer["data"] = json!({ "of": "whatever" });
+        assert!(validator.is_valid(&newer), "{newer:#}");
+    }
+}
+
+/// What each operation answers with, by its name.
+static ANSWERS: LazyLock<BTreeMap<&str, jsonschema::Validator>> = LazyLock::new(|| {
+    let document = document();
+    let of = |route: Route| {
+        let operation = &document["paths"][route.path][route.method.as_str().to_lowercase()];
+        let content = &operation["responses"][route.status.as_str()]["content"]["application/json"];
+        Some((route.name, validator(&document, content.get("schema")?)))
+    };
+    routes::table().into_iter().filter_map(of).collect()
+});
+
+/// Fails the test that got an answer which is not what the document says of success.
+#[track_caller]
+pub fn held(name: &str, body: &Value) {
+    let errors = ANSWERS.get(name).into_iter().flat_map(|validator| validator.iter_errors(body));
+    let errors: Vec<String> = errors.map(|error| format!("{error} at {}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{name}: {errors:?} in {body:#}");
 }
 
 #[test]

@@ -281,9 +281,10 @@ async fn the_list_of_visitors_does_not_read_the_tenant_through_for_agents_who_se
 const LONG: &str = "INSERT INTO chat.events (tenant_id, seq, at, id, lane, subject_id, conversation_id, thread_id, kind,
         author_type, author_id, visibility, payload)
     SELECT $1::uuid, n * 10 + o, now(), gen_random_uuid(), lane, $2::uuid, $2::uuid, $3::uuid, kind, 'agent', $3::uuid, 'all',
-        format('{\"author\":{\"type\":\"agent\",\"id\":\"%s\"},\"data\":{}}', $3::uuid)
+        format('{\"author\":{\"type\":\"agent\",\"id\":\"%s\"},\"data\":%s}', $3::uuid, data)
     FROM generate_series(1, $4::bigint) n,
-        (VALUES (1, 'msg', 'message'), (2, 'life', 'assigned'), (3, 'desk', 'decided')) v (o, lane, kind)
+        (VALUES (1, 'msg', 'message', '{}'), (2, 'life', 'assigned', format('{\"agent_id\":\"%s\"}', $3::uuid)),
+            (3, 'desk', 'decided', '{}')) v (o, lane, kind, data)
     WHERE lane = 'msg' OR n % 1000 = 0";
 const SAID: i64 = 40_000;
 
@@ -325,7 +326,9 @@ const THREADS: &str = "WITH made AS (SELECT n, md5('t' || n)::uuid AS thread FRO
     INSERT INTO chat.events (tenant_id, seq, at, id, lane, subject_id, conversation_id, thread_id, kind, author_type,
             author_id, visibility, payload)
         SELECT $1::uuid, n * 1000 + said, now(), gen_random_uuid(), 'msg', md5('c' || $2)::uuid, md5('c' || $2)::uuid,
-            thread, 'message', 'agent', thread, 'all', '{\"data\":{}}'
+            thread, 'message', 'agent', thread, 'all',
+            format('{\"v\":1,\"kind\":\"message\",\"id\":\"%1$s\",\"tenant_id\":\"%2$s\",\"author\":{\"type\":\"agent\",
+                \"id\":\"%1$s\"},\"visibility\":\"all\",\"data\":{\"text\":\"x\"}}', thread, $1::uuid)
         FROM made, generate_series(1, $3::bigint) said";
 const TURNS: i64 = 400;
 const SAID_IN_EACH: i64 = 100;

@@ -23,6 +23,8 @@ use serde_json::{Value, json};
 
 pub use ops::testing::Got;
 
+use crate::openapi;
+
 pub const PASSWORD: &str = "correct horse battery";
 const UP_WITHIN: Duration = Duration::from_secs(20);
 
@@ -333,7 +335,7 @@ fn line(method: &Method, path: &str) -> Option<Route> {
         .find(|route| route.method == *method)
 }
 
-/// Every answer that a test meets has the headers, and every problem is one, that the documentation of its route names.
+/// Every answer that a test meets has the headers and the body, and every problem is one, that the documentation of its route names.
 #[track_caller]
 pub fn documented(method: &Method, path: &str, status: u16, headers: &HeaderMap, body: &Value) {
     let Some(route) = line(method, path) else { return };
@@ -343,6 +345,9 @@ pub fn documented(method: &Method, path: &str, status: u16, headers: &HeaderMap,
         for name in [HeaderName::from_static(APPLIED_SEQ), header::ETAG, header::LOCATION] {
             let (is, should) = (headers.contains_key(&name), carries.contains(&name));
             assert_eq!(is, should, "{name} of a {status} of {}: {headers:?}", route.name);
+        }
+        if status < 300 {
+            openapi::held(route.name, body);
         }
         return;
     }

@@ -226,12 +226,13 @@ impl<'a> Dice<'a> {
                 slot.map_or_else(|| attacked.ids["tenant"].clone(), |slot| ids[slot.kind].clone())
             }
             QueryKind::Integer if param.name == "min_seq" && !self.maybe(FAR) => "1".to_owned(),
-            QueryKind::Integer => ["0", "1", "3", "200", "201", "-1", "1e9", "9223372036854775807"]
-                [self.rng.random_range(0..8)]
-            .to_owned(),
+            QueryKind::Integer | QueryKind::Limit => {
+                ["0", "1", "3", "200", "201", "-1", "1e9", "9223372036854775807"][self.rng.random_range(0..8)]
+                    .to_owned()
+            }
             QueryKind::Boolean => self.one(&["true", "false", "1"]).to_owned(),
             QueryKind::Time => self.one(&["2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z", "x"]).to_owned(),
-            QueryKind::Text | QueryKind::Words | QueryKind::MustWords => {
+            QueryKind::Text | QueryKind::Word(_) | QueryKind::Words | QueryKind::MustWords => {
                 // In texts of both tenants, and no secret of either.
                 let words = ["answers", "note", "asks%20or%20note", "mine", "open", "closed", "%22", "-x"];
                 self.one(&words).to_owned()
