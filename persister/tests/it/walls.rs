@@ -108,7 +108,8 @@ async fn tenant_walls_functions_read_no_temporary_tables() {
         sql.batch_execute(&like).await.unwrap();
         sql.batch_execute(&format!("GRANT ALL ON {table} TO PUBLIC")).await.unwrap();
         let like = filled.tables.iter().find(|like| like.name == format!("chat.{table}")).unwrap();
-        let into = like.insert(TENANTS[0]).replace(&format!("INTO chat.{table}"), &format!("INTO pg_temp.{table}"));
+        let into =
+            like.insert(TENANTS[0]).replace(&format!("INTO chat.{table}"), &format!("INTO pg_temp.{table}"));
         // More than enough for a word to be common.
         sql.batch_execute(&vec![into; 6].join("; ")).await.unwrap();
     }

@@ -2,18 +2,44 @@
 
 use std::collections::BTreeMap;
 
-use bus_schema::{ErrorBody, ErrorCode, problem::MEDIA_TYPE};
+use bus_schema::{
+    ErrorBody, ErrorCode,
+    openapi::{Named, named},
+    problem::{MEDIA_TYPE, ProblemDetails},
+};
 use edge::routes::{Access, Route};
-use ops::testing::shape::{Schemas, Text};
+use ops::testing::shape::Text;
 use serde_json::{Map, Value, json};
 
-use super::table::{ALWAYS, Content, Operation, all};
+use super::table::{ALWAYS, Content, Operation, Typed, all};
 
 pub const NAME: &str = "docs/openapi-edge.json";
+
+/// Schemas by their names.
+#[derive(Default)]
+struct Schemas(Map<String, Value>);
+
+impl Schemas {
+    /// A schema that refers to the named ones.
+    fn of(&mut self, typed: &Typed) -> Value {
+        self.add((typed.named)());
+        json!((typed.reference)())
+    }
+
+    /// Two types of one name would hide each other.
+    fn add(&mut self, named: Named) {
+        for (name, schema) in named {
+            let schema = json!(schema);
+            let known = self.0.entry(name.clone()).or_insert_with(|| schema.clone());
+            assert_eq!(*known, schema, "two types are called {name}");
+        }
+    }
+}
 
 /// `answers`: of each operation by its name, as it was recorded.
 pub fn document(answers: &BTreeMap<String, Value>) -> Value {
     let mut schemas = Schemas::default();
+    schemas.add(named::<ProblemDetails<'_>>());
     let mut paths = Map::new();
     for operation in all() {
         let Route { method, path, name, .. } = &operation.route;
@@ -21,9 +47,6 @@ pub fn document(answers: &BTreeMap<String, Value>) -> Value {
         let path = paths.entry(*path).or_insert_with(|| json!({}));
         path[method.as_str().to_lowercase()] = described;
     }
-    let mut named: Map<String, Value> =
-        schemas.named().into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
-    named.insert("Problem".to_owned(), problem_schema());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -35,7 +58,7 @@ pub fn document(answers: &BTreeMap<String, Value>) -> Value {
         "servers": [{ "url": "http://localhost:7700" }],
         "paths": paths,
         "components": {
-            "schemas": named,
+            "schemas": schemas.0,
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } },
         },
     })
@@ -57,8 +80,8 @@ fn described(operation: &Operation, answer: Option<&Value>, schemas: &mut Schema
     }
     let body = match &operation.takes {
         Content::Nothing | Content::Bytes => return described,
-        Content::Json(shape) => {
-            json!({ "application/json": { "schema": schemas.of(shape), "example": operation.example } })
+        Content::Json(typed) => {
+            json!({ "application/json": { "schema": schemas.of(typed), "example": operation.example } })
         }
         Content::Form => {
             let file = json!({ "type": "string", "contentMediaType": "application/octet-stream" });
@@ -96,9 +119,9 @@ fn text() -> Value {
 fn responses(operation: &Operation, answer: Option<&Value>, schemas: &mut Schemas) -> Value {
     let mut done = json!({ "description": "Done." });
     match &operation.gives {
-        Content::Json(shape) => {
+        Content::Json(typed) => {
             done["content"] =
-                json!({ "application/json": { "schema": schemas.of(shape), "example": answer } });
+                json!({ "application/json": { "schema": schemas.of(typed), "example": answer } });
         }
         Content::Bytes => done["content"] = json!({ "*/*": {} }),
         Content::Nothing | Content::Form => {}
@@ -142,30 +165,6 @@ fn problem(code: ErrorCode, status: u16) -> Value {
         code => ErrorBody::from(code),
     };
     json!(body.problem(status, "/v1/widget/session", "0190f3c2-5b7e-7c3a-9d4e-1f2a3b4c5d6e"))
-}
-
-fn problem_schema() -> Value {
-    let codes: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.name()).collect();
-    let field = json!({
-        "type": "object",
-        "properties": { "pointer": text(), "message": text() },
-        "required": ["pointer", "message"],
-    });
-    let properties = json!({
-        "type": text(),
-        "title": text(),
-        "status": { "type": "integer" },
-        "detail": text(),
-        "instance": text(),
-        "retryable": { "type": "boolean" },
-        "after_ms": { "type": "integer" },
-        "data": { "type": "object" },
-        "code": { "type": "string", "examples": codes },
-        "errors": { "type": "array", "items": field },
-        "request_id": text(),
-    });
-    let required = ["type", "title", "status", "detail", "code", "retryable", "errors", "request_id"];
-    json!({ "type": "object", "properties": properties, "required": required })
 }
 
 /// Whether the document says that an operation may answer so.

@@ -5,12 +5,26 @@
 mod document;
 mod table;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::LazyLock,
+};
 
-use bus_schema::{ErrorCode, claims::Role};
+use bus_schema::{
+    ErrorCode,
+    claims::Role,
+    openapi::{named, reference},
+    protocol::{MarkView, RateBody, SendAnswer, ThreadView, VisitorView, WidgetSession},
+};
 use edge::routes::{Access, Route};
-use ops::testing::held_to;
-use serde_json::{Value, json};
+use ops::testing::{
+    held_to, schemas,
+    shape::{Shape, shape_of},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
@@ -54,6 +68,57 @@ pub fn held(method: &str, path: &str, status: u16, body: &Value) {
         "{} may answer {status} {code:?}, which its line of the table does not say: {body:#}",
         operation.route.name
     );
+    let errors = GIVEN.get(operation.route.name).filter(|_| status == operation.status);
+    let errors = errors.into_iter().flat_map(|validator| validator.iter_errors(body));
+    let errors: Vec<String> = errors.map(|error| format!("{error} at {}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{}: {errors:?} in {body:#}", operation.route.name);
+}
+
+/// What each operation answers with, by its name.
+static GIVEN: LazyLock<BTreeMap<&str, jsonschema::Validator>> = LazyLock::new(|| {
+    let document = document::document(&answers());
+    let of = |operation: Operation| {
+        let described = operation_of(&document, &operation.route);
+        let content = &described["responses"][operation.status.to_string()]["content"]["application/json"];
+        Some((operation.route.name, validator(&document, content.get("schema")?)))
+    };
+    table::all().into_iter().filter_map(of).collect()
+});
+
+/// What may hold anything, and why.
+const OPEN: [(&str, &str); 5] = [
+    ("Element", "what a rich message shows is between console and widget"),
+    ("ErrorBody/properties/data", "of each code its own"),
+    ("Problem/properties/data", "of each code its own"),
+    ("UnknownEvent/allOf/1/properties/data", "of a kind of a newer neighbour"),
+    ("WidgetConfig/properties/theme", "what a page makes of it is the page's"),
+];
+
+#[test]
+fn nothing_is_an_object_of_whatever_without_a_reason() {
+    let open: BTreeSet<String> = OPEN.iter().map(|(place, _)| (*place).to_owned()).collect();
+    assert_eq!(schemas::open_ends(&document::document(&answers())), open);
+}
+
+/// Whether a schema allows what a type reads: all that it may have, and where it is sent the least of it as well.
+fn assert_reads<T: ToSchema + DeserializeOwned>(shape: &Shape, is_sent: bool) {
+    let named = named::<T>().into_iter();
+    let named: Map<String, Value> = named.map(|(name, schema)| (name, json!(schema))).collect();
+    let validator = validator(&json!({ "components": { "schemas": named } }), &json!(reference::<T>()));
+    for sample in [Some(shape.sample()), is_sent.then(|| shape.least())].into_iter().flatten() {
+        let errors: Vec<String> = validator.iter_errors(&sample).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{}: {errors:?} in {sample:#}", T::name());
+    }
+}
+
+#[test]
+fn the_schemas_say_what_decoding_does() {
+    assert_reads::<WidgetSession>(&shape_of::<WidgetSession>(), true);
+    assert_reads::<RateBody>(&shape_of::<RateBody>(), true);
+    assert_reads::<SendAnswer>(&shape_of::<SendAnswer>(), true);
+    assert_reads::<VisitorView>(&shape_of::<VisitorView>(), false);
+    assert_reads::<ThreadView>(&shape_of::<ThreadView>(), false);
+    assert_reads::<MarkView>(&shape_of::<MarkView>(), false);
 }
 
 fn operation_of<'a>(document: &'a Value, route: &Route) -> &'a Value {

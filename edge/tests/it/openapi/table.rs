@@ -2,20 +2,37 @@
 
 use bus_schema::{
     ErrorCode::{self, *},
-    event::File,
-    protocol::{Conv, EventPage, RateBody, SendAnswer, WidgetConfig, WidgetSession, WidgetSessionAnswer},
+    openapi::{Named, named, reference},
+    protocol::{
+        Conv, EventPage, RateBody, SendAnswer, Uploaded, WidgetConfig, WidgetSession, WidgetSessionAnswer,
+    },
 };
 use edge::routes::Route;
-use ops::testing::shape::{Field, Shape, Text, shape_of};
+use ops::testing::shape::Text;
 use serde_json::{Value, json};
+use utoipa::{
+    ToSchema,
+    openapi::{RefOr, schema::Schema},
+};
 
 /// What a request or an answer carries.
 pub enum Content {
     Nothing,
-    Json(Shape),
+    Json(Typed),
     /// A form with one field, the file.
     Form,
     Bytes,
+}
+
+/// A type as the documentation knows it.
+pub struct Typed {
+    pub reference: fn() -> RefOr<Schema>,
+    /// Its schema, and those that it refers to.
+    pub named: fn() -> Named,
+}
+
+fn json_of<T: ToSchema>() -> Content {
+    Content::Json(Typed { reference: reference::<T>, named: named::<T> })
 }
 
 pub struct Operation {
@@ -51,7 +68,7 @@ pub fn all() -> Vec<Operation> {
 fn described(route: Route) -> Operation {
     match route.name {
         "widget_session" => Operation {
-            takes: Content::Json(shape_of::<WidgetSession>()),
+            takes: json_of::<WidgetSession>(),
             example: Some(json!({
                 "widget_key": "wk_0123456789abcdef01234567",
                 "visitor_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
@@ -59,7 +76,7 @@ fn described(route: Route) -> Operation {
                 "email": "vera@example.com",
                 "initial_message": "Hello, where is my parcel?",
             })),
-            gives: Content::Json(shape_of::<WidgetSessionAnswer>()),
+            gives: json_of::<WidgetSessionAnswer>(),
             problems: &[
                 MALFORMED,
                 (401, &[Unauthenticated]),
@@ -72,12 +89,12 @@ fn described(route: Route) -> Operation {
             ..of(route, "Begin as a visitor, or go on.")
         },
         "widget_config" => Operation {
-            gives: Content::Json(shape_of::<WidgetConfig>()),
+            gives: json_of::<WidgetConfig>(),
             problems: &[MALFORMED, OF_PAGE, MISSING],
             ..of(route, "What a page needs to show the widget.")
         },
         "conversation" => Operation {
-            gives: Content::Json(shape_of::<Conv>()),
+            gives: json_of::<Conv>(),
             problems: &[MALFORMED, OF_TOKEN, OF_PERSON, MISSING],
             ..of(route, "A conversation with its last events.")
         },
@@ -87,15 +104,15 @@ fn described(route: Route) -> Operation {
                 ("after_seq", Text::Word, "The first ones above this sequence."),
                 ("limit", Text::Word, "Events of a page; at most 200."),
             ],
-            gives: Content::Json(shape_of::<EventPage>()),
+            gives: json_of::<EventPage>(),
             problems: &[MALFORMED, OF_TOKEN, OF_PERSON, MISSING, WRONG],
             ..of(route, "A page of its events.")
         },
         "rate" => Operation {
             about: "For visitors, once for each thread and within 7 days of its end.",
-            takes: Content::Json(shape_of::<RateBody>()),
+            takes: json_of::<RateBody>(),
             example: Some(json!({ "score": 5, "comment": "Quick and kind" })),
-            gives: Content::Json(shape_of::<SendAnswer>()),
+            gives: json_of::<SendAnswer>(),
             problems: &[
                 MALFORMED,
                 OF_TOKEN,
@@ -111,7 +128,7 @@ fn described(route: Route) -> Operation {
             about: "What comes back is the data of an event `file`, which names it before `expires_at`; else it is removed.",
             takes: Content::Form,
             status: 201,
-            gives: Content::Json(uploaded()),
+            gives: json_of::<Uploaded>(),
             problems: &[
                 MALFORMED,
                 OF_TOKEN,
@@ -158,12 +175,4 @@ fn of(route: Route, summary: &'static str) -> Operation {
         gives: Content::Nothing,
         problems: &[],
     }
-}
-
-/// A file and until when it waits: [`bus_schema::protocol::Uploaded`] is flat, which no shape can be asked of.
-fn uploaded() -> Shape {
-    let Shape::Object(mut file) = shape_of::<File>() else { unreachable!("a file has fields") };
-    file.name = "Uploaded";
-    file.fields.push(Field { name: "expires_at", shape: Shape::Text(Text::Time), required: true });
-    Shape::Object(file)
 }
