@@ -24,7 +24,7 @@ async fn send_file(api: &Api, token: &str, client: &Client, visit: &Visit, name:
 }
 
 fn shows_file(page: &Value, attachment: &str) -> bool {
-    let events = page["data"].as_array().or(page["events"].as_array()).unwrap();
+    let events = ["data", "events"].iter().find_map(|name| page[*name].as_array()).unwrap();
     events.iter().any(|event| event["kind"] == "file" && event["data"]["attachment_id"] == attachment)
 }
 
