@@ -10,7 +10,11 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::{sync::Semaphore, task::JoinSet, time::sleep_until};
 
-use super::{super::schedule::Draw, made::Made, routes::Ask};
+use super::{
+    super::schedule::Draw,
+    made::Made,
+    routes::{As, Ask},
+};
 
 /// Unanswered questions; one more is counted as failed.
 const IN_FLIGHT_MAX: usize = 256;
@@ -23,7 +27,7 @@ const PRECISION: u8 = 3;
 #[derive(Debug, Clone, Serialize)]
 pub struct Figure {
     pub name: &'static str,
-    pub by_agent: bool,
+    pub by: As,
     pub asked: usize,
     /// Not answered with 200, or not asked at all because too many were unanswered.
     pub failed: usize,
@@ -83,7 +87,7 @@ pub async fn measure(
     let ms = |us: u64| us as f64 / 1e3;
     Ok(Figure {
         name: ask.name,
-        by_agent: ask.by == super::routes::As::Agent,
+        by: ask.by,
         asked,
         failed,
         p50_ms: ms(times.value_at_quantile(0.5)),

@@ -24,8 +24,8 @@ use uuid::Uuid;
 use self::{
     made::{Made, Things},
     report::Report,
-    routes::{ASKS, As},
-    world::{Person, World},
+    routes::ASKS,
+    world::{People, Person, World},
 };
 use super::machine::{Jiffies, Machine};
 use crate::{
@@ -64,9 +64,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     ensure!(args.rate > 0.0 && args.duration > 0.0, "a rate and a duration above 0");
     let world = World::start().await?;
     let admin_api = world.admin_api().await?;
-    let mut admin = world.register().await?;
+    let admin = world.register().await?;
     let group = world.make(&admin, "/v1/groups", &json!({ "name": "Support" })).await?;
-    let mut agent = world.agent(&admin, &[&group]).await?;
+    let agent = world.agent(&admin, "bob", &[&group]).await?;
+    let newcomer = world.agent(&admin, "eve", &[]).await?;
     let things = things(&world, &admin).await?;
     let made = Made {
         things,
@@ -78,6 +79,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         each: args.events / args.conversations,
         now: now(),
     };
+    let mut people = People { admin, agent, newcomer };
     let loaded = load::load(&world, &made).await?;
     eprintln!("loaded {} events in {:.0} s, {:.1} GiB", made.events(), loaded.seconds, loaded.gib);
 
@@ -85,7 +87,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let before = Jiffies::now();
     let mut figures = Vec::new();
     for ask in ASKS {
-        let who = if ask.by == As::Agent { &mut agent } else { &mut admin };
+        let who = people.who(ask.by);
         world.refresh(who).await?;
         let pace = (args.rate, args.duration);
         figures.push(measure::measure(&http, &world.url, &who.token, &made, ask, pace).await?);
@@ -95,10 +97,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     end(admin_api).await?;
     plans::tell(&world).await?;
     let admin_api = world.admin_api().await?;
-    for who in [&mut admin, &mut agent] {
-        world.refresh(who).await?;
-    }
-    let plans = plans::keep(&world, &made, &admin, &agent).await?;
+    let plans = plans::keep(&world, &made, &mut people).await?;
     end(admin_api).await?;
 
     let report = Report {

@@ -14,8 +14,8 @@ use super::{
     super::schedule::Draw,
     made::Made,
     measure::get,
-    routes::{ASKS, As},
-    world::{Person, World},
+    routes::ASKS,
+    world::{People, World},
 };
 
 /// A table with more rows than this is large.
@@ -45,16 +45,17 @@ pub struct Plans {
 }
 
 /// Asks each question once and keeps what Postgres says of it. Needs an admin-api that starts after [`tell`].
-pub async fn keep(world: &World, made: &Made, admin: &Person, agent: &Person) -> anyhow::Result<Vec<Plans>> {
+pub async fn keep(world: &World, made: &Made, people: &mut People) -> anyhow::Result<Vec<Plans>> {
     let large = large_tables(world).await?;
     let http = reqwest::Client::builder().no_proxy().build()?;
     let mut log = Log::open(&world.postgres.log())?;
     let mut all = Vec::new();
     for ask in ASKS {
         let path = ask.path(made, &mut Draw::new(1));
-        let token = if ask.by == As::Agent { &agent.token } else { &admin.token };
+        let who = people.who(ask.by);
+        world.refresh(who).await?;
         log.settled().await?;
-        get(&http, &world.url, token, &path).await.context(ask.name)?;
+        get(&http, &world.url, &who.token, &path).await.context(ask.name)?;
         let said = log.settled().await?;
         let plans: Vec<String> =
             plans(&said).into_iter().filter(|plan| large.iter().any(|table| mentions(plan, table))).collect();

@@ -12,12 +12,15 @@ const SEARCH_MS: u64 = 100;
 const ASKED_ABOUT: u64 = 2_000;
 
 /// Who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum As {
     /// Sees the whole tenant.
     Admin,
     /// Sees their groups' and their own.
     Agent,
+    /// An agent who has none, in no group.
+    Newcomer,
 }
 
 type Path = fn(&Made, &Talk, &mut Draw) -> String;
@@ -52,6 +55,10 @@ impl Ask {
     const fn by_agent(self) -> Self {
         Self { by: As::Agent, ..self }
     }
+
+    const fn by_newcomer(self) -> Self {
+        Self { by: As::Newcomer, ..self }
+    }
 }
 
 /// A word that stands in about this share of all that is said; the less, the rarer.
@@ -72,6 +79,7 @@ fn common(draw: &mut Draw) -> String {
 pub const ASKS: &[Ask] = &[
     read("GET /v1/conversations", |_, _, _| "/v1/conversations".to_owned()),
     read("GET /v1/conversations, an agent's", |_, _, _| "/v1/conversations".to_owned()).by_agent(),
+    read("GET /v1/conversations, of whom nothing is", |_, _, _| "/v1/conversations".to_owned()).by_newcomer(),
     read("GET /v1/conversations?view=mine", |_, _, _| "/v1/conversations?view=mine&status=open".to_owned()).by_agent(),
     read("GET /v1/conversations?status=open", |_, _, _| "/v1/conversations?status=open".to_owned()),
     read("GET /v1/conversations?status=queued (none is)", |_, _, _| "/v1/conversations?status=queued".to_owned()),
@@ -89,6 +97,9 @@ pub const ASKS: &[Ask] = &[
     read("GET /v1/conversations/{id}", |_, talk, _| format!("/v1/conversations/{}", talk.id)),
     read("GET /v1/conversations/{id}?at_seq=", |made, talk, _| {
         format!("/v1/conversations/{}?at_seq={}", talk.id, made.entry(talk, made.each / 2).seq)
+    }),
+    read("GET /v1/conversations/{id}?at=", |made, talk, _| {
+        format!("/v1/conversations/{}?at={}", talk.id, made.entry(talk, made.each / 2).at)
     }),
     read("GET /v1/conversations/{id}/events", |_, talk, _| format!("/v1/conversations/{}/events", talk.id)),
     read("GET /v1/conversations/{id}/events?before_seq=", |made, talk, _| {
@@ -109,10 +120,12 @@ pub const ASKS: &[Ask] = &[
     search("GET /v1/search?q= a rare word, an agent's", |_, _, draw| format!("/v1/search?q={}", rare(draw))).by_agent(),
     search("GET /v1/search?q= a middling word, an agent's", |_, _, draw| format!("/v1/search?q={}", middling(draw))).by_agent(),
     search("GET /v1/search?q= a common word, an agent's", |_, _, draw| format!("/v1/search?q={}", common(draw))).by_agent(),
+    search("GET /v1/search?q= a middling word, of whom nothing is", |_, _, draw| format!("/v1/search?q={}", middling(draw))).by_newcomer(),
     search("GET /v1/search?q= no such word", |_, _, _| "/v1/search?q=xyzzyx".to_owned()),
     read("GET /v1/unread-count", |_, _, _| "/v1/unread-count".to_owned()).by_agent(),
     read("GET /v1/visitors", |_, _, _| "/v1/visitors".to_owned()),
     read("GET /v1/visitors, an agent's", |_, _, _| "/v1/visitors".to_owned()).by_agent(),
+    read("GET /v1/visitors, of whom nothing is", |_, _, _| "/v1/visitors".to_owned()).by_newcomer(),
     read("GET /v1/visitors/{id}", |_, talk, _| format!("/v1/visitors/{}", talk.visitor)),
     read("GET /v1/agents", |_, _, _| "/v1/agents".to_owned()),
     read("GET /v1/agents/{id}", |made, _, _| format!("/v1/agents/{}", made.agent)),
@@ -128,6 +141,7 @@ pub const ASKS: &[Ask] = &[
     read("GET /v1/widgets/{id}", |made, _, _| format!("/v1/widgets/{}", made.things.widget)),
     read("GET /v1/api-tokens", |_, _, _| "/v1/api-tokens".to_owned()),
     read("GET /v1/api-tokens/{id}", |made, _, _| format!("/v1/api-tokens/{}", made.things.api_token)),
+    read("GET /v1/audit-log", |_, _, _| "/v1/audit-log".to_owned()),
     read("GET /v1/auth/me", |_, _, _| "/v1/auth/me".to_owned()),
     read("GET /v1/auth/sessions", |_, _, _| "/v1/auth/sessions".to_owned()),
     read("GET /v1/auth/me/devices", |_, _, _| "/v1/auth/me/devices".to_owned()),

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
-use super::super::own_postgres::OwnPostgres;
+use super::{super::own_postgres::OwnPostgres, routes::As};
 use crate::{
     dev::{
         guard::{Guarded, Signal, Spec},
@@ -48,6 +48,24 @@ pub struct Person {
     pub agent: String,
     pub tenant: String,
     since: Instant,
+}
+
+/// One of each who asks.
+#[derive(Debug)]
+pub struct People {
+    pub admin: Person,
+    pub agent: Person,
+    pub newcomer: Person,
+}
+
+impl People {
+    pub fn who(&mut self, by: As) -> &mut Person {
+        match by {
+            As::Admin => &mut self.admin,
+            As::Agent => &mut self.agent,
+            As::Newcomer => &mut self.newcomer,
+        }
+    }
 }
 
 impl World {
@@ -89,10 +107,10 @@ impl World {
     }
 
     /// An agent of these groups, logged in.
-    pub async fn agent(&self, admin: &Person, groups: &[&str]) -> anyhow::Result<Person> {
-        let (email, password) = ("bob@example.com".to_owned(), uuid::Uuid::now_v7().to_string());
+    pub async fn agent(&self, admin: &Person, name: &str, groups: &[&str]) -> anyhow::Result<Person> {
+        let (email, password) = (format!("{name}@example.com"), uuid::Uuid::now_v7().to_string());
         let body = json!({
-            "email": email, "name": "Bob", "role": "agent", "password": password, "group_ids": groups,
+            "email": email, "name": name, "role": "agent", "password": password, "group_ids": groups,
         });
         let agent = self.make(admin, "/v1/agents", &body).await?;
         let mut person = Person {
