@@ -147,7 +147,7 @@ impl ErrorBody {
     }
 
     pub fn after(mut self, wait: std::time::Duration) -> Self {
-        self.after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.after_ms = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX).max(1);
         self
     }
 
@@ -165,6 +165,8 @@ impl From<ErrorCode> for ErrorBody {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -173,6 +175,13 @@ mod tests {
             assert_eq!(ErrorCode::parse(code.name()), Some(*code));
         }
         assert_eq!(ErrorCode::ALL.len(), 25);
+    }
+
+    #[test]
+    fn who_is_told_to_wait_is_told_how_long_and_never_too_short() {
+        let after =
+            |micros| ErrorBody::from(ErrorCode::RateLimited).after(Duration::from_micros(micros)).after_ms;
+        assert_eq!([0, 1, 1_000, 1_001].map(after), [1, 1, 1, 2]);
     }
 
     #[test]
