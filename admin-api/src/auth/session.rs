@@ -1,12 +1,15 @@
 //! Sessions and their refresh tokens.
 //!
-//! Invariant: of one refresh token at most one exchange succeeds; a second try ends the session it belongs to. Only
-//! hashes of tokens are stored.
+//! Invariant: of one refresh token at most one exchange succeeds; a second try within 30 days ends the session it belongs
+//! to. Only hashes of tokens are stored.
 
 use std::time::Duration;
 
 use bus_schema::{AgentId, SessionId, TenantId, Timestamp};
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{BigInt, Timestamptz},
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{
     At, Id, Pool,
@@ -26,6 +29,9 @@ use crate::{
 const SESSION_IDLE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a refresh token that was exchanged is known: whoever comes with it after that is refused as a stranger is.
 const USED_KEPT: Duration = SESSION_IDLE_MAX;
+/// Refresh tokens that are removed in one statement, and such statements in a row.
+const PIECE: i64 = 10_000;
+const PIECES_MAX: usize = 100;
 /// How long ended sessions are kept to be looked at.
 const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long answers to idempotent requests are kept.
@@ -139,18 +145,47 @@ pub async fn forget_expired(pool: &Pool) -> Result<(), Problem> {
     let ago = |kept: Duration| {
         At(Timestamp::from_millis(now.millis() - i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)))
     };
+    let connection = &mut connection;
     let old = sessions::table
         .filter(sessions::expires_at.lt(ago(ENDED_KEPT)).or(sessions::ended_at.lt(ago(ENDED_KEPT))));
-    diesel::delete(old).execute(&mut connection).await?;
-    let old = refresh_tokens::table.filter(refresh_tokens::used_at.lt(ago(USED_KEPT)));
-    diesel::delete(old).execute(&mut connection).await?;
-    let old = idempotency_keys::table.filter(idempotency_keys::started_at.lt(ago(ANSWERS_KEPT)));
-    diesel::delete(old).execute(&mut connection).await?;
-    let old = mailed_tokens::table.filter(mailed_tokens::expires_at.lt(At(now)));
-    diesel::delete(old).execute(&mut connection).await?;
-    let old = open_logins::table.filter(open_logins::expires_at.lt(At(now)));
-    diesel::delete(old).execute(&mut connection).await?;
-    let old = oidc_logins::table.filter(oidc_logins::expires_at.lt(At(now)));
-    diesel::delete(old).execute(&mut connection).await?;
-    mail::forget(&mut connection).await
+    // Each goes by itself: what fails for one kind holds up no other.
+    let done = [
+        diesel::delete(old).execute(connection).await,
+        diesel::delete(idempotency_keys::table.filter(idempotency_keys::started_at.lt(ago(ANSWERS_KEPT))))
+            .execute(connection)
+            .await,
+        diesel::delete(mailed_tokens::table.filter(mailed_tokens::expires_at.lt(At(now))))
+            .execute(connection)
+            .await,
+        diesel::delete(open_logins::table.filter(open_logins::expires_at.lt(At(now))))
+            .execute(connection)
+            .await,
+        diesel::delete(oidc_logins::table.filter(oidc_logins::expires_at.lt(At(now))))
+            .execute(connection)
+            .await,
+        forget_exchanged(connection, ago(USED_KEPT)).await,
+    ];
+    mail::forget(connection).await?;
+    for outcome in done {
+        outcome?;
+    }
+    Ok(())
+}
+
+const FORGET_EXCHANGED: &str = "DELETE FROM config.refresh_tokens WHERE hash IN (
+    SELECT hash FROM config.refresh_tokens WHERE used_at < $1 ORDER BY used_at LIMIT $2)";
+
+/// In pieces: of a large installation a year's are millions.
+async fn forget_exchanged(connection: &mut AsyncPgConnection, before: At) -> QueryResult<usize> {
+    let mut forgotten = 0;
+    for _ in 0..PIECES_MAX {
+        let piece =
+            diesel::sql_query(FORGET_EXCHANGED).bind::<Timestamptz, _>(before).bind::<BigInt, _>(PIECE);
+        let gone = piece.execute(connection).await?;
+        forgotten += gone;
+        if i64::try_from(gone).is_ok_and(|gone| gone < PIECE) {
+            break;
+        }
+    }
+    Ok(forgotten)
 }
