@@ -14,6 +14,9 @@ use crate::batch::Batch;
 /// While a log is caught up with, what thousands of events change in the same conversations is written once: a quarter
 /// less of Postgres's time than with 512 (`ops bench drain`). Under a steady load [`LINGER`] ends a batch long before.
 const MESSAGES_MAX: usize = 4096;
+/// Of the first batch; each full one may be followed by one of twice as many. Where a transaction takes too long, whoever
+/// reads begins anew, and so with less.
+const MESSAGES_FIRST: usize = 512;
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A transaction costs as much as writing dozens of events: under a steady load this many milliseconds' events share
 /// one. Far below what anybody notices in a list.
@@ -23,6 +26,8 @@ const LINGER: Duration = Duration::from_millis(50);
 pub struct Reader {
     tail: Tail,
     batch: Batch,
+    /// Messages of a full batch.
+    most: usize,
     /// After this instant the batch is given out, though more may be on its way.
     due: Instant,
     /// What lies behind this sequence is not read.
@@ -35,7 +40,8 @@ impl Reader {
     pub async fn open(log: &Log, shard: Shard, after: u64) -> Result<Self, TailError> {
         let (filters, from) = (vec![subject::stored_in_shard(shard)], DeliverFrom::Seq(after + 1));
         let tail = log.tail_paced(filters, from, LINGER).await?;
-        Ok(Self { tail, batch: Batch::default(), due: Instant::now(), until: u64::MAX, ended: false })
+        let (batch, most) = (Batch::default(), MESSAGES_FIRST);
+        Ok(Self { tail, batch, most, due: Instant::now(), until: u64::MAX, ended: false })
     }
 
     /// Ends with the last message at or before sequence `until`.
@@ -56,7 +62,11 @@ impl Reader {
                 Err(_) => break,
             }
         }
-        Ok(std::mem::take(&mut self.batch))
+        let batch = std::mem::take(&mut self.batch);
+        if batch.messages >= self.most {
+            self.most = (self.most * 2).min(MESSAGES_MAX);
+        }
+        Ok(batch)
     }
 
     /// Reads ahead until the next batch is full. Cancel-safe.
@@ -81,7 +91,7 @@ impl Reader {
 
     fn is_full(&self) -> bool {
         let Batch { messages, bytes, .. } = self.batch;
-        self.ended || messages >= MESSAGES_MAX || bytes >= BYTES_MAX || self.batch.is_closed()
+        self.ended || messages >= self.most || bytes >= BYTES_MAX || self.batch.is_closed()
     }
 
     /// Grows whenever what comes may be of a log that was put back or made anew.
