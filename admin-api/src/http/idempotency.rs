@@ -168,11 +168,16 @@ fn replay(stored: Stored, fingerprint: &[u8]) -> Result<Response, Problem> {
     Ok((status, headers, stored.body.unwrap_or_default()).into_response())
 }
 
-/// Remembers what went well; gives the key up otherwise, because nothing was changed then.
+/// An answer that shows a secret has this among its extensions, where most answers of its route do not.
+#[derive(Debug, Clone, Copy)]
+pub struct ShowsSecret;
+
+/// Remembers what went well and shows no secret; gives the key up otherwise, mostly because nothing was changed then.
 async fn settle(app: &App, caller: &Caller, key: &str, response: Response) -> Result<Response, Problem> {
     let mut connection = app.writing(caller.tenant).await?;
     let place = keys::table.find((Id(caller.tenant), Id(caller.agent), key));
-    if !response.status().is_success() {
+    let secret = response.extensions().get::<ShowsSecret>().is_some();
+    if secret || !response.status().is_success() {
         diesel::delete(place).execute(&mut connection).await?;
         connection.commit().await?;
         return Ok(response);

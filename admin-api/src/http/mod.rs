@@ -16,7 +16,7 @@ pub use body::{Body, Check, present};
 pub use check::Checks;
 pub use etag::{IfMatch, Tagged};
 pub use finish::{RouteName, finish};
-pub use idempotency::remembered;
+pub use idempotency::{ShowsSecret, remembered};
 pub use origins::{Origins, cors};
 pub use page::{List, Page, PageQuery, Position};
 pub use params::{Ids, PathId, Query};

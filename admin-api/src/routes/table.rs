@@ -200,7 +200,7 @@ pub fn table() -> Vec<Route> {
         route(GET, "/v1/widgets", Staff(Agent), "widgets", things::list::<WidgetRow>).about("The tenant's widgets.")
             .lists::<widgets::WidgetView>().query(PAGE_OR_DELETED),
         route(POST, "/v1/widgets", Staff(Admin), "create_widget", widgets::create).about("Make a widget.")
-            .takes::<widgets::NewWidget>().creates::<widgets::WidgetView>().tagged().secret().refuses(TAKEN),
+            .takes::<widgets::NewWidget>().creates::<widgets::WidgetView>().tagged().refuses(TAKEN),
         route(GET, "/v1/widgets/{id}", Staff(Agent), "widget", things::get::<WidgetRow>).about("One widget.").gives::<widgets::WidgetView>().tagged(),
         route(PATCH, "/v1/widgets/{id}", Staff(Admin), "patch_widget", widgets::patch).about("Change a widget.")
             .takes::<widgets::PatchWidget>().gives::<widgets::WidgetView>().tagged().if_match().refuses(TAKEN),

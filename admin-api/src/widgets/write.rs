@@ -1,6 +1,6 @@
 //! Making and changing widgets, and giving them a new key.
 
-use axum::extract::State;
+use axum::{Extension, extract::State};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bus_schema::{ErrorBody, ErrorCode, GroupId, Timestamp, WidgetId, config::IdentityKey, object};
 use ops::auth::is_identity_key;
@@ -19,7 +19,7 @@ use crate::{
     app::App,
     db::{Change, WidgetRow, named},
     groups::must_exist,
-    http::{Body, Check, Checks, IfMatch, PathId, Problem, Tagged, present},
+    http::{Body, Check, Checks, IfMatch, PathId, Problem, ShowsSecret, Tagged, present},
     things,
 };
 
@@ -125,10 +125,11 @@ pub async fn create(
     State(app): State<App>,
     caller: Caller,
     Body(new): Body<NewWidget>,
-) -> Result<Tagged<WidgetView>, Problem> {
+) -> Result<(Option<Extension<ShowsSecret>>, Tagged<WidgetView>), Problem> {
     let mut change = app.change(caller.by()).await?;
     let made = create_in(&mut change, new).await;
-    change.finish(made).await
+    let made = change.finish(made).await?;
+    Ok((made.body.identity_secret.is_some().then_some(Extension(ShowsSecret)), made))
 }
 
 async fn create_in(change: &mut Change, new: NewWidget) -> Result<Tagged<WidgetView>, Problem> {

@@ -56,6 +56,14 @@ async fn no_secret_is_remembered_under_an_idempotency_key() {
     for secret in &secrets {
         assert!(!remembered[0].contains(secret.as_str()), "{secret}");
     }
+    // A widget that has none is made once, however often it is asked for.
+    let plain = async || {
+        let request = world.request(Method::POST, "/v1/widgets").bearer_auth(&ann.token);
+        let request = request.header("idempotency-key", "plain").json(&json!({ "name": "Plain" }));
+        world.send(request).await.is(201)
+    };
+    let (made, again) = (plain().await, plain().await);
+    assert_eq!((made.body, again.header("idempotency-replayed")), (again.body.clone(), "true"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
