@@ -24,7 +24,7 @@ use ops::{
 };
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::Link;
@@ -74,14 +74,19 @@ struct Looked {
 }
 
 impl Edges {
-    async fn lately(&self, bus: &Bus) -> Result<BTreeSet<IncarnationId>, KvError> {
-        let mut known = self.0.lock().await;
-        if let Some(looked) = known.as_ref().filter(|looked| looked.at.elapsed() < EDGES_FOR) {
-            return Ok(looked.edges.clone());
-        }
-        let edges = edges(bus).await?;
-        *known = Some(Looked { at: Instant::now(), edges: edges.clone() });
-        Ok(edges)
+    async fn lately(&self, bus: &Bus) -> Option<BTreeSet<IncarnationId>> {
+        let (known, bus) = (self.0.clone(), bus.clone());
+        // A task of its own: who does not wait for it leaves what it found to the next.
+        let asked = tokio::spawn(timeout(ANSWER_WITHIN, async move {
+            let mut known = known.lock().await;
+            if let Some(looked) = known.as_ref().filter(|looked| looked.at.elapsed() < EDGES_FOR) {
+                return Some(looked.edges.clone());
+            }
+            let edges = edges(&bus).await.ok()?;
+            *known = Some(Looked { at: Instant::now(), edges: edges.clone() });
+            Some(edges)
+        }));
+        asked.await.ok()?.ok()?
     }
 }
 
@@ -114,7 +119,7 @@ impl Link {
         // To name none would be to ask about everyone.
         let Some(bus) = self.get().ok().filter(|_| !conversations.is_empty()) else { return online };
         let end = Instant::now() + SHOWN_WITHIN;
-        let Ok(Ok(mut silent)) = timeout_at(end, self.edges.lately(&bus)).await else { return online };
+        let Ok(Some(mut silent)) = timeout_at(end, self.edges.lately(&bus)).await else { return online };
         if silent.is_empty() {
             online.is_whole = true;
             return online;
