@@ -29,6 +29,8 @@ const SPARSE: f64 = 0.00025;
 /// Conversations that are looked at for each one that is wanted, times the share: twice as many as likely have one,
 /// where a conversation has a dozen messages.
 const LOOKS_PER_ROW: f64 = 0.15;
+/// Where more of them would have to be looked at, every message is fetched as well.
+const LOOKS_MAX: f64 = 32_000.0;
 
 #[derive(QueryableByName)]
 struct Share {
@@ -50,7 +52,7 @@ pub async fn load<'a>(
     let share = share.max(lately);
     let first = if lately >= COMMON {
         First::Each(looked_into(&query))
-    } else if share >= SPARSE {
+    } else if share >= SPARSE && looks(share, page) <= LOOKS_MAX {
         First::Lately(said_lately(&query, share, page, seq))
     } else {
         First::None
@@ -58,12 +60,15 @@ pub async fn load<'a>(
     sift::load(connection, page, rows, Sieve { first, gathered: || by_index(&query) }).await
 }
 
+fn looks(share: f64, page: &Page) -> f64 {
+    (LOOKS_PER_ROW / share).ceil() * page.rows() as f64
+}
+
 fn said_lately(query: &str, share: f64, page: &Page, seq: i64) -> Lately {
-    let looks_per_row = (LOOKS_PER_ROW / share).ceil();
-    let looks = looks_per_row * page.rows() as f64;
+    let looks = looks(share, page);
     let query = query.to_owned();
     Lately {
-        looks_per_row: looks_per_row as i64,
+        looks: looks as i64,
         // Of all tenants' events, as if all were messages; a match costs no less than a conversation that is named.
         is_little: Box::new(move |since| share * (seq as f64 - since as f64) < looks),
         among: Box::new(move |named, since| among(&query, named, since)),

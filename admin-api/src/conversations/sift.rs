@@ -31,8 +31,8 @@ pub enum First {
 /// A condition by what happened of late: the first conversations have mostly what happened since the last of them was
 /// active, so that few of them are older than that and have to be named.
 pub struct Lately {
-    /// How many are the first, for each one that is wanted.
-    pub looks_per_row: i64,
+    /// How many are the first.
+    pub looks: i64,
     /// Whether all that happened since a sequence is little enough to be gathered.
     pub is_little: Box<dyn Fn(i64) -> bool + Send>,
     /// What these ones pass, and whatever else something happened in since a sequence.
@@ -75,7 +75,7 @@ pub async fn load<'a, G: FnOnce() -> Condition>(
                 None => (Some(first), true),
             }
         }
-        First::Lately(lately) => passing(connection, page, &rows, lately).await?,
+        First::Lately(lately) => passing(connection, &rows, lately).await?,
         First::None => (None, false),
     };
     if let Some(first) = first {
@@ -91,18 +91,12 @@ pub async fn load<'a, G: FnOnce() -> Condition>(
 /// The first conversations that pass, if not too many would have to be named, and whether the first are all.
 async fn passing<'a>(
     connection: &mut AsyncPgConnection,
-    page: &Page,
     rows: impl Fn() -> Rows<'a>,
     lately: Lately,
 ) -> Result<(Option<Rows<'a>>, bool), Problem> {
     let columns = (conversations::id, conversations::last_at, conversations::last_seq);
-    let last: Option<(Id<ConversationId>, At, i64)> = rows()
-        .select(columns)
-        .offset(page.rows() * lately.looks_per_row - 1)
-        .limit(1)
-        .get_result(connection)
-        .await
-        .optional()?;
+    let last: Option<(Id<ConversationId>, At, i64)> =
+        rows().select(columns).offset(lately.looks - 1).limit(1).get_result(connection).await.optional()?;
     let first = || match last {
         // Of those behind the last one the condition does not tell everything.
         Some((id, at, _)) => {
