@@ -3,15 +3,15 @@
 //! Invariant: fields are told by name, never by value; what was written here nobody changes or removes (the roles of
 //! Postgres let it be added to, and no more).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use axum::{Json, extract::State};
-use bus_schema::{AgentId, ApiTokenId, AuthorType, TenantId, Timestamp};
+use bus_schema::{ApiTokenId, AuthorType, TenantId, Timestamp};
 use diesel::{pg::Pg, prelude::*};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use persister::db::{
     At, Id,
-    schema::config::{agents, api_tokens, audit_log},
+    schema::config::{api_tokens, audit_log},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     access::Caller,
+    agents,
     app::App,
     http::{List, Page, Position, Problem, Query},
 };
@@ -172,8 +173,8 @@ impl Filter {
 
 /// Of those who made changes.
 struct Names {
-    agents: HashMap<Uuid, String>,
-    bots: HashMap<Uuid, String>,
+    agents: BTreeMap<Uuid, String>,
+    bots: BTreeMap<Uuid, String>,
 }
 
 impl Names {
@@ -182,23 +183,15 @@ impl Names {
         tenant: TenantId,
         rows: &[AuditRow],
     ) -> Result<Self, Problem> {
-        let ids: Vec<Uuid> = rows.iter().filter_map(|row| row.actor_id).collect();
-        let of_agents: Vec<(Id<AgentId>, String)> = agents::table
-            .filter(agents::tenant_id.eq(Id(tenant)))
-            .filter(agents::id.eq_any(ids.iter().map(|id| Id(AgentId::from_uuid(*id)))))
-            .select((agents::id, agents::name))
-            .load(connection)
-            .await?;
+        let ids = || rows.iter().filter_map(|row| row.actor_id);
+        let agents = agents::names(connection, tenant, ids()).await?;
         let of_bots: Vec<(Id<ApiTokenId>, String)> = api_tokens::table
             .filter(api_tokens::tenant_id.eq(Id(tenant)))
-            .filter(api_tokens::id.eq_any(ids.iter().map(|id| Id(ApiTokenId::from_uuid(*id)))))
+            .filter(api_tokens::id.eq_any(ids().map(|id| Id(ApiTokenId::from_uuid(id)))))
             .select((api_tokens::id, api_tokens::name))
             .load(connection)
             .await?;
-        Ok(Self {
-            agents: of_agents.into_iter().map(|(id, name)| (id.0.uuid(), name)).collect(),
-            bots: of_bots.into_iter().map(|(id, name)| (id.0.uuid(), name)).collect(),
-        })
+        Ok(Self { agents, bots: of_bots.into_iter().map(|(id, name)| (id.0.uuid(), name)).collect() })
     }
 
     fn actor(&self, id: Option<Uuid>) -> AuditActor {
@@ -206,6 +199,24 @@ impl Names {
         match self.bots.get(&id) {
             Some(name) => AuditActor { kind: AuthorType::Bot, id: Some(id), name: Some(name.clone()) },
             None => AuditActor { kind: AuthorType::Agent, id: Some(id), name: self.agents.get(&id).cloned() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use utoipa::PartialSchema as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_down_is_named_as_it_is_asked_for() {
+        let schema = serde_json::to_value(Audited::schema()).unwrap();
+        let names = schema["enum"].as_array().unwrap();
+        assert!(names.len() > 5, "{names:?}");
+        for name in names {
+            let audited: Audited = serde_json::from_value(name.clone()).unwrap();
+            assert_eq!(audited.name(), name);
         }
     }
 }

@@ -5,7 +5,7 @@ mod read;
 mod write;
 
 pub use online::{OnlineAgent, online, put_status};
-pub use read::AgentView;
+pub use read::{AgentView, names};
 pub use write::{NewAgent, PatchAgent, create, patch};
 
 use bus_schema::{AgentId, ErrorCode, claims::Role};

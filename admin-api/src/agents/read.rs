@@ -1,6 +1,6 @@
 //! What clients see of agents, and what comes and goes with one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::{AccountId, AgentId, GroupId, TenantId, Timestamp, claims::Role, config::Record};
 use diesel::prelude::*;
@@ -11,6 +11,7 @@ use persister::db::{
 };
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::{groups_of, keep_an_admin};
 use crate::{
@@ -19,6 +20,21 @@ use crate::{
     http::Problem,
     things::{Thing, thing},
 };
+
+/// The names of those of these ids who work, or worked, in the tenant.
+pub async fn names(
+    connection: &mut AsyncPgConnection,
+    tenant: TenantId,
+    ids: impl Iterator<Item = Uuid>,
+) -> Result<BTreeMap<Uuid, String>, Problem> {
+    let ids: BTreeSet<Id<AgentId>> = ids.map(|id| Id(AgentId::from_uuid(id))).collect();
+    let names: Vec<(Uuid, String)> = agents::table
+        .filter(agents::tenant_id.eq(Id(tenant)).and(agents::id.eq_any(ids)))
+        .select((agents::id, agents::name))
+        .load(connection)
+        .await?;
+    Ok(names.into_iter().collect())
+}
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AgentView {

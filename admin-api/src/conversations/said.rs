@@ -50,22 +50,18 @@ pub async fn load<'a>(
     let lately = diesel::sql_query("SELECT chat.share_lately($1::tsquery) AS share").bind::<Text, _>(&query);
     let Share { share: lately } = lately.get_result(connection).await?;
     let share = share.max(lately);
+    let looks = (LOOKS_PER_ROW / share).ceil() * page.rows() as f64;
     let first = if lately >= COMMON {
         First::Each(looked_into(&query))
-    } else if share >= SPARSE && looks(share, page) <= LOOKS_MAX {
-        First::Lately(said_lately(&query, share, page, seq))
+    } else if share >= SPARSE && looks <= LOOKS_MAX {
+        First::Lately(said_lately(&query, share, looks, seq))
     } else {
         First::None
     };
     sift::load(connection, page, rows, Sieve { first, gathered: || by_index(&query) }).await
 }
 
-fn looks(share: f64, page: &Page) -> f64 {
-    (LOOKS_PER_ROW / share).ceil() * page.rows() as f64
-}
-
-fn said_lately(query: &str, share: f64, page: &Page, seq: i64) -> Lately {
-    let looks = looks(share, page);
+fn said_lately(query: &str, share: f64, looks: f64, seq: i64) -> Lately {
     let query = query.to_owned();
     Lately {
         looks: looks as i64,

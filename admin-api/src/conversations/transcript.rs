@@ -5,16 +5,13 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use axum::{extract::State, response::IntoResponse, response::Response};
-use bus_schema::{AgentId, AuthorType, ConversationId, ThreadId, Timestamp, VisitorId};
+use bus_schema::{AuthorType, ConversationId, ThreadId, Timestamp, VisitorId};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use http::header;
 use persister::db::{
     At, Id,
-    schema::{
-        chat::{messages, visitors},
-        config::agents,
-    },
+    schema::chat::{messages, visitors},
 };
 use serde::Deserialize;
 use uuid::Uuid;
@@ -22,6 +19,7 @@ use uuid::Uuid;
 use super::get::visible;
 use crate::{
     access::Caller,
+    agents,
     app::App,
     db::meaning,
     http::{PathId, Problem, Query},
@@ -96,18 +94,8 @@ async fn names(
         .first(connection)
         .await
         .optional()?;
-    let mut ids: Vec<Id<AgentId>> = lines
-        .iter()
-        .filter(|line| line.author_type == AuthorType::Agent.name())
-        .map(|line| Id(AgentId::from_uuid(line.author_id)))
-        .collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let staff: Vec<(Uuid, String)> = agents::table
-        .filter(agents::tenant_id.eq(Id(caller.tenant)).and(agents::id.eq_any(ids)))
-        .select((agents::id, agents::name))
-        .load(connection)
-        .await?;
+    let staff = lines.iter().filter(|line| line.author_type == AuthorType::Agent.name());
+    let staff = agents::names(connection, caller.tenant, staff.map(|line| line.author_id)).await?;
     let visitor = visitor.and_then(|(id, name)| name.map(|name| (id, name)));
     Ok(staff.into_iter().chain(visitor).collect())
 }

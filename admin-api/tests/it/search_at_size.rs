@@ -238,6 +238,20 @@ async fn search_finds_what_reading_every_message_finds() {
     println!("CHATBUS_SEED={seed}");
     let scene = scene(&mut StdRng::seed_from_u64(seed)).await;
     scene.write().await;
+    let (whole, cut) = every_list_is_right(&scene, seed, 10).await;
+    assert!(whole > 20 && cut > 10, "{whole} lists were read to their ends, {cut} were not");
+    // As if other tenants had said so much that what was said since any of these is too much to be gathered.
+    let far = "INSERT INTO chat.watermark (shard, epoch, seq, subject, at)
+        VALUES (0, gen_random_uuid(), 1000000000, 'far', now())";
+    scene.world.postgres().await.execute(far, &[]).await.unwrap();
+    // With the larger page more conversations than are named.
+    for limit in [10, 50] {
+        every_list_is_right(&scene, seed, limit).await;
+    }
+}
+
+/// How many were read to their ends, and how many were not.
+async fn every_list_is_right(scene: &Scene, seed: u64, limit: usize) -> (usize, usize) {
     let (mut whole, mut cut) = (0, 0);
     for ((who, seen), query) in scene.people.iter().flat_map(|one| iter::repeat(one).zip(QUERIES)) {
         let hits: Vec<&Said> = scene
@@ -255,7 +269,7 @@ async fn search_finds_what_reading_every_message_finds() {
         let q = query.replace(' ', "%20").replace('"', "%22");
         for (path, column, expected) in [
             (format!("/v1/search?limit=50&q={q}"), "seq", &messages),
-            (format!("/v1/conversations?limit=10&q={q}"), "id", &conversations),
+            (format!("/v1/conversations?limit={limit}&q={q}"), "id", &conversations),
         ] {
             let (found, all) = scene.pages(who, &path, column).await;
             let expected = if all { expected } else { &expected[..found.len()] };
@@ -263,7 +277,7 @@ async fn search_finds_what_reading_every_message_finds() {
             *(if all { &mut whole } else { &mut cut }) += 1;
         }
     }
-    assert!(whole > 20 && cut > 10, "{whole} lists were read to their ends, {cut} were not");
+    (whole, cut)
 }
 
 /// Whatever Postgres guesses, and however large it takes its tables to be.

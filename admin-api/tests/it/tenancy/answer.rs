@@ -14,16 +14,26 @@ pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub bytes: Vec<u8>,
+    /// Not so where the answer broke off on its way.
+    pub whole: bool,
 }
 
 impl Answer {
-    pub async fn of(response: reqwest::Response) -> Self {
+    pub async fn of(mut response: reqwest::Response) -> Self {
         let status = response.status().as_u16();
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
         let headers = response.headers().iter().map(|(name, value)| (name.to_string(), text(value)));
         let mut headers: Vec<(String, String)> = headers.collect();
         headers.sort();
-        Self { status, headers, bytes: response.bytes().await.unwrap().to_vec() }
+        let mut bytes = Vec::new();
+        let whole = loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                Ok(None) => break true,
+                Err(_) => break false,
+            }
+        };
+        Self { status, headers, bytes, whole }
     }
 
     pub fn text(&self) -> String {

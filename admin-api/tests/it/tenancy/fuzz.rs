@@ -3,7 +3,7 @@
 //! `CHATBUS_LONG=1` sends 100,000; the seed is printed, and `CHATBUS_SEED=…` repeats it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,8 @@ const REQUESTS_LONG: u64 = 100_000;
 /// Requests from one tenant; then comes a new one, as the old one has spoilt its own things.
 const OF_ONE: u64 = 1_500;
 const AT_ONCE: usize = 12;
+/// It breaks off where the visitor is erased meanwhile, and only there.
+const EXPORT: &str = "export_visitor";
 const WITHIN: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
@@ -28,6 +30,8 @@ struct Counts {
     by_status: BTreeMap<u16, u64>,
     by_caller: BTreeMap<String, (u64, u64)>,
     bytes: usize,
+    /// Of whom an export broke off.
+    cut: BTreeSet<String>,
     /// What must not have been.
     wrong: Vec<String>,
 }
@@ -54,7 +58,12 @@ impl Counts {
             .into_iter()
             .filter(|secret| all.contains(secret) && !asked.contains(secret))
             .collect();
-        if answer.status == 500 || !leaked.is_empty() {
+        let may_break_off = target.name == EXPORT && answer.status == 200;
+        if !answer.whole && may_break_off {
+            self.cut.extend(throw.path.split('/').nth(3).map(str::to_owned));
+        }
+        let broken = answer.status == 500 || (!answer.whole && !may_break_off);
+        if broken || !leaked.is_empty() {
             let Throw { caller, method, path, .. } = throw;
             self.wrong.push(format!(
                 "{} {method} {path} by {caller:?}: {} shows {leaked:?}\n  asked: {asked}\n  {all}",
@@ -109,7 +118,7 @@ async fn no_request_from_outside_gets_a_byte_of_a_tenant_or_changes_a_row_of_it(
             if let Some(body) = &throw.body {
                 request = request.body(body.clone());
             }
-            (scene.send(request).await, throw)
+            (scene.send_whatever_comes(request).await, throw)
         });
         let mut answers = std::pin::pin!(answers.buffer_unordered(AT_ONCE));
         while let Some((answer, throw)) = answers.next().await {
@@ -117,14 +126,22 @@ async fn no_request_from_outside_gets_a_byte_of_a_tenant_or_changes_a_row_of_it(
         }
         first = end;
     }
-    let Counts { by_status, by_caller, bytes, wrong } = counts;
+    let Counts { by_status, by_caller, bytes, cut, wrong } = counts;
     println!("{requests} requests in {:?}: {bytes} bytes of answers", began.elapsed());
     println!("by status: {by_status:?}");
     println!("by caller, of whom so many were answered with 2xx: {by_caller:?}");
     assert!(wrong.is_empty(), "CHATBUS_SEED={seed}: {} went wrong:\n{}", wrong.len(), wrong.join("\n"));
+    for visitor in cut {
+        assert!(is_erased(&scene, &visitor).await, "CHATBUS_SEED={seed}: the export of {visitor} broke off");
+    }
     let well: u64 = by_status.range(200..300).map(|(_, count)| count).sum();
     assert!(well * 10 > requests, "only {well} were answered well: this shows nothing");
     assert_eq!(settled(&scene, &attacked).await, before, "CHATBUS_SEED={seed}: rows changed");
+}
+
+async fn is_erased(scene: &Scene, visitor: &str) -> bool {
+    let sql = "SELECT erased_at IS NOT NULL FROM chat.visitors WHERE id = $1::text::uuid";
+    scene.world.postgres().await.query_one(sql, &[&visitor]).await.unwrap().get(0)
 }
 
 /// The rows once the persister has read the whole log.
