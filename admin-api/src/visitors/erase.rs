@@ -24,7 +24,7 @@ use diesel_async::RunQueryDsl;
 use ops::{
     chat::{self, Hand, Record},
     files::Files,
-    kv::{Kv, KvError},
+    kv::{Entry, Kv, KvError},
     log::{Log, ReadError},
     nats::Bus,
     service::Context,
@@ -73,13 +73,7 @@ pub async fn erase(
     let key = key(caller.tenant, visitor_id);
     let answer = |receipt, done| Ok(Json(Erased { visitor_id, receipt, done }));
     let receipt = match bucket.get(&key).await.map_err(away)? {
-        Some(entry) => {
-            let before = decode(&entry.value)?;
-            match before.lapsed {
-                Some(_) => insist(&bucket, (&key, entry.revision), &caller, visitor_id).await?,
-                None => before.receipt,
-            }
-        }
+        Some(entry) => counting(&bucket, &key, &entry, &caller, visitor_id).await?,
         None => {
             let record = chat::record(&log, caller.tenant, visitor_id).await?;
             if let Some(receipt) = record.receipt {
@@ -109,10 +103,25 @@ async fn begin(bucket: &Kv, key: &str, caller: &Caller, visitor_id: VisitorId) -
         Ok(_) => Ok(erasure.receipt),
         // Somebody else asked in the same moment: theirs counts, unless it is over already.
         Err(error) if error.is_mismatch() => match bucket.get(key).await.map_err(away)? {
-            Some(entry) => Ok(decode(&entry.value)?.receipt),
+            Some(entry) => counting(bucket, key, &entry, caller, visitor_id).await,
             None => Err(Problem::unavailable("another erasure of this visitor ended just now", RETRY)),
         },
         Err(error) => Err(away(error).into()),
+    }
+}
+
+/// What is under way counts, but for what would be left alone if the visitor came back; gives the receipt.
+async fn counting(
+    bucket: &Kv,
+    key: &str,
+    entry: &Entry,
+    caller: &Caller,
+    visitor_id: VisitorId,
+) -> Result<String, Problem> {
+    let before = decode(&entry.value)?;
+    match before.lapsed {
+        Some(_) => insist(bucket, (key, entry.revision), caller, visitor_id).await,
+        None => Ok(before.receipt),
     }
 }
 
