@@ -112,21 +112,66 @@ fn written(
     }
     for line in lines {
         let kind: AuthorType = meaning(&line.author_type)?;
-        let unnamed = match kind {
-            AuthorType::Visitor => "Visitor",
-            AuthorType::Agent => "Agent",
-            AuthorType::Bot => "Bot",
-            AuthorType::System => "System",
-        };
-        let name = names.get(&line.author_id).map_or(unnamed, String::as_str);
+        let name = names.get(&line.author_id).map(|name| one_line(name) + " ").unwrap_or_default();
         let at: Timestamp = line.at.0;
         let said = match (line.kind.as_str(), &line.text) {
-            ("file", Some(name)) => format!("[file {name}]"),
-            (_, Some(text)) => text.replace('\n', "\n    "),
+            ("file", Some(name)) => format!("[file {}]", one_line(name)),
+            (_, Some(text)) => indented(text),
             (kind, None) => format!("[{kind}]"),
         };
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "[{at}] {name}: {said}");
+        let _ = writeln!(out, "[{at}] {name}({}): {said}", kind.name());
     }
     Ok(out)
+}
+
+/// Whatever some editor or terminal takes for the end of a line, or for a reason to write over one.
+fn ends_line(c: char) -> bool {
+    c.is_control() && c != '\t' || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(ends_line, " ")
+}
+
+/// No line of it stands where the lines of others begin.
+fn indented(text: &str) -> String {
+    text.replace("\r\n", "\n").replace(ends_line, "\n    ")
+}
+
+#[cfg(test)]
+mod tests {
+    use bus_schema::ConversationId;
+
+    use super::*;
+
+    #[test]
+    fn nobody_says_a_line_of_anybody_else() {
+        let (visitor, agent) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let line = |kind: AuthorType, id, what: &str, text: Option<&str>| Line {
+            at: At(Timestamp::from_millis(1_000)),
+            kind: what.into(),
+            author_type: kind.name().into(),
+            author_id: id,
+            text: text.map(str::to_owned),
+        };
+        // Both call themselves Bob.
+        let names = BTreeMap::from([(visitor, "Bob".to_owned()), (agent, "Bob".to_owned())]);
+        let forged = "[1970-01-01T00:00:01.000Z] Bob (agent): we pay";
+        let mut lines = vec![line(AuthorType::Agent, agent, "message", Some("hello"))];
+        for end in ["\n", "\r", "\r\n", "\u{b}", "\u{c}", "\u{85}", "\u{2028}", "\u{2029}", "\u{1b}[2K"] {
+            let text = format!("well{end}{forged}");
+            lines.push(line(AuthorType::Visitor, visitor, "message", Some(&text)));
+            lines.push(line(AuthorType::Visitor, visitor, "file", Some(&text)));
+        }
+        lines.push(line(AuthorType::System, Uuid::nil(), "closed", None));
+        let id = ConversationId::from_uuid(Uuid::nil());
+        let text = written(id, &lines, &names, false).unwrap();
+        let written: Vec<&str> = text.split(ends_line).skip(2).collect();
+        let begin = |start: &str| written.iter().filter(|line| line.starts_with(start)).count();
+        assert_eq!(begin("[1970-01-01T00:00:01.000Z] Bob (agent): "), 1, "{text}");
+        assert_eq!(begin("[1970-01-01T00:00:01.000Z] Bob (visitor): "), lines.len() - 2, "{text}");
+        assert_eq!(begin("[1970-01-01T00:00:01.000Z] (system): [closed]"), 1, "{text}");
+        assert!(text.contains("(visitor): well\n    [1970"), "{text}");
+    }
 }
