@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
+/// When to come again, where nothing more is known.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// When whoever is one too many may come again.
 const BARE_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// What an error that was not written as a problem says, in bytes.
@@ -86,15 +88,31 @@ pub fn bare(code: ErrorCode) -> String {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
+        let asks_to_wait = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+        if self.error.after_ms == 0 && asks_to_wait.contains(&self.status) {
+            self.error = self.error.after(RETRY_AFTER);
+        }
         let body = CURRENT
             .try_with(|Current { id, path }| self.body(path, id))
             .unwrap_or_else(|_| self.body("", ""));
         let Self { error, status } = self;
         let mut response = (status, body).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if error.after_ms > 0 {
-            response.headers_mut().insert(header::RETRY_AFTER, error.after_ms.div_ceil(1000).into());
+            headers.insert(header::RETRY_AFTER, error.after_ms.div_ceil(1000).into());
+        }
+        // As RFC 9110 wants.
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::UPGRADE_REQUIRED => {
+                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            }
+            _ => {}
         }
         response
     }
@@ -132,9 +150,9 @@ pub async fn problems(request: Request, next: Next) -> Response {
     let detail = said.filter(|text| !text.is_empty() && status.is_client_error());
     let error = ErrorBody::new(code, detail.unwrap_or_else(|| code.meaning().to_owned()));
     let mut problem = Problem::with_status(error, status).into_response();
-    // Such as Allow and Retry-After; what described the old body goes.
+    // Such as Allow; what described the old body goes, and the problem says itself when to come again.
     for (name, value) in &parts.headers {
-        if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
+        if ![header::CONTENT_TYPE, header::CONTENT_LENGTH, header::RETRY_AFTER].contains(name) {
             problem.headers_mut().append(name, value.clone());
         }
     }

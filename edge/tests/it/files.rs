@@ -48,7 +48,7 @@ pub async fn exchange(to: SocketAddr, asked: &str, body: &[u8]) -> Got {
     let got = Got { status, head: head.to_lowercase(), body: answer[end + 4..].to_vec() };
     let mut asked = asked.split(' ');
     if let (Some(method), Some(path)) = (asked.next(), asked.next()) {
-        openapi::held(method, path, got.status, &got.json());
+        openapi::held(method, path, got.status, &got.head, &got.json());
     }
     got
 }

@@ -31,7 +31,7 @@ pub async fn request(
          content-type: application/json\r\ncontent-length: {length}\r\n{extra}\r\n{body}"
     );
     let answer = raw(to, text.as_bytes()).await;
-    openapi::held(method, path, answer.status, &answer.body);
+    openapi::held(method, path, answer.status, &answer.head, &answer.body);
     answer
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bus_schema::{
     ErrorBody, ErrorCode,
+    limits::PAGE_MAX,
     openapi::{Named, named},
     problem::{MEDIA_TYPE, ProblemDetails},
 };
@@ -11,7 +12,10 @@ use edge::routes::{Access, Route};
 use ops::testing::shape::Text;
 use serde_json::{Map, Value, json};
 
-use super::table::{ALWAYS, Content, Operation, Typed, all};
+use super::{
+    headers,
+    table::{ALWAYS, Content, Operation, Typed, all},
+};
 
 pub const NAME: &str = "docs/openapi-edge.json";
 
@@ -58,6 +62,7 @@ pub fn document(answers: &BTreeMap<String, Value>) -> Value {
         "servers": [{ "url": "http://localhost:7700" }],
         "paths": paths,
         "components": {
+            "headers": headers::components(),
             "schemas": schemas.0,
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } },
         },
@@ -75,6 +80,9 @@ fn described(operation: &Operation, answer: Option<&Value>, schemas: &mut Schema
         "parameters": parameters(operation),
         "responses": responses(operation, answer, schemas),
     });
+    for (status, response) in described["responses"].as_object_mut().into_iter().flatten() {
+        response["headers"] = headers::described(operation, status);
+    }
     if !operation.about.is_empty() {
         described["description"] = operation.about.into();
     }
@@ -105,6 +113,9 @@ fn parameters(operation: &Operation) -> Vec<Value> {
         let schema = match kind {
             Text::Uuid => json!({ "type": "string", "format": "uuid" }),
             Text::Free | Text::Time | Text::Word if is_required => text(),
+            Text::Free | Text::Time | Text::Word if *name == "limit" => {
+                json!({ "type": "integer", "minimum": 1, "maximum": PAGE_MAX })
+            }
             Text::Free | Text::Time | Text::Word => json!({ "type": "integer", "minimum": 0 }),
         };
         json!({ "name": name, "in": "query", "required": is_required, "description": about, "schema": schema })

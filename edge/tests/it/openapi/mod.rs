@@ -3,6 +3,7 @@
 //! `UPDATE=1 cargo test -p edge --test it openapi` records the examples; once more, and they are in the document.
 
 mod document;
+mod headers;
 mod table;
 
 use std::{
@@ -58,7 +59,7 @@ fn asked<'a>(all: &'a [Operation], method: &str, path: &str) -> Option<&'a Opera
 
 /// Fails the test that got an answer which the documentation does not name.
 #[track_caller]
-pub fn held(method: &str, path: &str, status: u16, body: &Value) {
+pub fn held(method: &str, path: &str, status: u16, head: &str, body: &Value) {
     let all = table::all();
     let Some(operation) = asked(&all, method, path) else { return };
     let code = body["code"].as_str().filter(|_| status >= 400);
@@ -68,6 +69,10 @@ pub fn held(method: &str, path: &str, status: u16, body: &Value) {
         "{} may answer {status} {code:?}, which its line of the table does not say: {body:#}",
         operation.route.name
     );
+    // Nobody of the edge reads a request that is too long to be read.
+    if status != 431 {
+        headers::assert_there(operation, status, head, body);
+    }
     let errors = GIVEN.get(operation.route.name).filter(|_| status == operation.status);
     let errors = errors.into_iter().flat_map(|validator| validator.iter_errors(body));
     let errors: Vec<String> = errors.map(|error| format!("{error} at {}", error.instance_path())).collect();
@@ -224,6 +229,25 @@ async fn a_running_edge_answers_as_the_document_says() {
         made.insert(operation.route.name, names.shown("", &answer.body));
     }
     held_to(ANSWERS, &(serde_json::to_string_pretty(&made).unwrap() + "\n"), COMMAND);
+}
+
+#[tokio::test]
+async fn a_refusal_has_the_headers_that_the_document_names() {
+    let world = World::new().await;
+    let edge = world.edge_with(&[("LIMIT_SESSIONS_PER_MINUTE_PER_ADDRESS", "1")]).await;
+    world.session(&edge, [1; 32], json!({})).await;
+    let conversation = format!("/v1/conversations/{}", Uuid::nil());
+    for (method, path, status) in [
+        ("POST", "/v1/widget/session", 429),
+        ("GET", "/v1/widget/config/pk_none", 404),
+        ("GET", conversation.as_str(), 401),
+        ("GET", "/v1/attachments/none", 403),
+        ("GET", "/v1/ws", 426),
+    ] {
+        let answer = http::request(edge.at, method, path, &[], "").await;
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        assert_eq!(answer.retry_after().is_some(), status == 429, "{method} {path}: {answer:?}");
+    }
 }
 
 #[tokio::test]
