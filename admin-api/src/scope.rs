@@ -62,6 +62,8 @@ impl Scope {
             "visitors" if *method == Method::DELETE => None,
             // Whoever comes back has the role and the password of before: it may be who made the token.
             "agents" if path.ends_with("/restore") => None,
+            // Whoever has it is any of the tenant's customers.
+            "widgets" if path.ends_with("/rotate-identity-secret") => None,
             "agents" => either(Self::AgentsRead, Self::AgentsWrite),
             "conversations" | "threads" | "events" | "search" | "unread-count" | "visitors" => {
                 either(Self::ConversationsRead, Self::ConversationsWrite)
@@ -98,6 +100,8 @@ mod tests {
             (Method::PATCH, "/v1/visitors/{id}", Some(Scope::ConversationsWrite)),
             (Method::GET, "/v1/conversations/{id}", Some(Scope::ConversationsRead)),
             (Method::POST, "/v1/agents/{id}/restore", None),
+            (Method::POST, "/v1/widgets/{id}/rotate-identity-secret", None),
+            (Method::POST, "/v1/widgets/{id}/rotate-key", Some(Scope::ConfigurationWrite)),
             (Method::PATCH, "/v1/agents/{id}", Some(Scope::AgentsWrite)),
             (Method::DELETE, "/v1/tags/{id}", Some(Scope::ConfigurationWrite)),
         ] {

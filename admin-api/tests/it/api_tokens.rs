@@ -96,6 +96,28 @@ async fn a_token_is_worth_no_more_than_its_scopes() {
     assert_eq!(world.get(&ann, "/v1/agents").await.body["data"].as_array().unwrap().len(), 2);
 }
 
+/// Whoever has the key of identity tokens is any customer, with their conversations.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_becomes_no_customer() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let token = make(&world, &ann, "Site", &["configuration:write"]).await.is(201).body["token"].clone();
+    let token = token.as_str().unwrap();
+    let widgets = async |body: Value| by(&world, token, Method::POST, "/v1/widgets", body).await;
+    let with = json!({ "name": "x", "identity": { "algorithm": "HS256" } });
+    widgets(with.clone()).await.problem(403, "forbidden");
+    let made = widgets(json!({ "name": "Site" })).await.is(201).id();
+    let path = format!("/v1/widgets/{made}");
+    let patch = async |body: Value| by(&world, token, Method::PATCH, &path, body).await;
+    for identity in [with["identity"].clone(), Value::Null] {
+        patch(json!({ "name": "Shop", "identity": identity })).await.problem(403, "forbidden");
+    }
+    world.patch(&ann, &path, json!({ "identity": with["identity"] })).await.is(200);
+    let rotate = format!("{path}/rotate-identity-secret");
+    by(&world, token, Method::POST, &rotate, Value::Null).await.problem(403, "forbidden");
+    assert_eq!(patch(json!({ "greeting": "Hello!" })).await.is(200).body["name"], "Site");
+}
+
 /// What is forgotten does not come back: people say what is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_forgets_nothing() {
