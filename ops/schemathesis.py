@@ -49,7 +49,11 @@ def main() -> int:
         "--max-failures", "25",
         "--warnings", "off",
     ]
-    environment = os.environ | {"SCHEMATHESIS_HOOKS": os.path.join(HERE, hooks)}
+    environment = os.environ | {
+        "SCHEMATHESIS_HOOKS": os.path.join(HERE, hooks),
+        "PYTHONPATH": HERE,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     # It keeps notes where it runs.
     with tempfile.TemporaryDirectory() as notes:
         return subprocess.run(command, check=False, cwd=notes, env=environment).returncode

@@ -6,19 +6,16 @@ import json
 import os
 import time
 import urllib.error
-import urllib.request
 import uuid
 
 import schemathesis
 from schemathesis.generation.meta import CoverageScenario
 from schemathesis.specs.openapi.checks import ensure_resource_availability
+from schemathesis_post import post
 
 COUNT = itertools.count(1)
 # A token lives ten minutes.
 RENEW_AFTER_S = 300
-# Logins are what schemathesis asks for, too: those of this address run out, and come back within a minute.
-LOGIN_WITHIN_S = 120
-
 
 # What ends sessions is asked for by somebody else, who logs in no more often than this.
 ENDS_SESSIONS = {"logout", "revoke_session"}
@@ -28,20 +25,7 @@ END_EVERY_S = 15
 def login(person="ADMIN"):
     """An access token of that person in the environment."""
     who = {"email": os.environ[f"CHATBUS_{person}_EMAIL"], "password": os.environ[f"CHATBUS_{person}_PASSWORD"]}
-    request = urllib.request.Request(
-        f"{os.environ['CHATBUS_ADMIN_URL']}/v1/auth/login",
-        json.dumps(who).encode(),
-        {"content-type": "application/json"},
-    )
-    until = time.monotonic() + LOGIN_WITHIN_S
-    while True:
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return json.load(answer)["access_token"]
-        except urllib.error.HTTPError as refused:
-            if refused.code != 429 or time.monotonic() > until:
-                raise
-            time.sleep(int(refused.headers.get("retry-after", 1)))
+    return post(f"{os.environ['CHATBUS_ADMIN_URL']}/v1/auth/login", who)["access_token"]
 
 
 @schemathesis.auth(refresh_interval=RENEW_AFTER_S)
