@@ -87,7 +87,7 @@ pub async fn create(
     by_a_person(&caller, Some(new.role), new.password.is_some())?;
     // Before the transaction: a hash takes long, and the tenant's row is locked in it.
     let hash = match new.password.take() {
-        Some(password) => Some(app.passwords.hash(password).await?),
+        Some(password) => Some(app.passwords.hash_for_another(password).await?),
         None => None,
     };
     // Within a tenant only the accounts of those who are or were in it can be seen.
@@ -128,7 +128,7 @@ async fn create_in(
     things::make(change, &row).await?;
     set_groups(change, row.id.0, &new.group_ids).await?;
     if joins == Joins::Invited {
-        budgets.take_mail_to(&account.email)?;
+        budgets.take_invitation(&account.email)?;
         let (place, now) = ((row.tenant_id.0, row.id.0), change.now);
         mail::invite(change.connection(), place, &account.email, now).await?;
     }
@@ -273,10 +273,7 @@ async fn patch_in(
     if role == Role::Admin && patch.role.is_some_and(|wanted| wanted != Role::Admin) {
         keep_an_admin(change, id).await?;
     }
-    if patch.role.is_some_and(|wanted| wanted < role) {
-        // Tokens that say the old role are out there for minutes: the sessions end, and with them those.
-        end_sessions_of(change, id, Ended::RoleChanged).await?;
-    }
+    let loses = patch.role.is_some_and(|wanted| wanted < role);
     let fields = named([
         ("name", patch.name.is_some()),
         ("role", patch.role.is_some()),
@@ -297,5 +294,10 @@ async fn patch_in(
         set_groups(change, id, groups).await?;
     }
     things::save(change, &mut row, "changed", &fields).await?;
+    if loses {
+        // Tokens that say the old role are out there for minutes: the sessions end, and with them those. After the row
+        // was written, so that a login that has read it before is seen.
+        end_sessions_of(change, id, Ended::RoleChanged).await?;
+    }
     things::shown(change, row).await
 }

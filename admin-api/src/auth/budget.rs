@@ -3,7 +3,7 @@
 //! Invariant: the maps are bounded by time (what has recovered is forgotten), and no key stands for "unknown":
 //! nobody shares a bucket with strangers.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{hash::Hash, num::NonZeroU32, sync::Arc, time::Duration};
 
 use bus_schema::{ErrorBody, ErrorCode};
 use governor::{
@@ -17,12 +17,14 @@ use crate::http::{Peer, Problem};
 
 /// Tries of one account's password, from anywhere.
 const ACCOUNT_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
-/// Mails to one address.
+/// Mails to one address that anybody may ask for, and as many that its tenants' staff ask for.
 const MAILS_PER_HOUR: NonZeroU32 = NonZeroU32::new(5).expect("5 is not 0");
 /// Codes of one account's second factor: a million of them are guessed at three in an instant.
 const CODES_PER_HOUR: NonZeroU32 = NonZeroU32::new(30).expect("30 is not 0");
 /// Tries of all: what the machine can hash.
 const ALL_PER_MINUTE: NonZeroU32 = NonZeroU32::new(1200).expect("1200 is not 0");
+/// Of all, what hashes nothing: it takes nothing from who logs in.
+const CHEAP_PER_MINUTE: NonZeroU32 = NonZeroU32::new(6000).expect("6000 is not 0");
 
 #[derive(Debug, Clone)]
 pub struct Budgets(Arc<Inner>);
@@ -34,6 +36,8 @@ struct Inner {
     accounts: DefaultKeyedRateLimiter<[u8; 16]>,
     mails: DefaultKeyedRateLimiter<[u8; 16]>,
     codes: DefaultKeyedRateLimiter<[u8; 16]>,
+    invitations: DefaultKeyedRateLimiter<[u8; 16]>,
+    cheap: DefaultDirectRateLimiter,
     all: DefaultDirectRateLimiter,
     clock: DefaultClock,
 }
@@ -48,6 +52,8 @@ impl Budgets {
             accounts: RateLimiter::keyed(Quota::per_minute(ACCOUNT_PER_MINUTE)),
             mails: RateLimiter::keyed(Quota::per_hour(MAILS_PER_HOUR)),
             codes: RateLimiter::keyed(Quota::per_hour(CODES_PER_HOUR)),
+            invitations: RateLimiter::keyed(Quota::per_hour(MAILS_PER_HOUR)),
+            cheap: RateLimiter::direct(Quota::per_minute(CHEAP_PER_MINUTE)),
             all: RateLimiter::direct(Quota::per_minute(ALL_PER_MINUTE)),
             clock: DefaultClock::default(),
         }))
@@ -56,46 +62,52 @@ impl Budgets {
     /// Takes one try of an account's password, or says when there will be one again.
     pub fn take(&self, peer: Peer, email: &str) -> Result<(), Problem> {
         self.of_address(peer)?;
-        self.of_key(&self.0.accounts, email)?;
-        self.of_all()
+        self.keyed(&self.0.accounts, &key(email))?;
+        self.take_hash()
     }
 
-    /// Takes one try of something that names its account itself.
-    pub fn take_guess(&self, peer: Peer) -> Result<(), Problem> {
+    /// Takes one try of something that names its account itself, or none, and hashes nothing so far.
+    pub fn take_cheap(&self, peer: Peer) -> Result<(), Problem> {
         self.of_address(peer)?;
-        self.of_all()
+        self.direct(&self.0.cheap)
+    }
+
+    /// Takes one hash for who has shown a link that counts.
+    pub fn take_hash(&self) -> Result<(), Problem> {
+        self.direct(&self.0.all)
     }
 
     /// Takes one try of an account's second factor.
     pub fn take_code(&self, peer: Peer, email: &str) -> Result<(), Problem> {
-        self.of_address(peer)?;
-        self.of_key(&self.0.codes, email)?;
-        self.of_all()
+        self.take_cheap(peer)?;
+        self.keyed(&self.0.codes, &key(email))
     }
 
     /// Takes one mail that somebody asks for.
     pub fn take_mail(&self, peer: Peer, email: &str) -> Result<(), Problem> {
-        self.of_address(peer)?;
-        self.take_mail_to(email)?;
-        self.of_all()
+        self.take_cheap(peer)?;
+        self.keyed(&self.0.mails, &key(email))
     }
 
-    /// Takes one mail to this address.
-    pub fn take_mail_to(&self, email: &str) -> Result<(), Problem> {
-        self.of_key(&self.0.mails, email)
+    /// Takes one mail that staff ask for: nobody else uses these up.
+    pub fn take_invitation(&self, email: &str) -> Result<(), Problem> {
+        self.keyed(&self.0.invitations, &key(email))
     }
 
     fn of_address(&self, peer: Peer) -> Result<(), Problem> {
-        let Some(addresses) = &self.0.addresses else { return Ok(()) };
-        addresses.check_key(&peer.0).map_err(|until| limited(until.wait_time_from(self.0.clock.now())))
+        self.0.addresses.as_ref().map_or(Ok(()), |addresses| self.keyed(addresses, &peer.0))
     }
 
-    fn of_key(&self, limiter: &DefaultKeyedRateLimiter<[u8; 16]>, email: &str) -> Result<(), Problem> {
-        limiter.check_key(&key(email)).map_err(|until| limited(until.wait_time_from(self.0.clock.now())))
+    fn keyed<K: Clone + Eq + Hash>(
+        &self,
+        limiter: &DefaultKeyedRateLimiter<K>,
+        key: &K,
+    ) -> Result<(), Problem> {
+        limiter.check_key(key).map_err(|until| limited(until.wait_time_from(self.0.clock.now())))
     }
 
-    fn of_all(&self) -> Result<(), Problem> {
-        self.0.all.check().map_err(|until| limited(until.wait_time_from(self.0.clock.now())))
+    fn direct(&self, limiter: &DefaultDirectRateLimiter) -> Result<(), Problem> {
+        limiter.check().map_err(|until| limited(until.wait_time_from(self.0.clock.now())))
     }
 
     /// Forgets keys that have recovered.
@@ -104,15 +116,16 @@ impl Budgets {
             addresses.retain_recent();
             addresses.shrink_to_fit();
         }
-        for limiter in [&self.0.accounts, &self.0.mails, &self.0.codes] {
+        for limiter in [&self.0.accounts, &self.0.mails, &self.0.codes, &self.0.invitations] {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }
     }
 }
 
+/// As [`account_by_email`](super::login::account_by_email) tells accounts apart.
 fn key(email: &str) -> [u8; 16] {
-    let digest = Sha256::digest(email.to_lowercase());
+    let digest = Sha256::digest(email.to_ascii_lowercase());
     let mut key = [0; 16];
     key.copy_from_slice(&digest[..16]);
     key

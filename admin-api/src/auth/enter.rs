@@ -73,7 +73,10 @@ async fn enter_in(
 
 /// The password that was proved still counts, and whoever changes it now waits until the session can be seen, and
 /// ends it: verifying takes so long that it may have been changed meanwhile.
-async fn unchanged(connection: &mut AsyncPgConnection, account: &AccountRow) -> Result<(), Problem> {
+pub(super) async fn unchanged(
+    connection: &mut AsyncPgConnection,
+    account: &AccountRow,
+) -> Result<(), Problem> {
     let now: Option<Option<String>> = accounts::table
         .find(account.id)
         .filter(accounts::deleted_at.is_null())
@@ -207,7 +210,7 @@ async fn complete(
     headers: &HeaderMap,
     body: CompleteLogin,
 ) -> Result<LoggedIn, Problem> {
-    app.budgets.take_guess(peer)?;
+    app.budgets.take_cheap(peer)?;
     let mut connection = app.pool.get().await?;
     let (login, account) = find(&mut connection, &body.login_token).await?;
     if !challenge::fits(login.challenge.as_deref(), body.verifier.as_deref()) {
@@ -266,7 +269,11 @@ async fn count_wrong(connection: &mut AsyncPgConnection, login: &Open) -> Result
         .set(open_logins::tries.eq(open_logins::tries + 1))
         .execute(connection)
         .await?;
-    Ok(Problem::new(ErrorCode::Unauthenticated, "the code is wrong, or was used before"))
+    Ok(wrong_code())
+}
+
+pub(super) fn wrong_code() -> Problem {
+    Problem::new(ErrorCode::Unauthenticated, "the code is wrong, or was used before")
 }
 
 /// The login is complete, once: of two that bring the same code one goes on.

@@ -47,7 +47,7 @@ pub async fn accept_invitation(
     request_id: RequestId,
     Body(body): Body<AcceptInvitation>,
 ) -> Result<StatusCode, Problem> {
-    app.budgets.take_guess(peer)?;
+    app.budgets.take_cheap(peer)?;
     let (mailed, account) = {
         let mut connection = app.pool.get().await?;
         let mailed = mailed::find(&mut connection, &body.token).await?;
@@ -57,7 +57,10 @@ pub async fn accept_invitation(
     };
     let (tenant, agent) = mailed.invitation().ok_or_else(mailed::refused)?;
     let new = match account.password_hash.clone() {
-        None => Some(app.passwords.hash(body.password).await?),
+        None => {
+            app.budgets.take_hash()?;
+            Some(app.passwords.hash(body.password).await?)
+        }
         Some(stored) => {
             app.budgets.take(peer, &account.email)?;
             if !app.passwords.verify(body.password, Some(stored)).await? {
@@ -123,7 +126,7 @@ pub async fn invite_again(
     let mut change = app.change(caller.by()).await?;
     let email = invite_in(&mut change, caller.tenant, id).await;
     let sent = match email {
-        Ok(email) => app.budgets.take_mail_to(&email),
+        Ok(email) => app.budgets.take_invitation(&email),
         Err(problem) => Err(problem),
     };
     change.finish(sent).await?;

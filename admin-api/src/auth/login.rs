@@ -5,11 +5,18 @@
 
 use axum::{Json, extract::State};
 use bus_schema::{ErrorCode, TenantId, claims::STAFF_TOKEN_SECONDS};
-use diesel::prelude::*;
+use diesel::{
+    dsl::sql,
+    prelude::*,
+    sql_types::{Bool, Text},
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use http::HeaderMap;
 use ops::auth::StaffGrant;
-use persister::db::{Id, schema::config::accounts};
+use persister::db::{
+    Id,
+    schema::config::{accounts, agents},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -84,9 +91,11 @@ pub async fn account_by_email(
     connection: &mut AsyncPgConnection,
     email: &str,
 ) -> Result<Option<AccountRow>, Problem> {
-    diesel::define_sql_function!(fn lower(text: diesel::sql_types::Text) -> diesel::sql_types::Text);
+    // As its index has it, and as budgets have it: letters beyond ASCII are as they are.
+    let same = sql::<Bool>("lower(config.accounts.email COLLATE \"C\") = ")
+        .bind::<Text, _>(email.to_ascii_lowercase());
     let found = accounts::table
-        .filter(lower(accounts::email).eq(lower(email)))
+        .filter(same)
         .filter(accounts::deleted_at.is_null())
         .select(AccountRow::as_select())
         .first(connection)
@@ -94,7 +103,8 @@ pub async fn account_by_email(
     Ok(found.optional()?)
 }
 
-/// A new session of an agent, with its first tokens.
+/// A new session of an agent, with its first tokens. Within a transaction, whoever changes the agent meanwhile waits
+/// until the session can be seen, and ends it.
 pub(super) async fn begin(
     app: &App,
     connection: &mut AsyncPgConnection,
@@ -104,6 +114,7 @@ pub(super) async fn begin(
     headers: &HeaderMap,
 ) -> Result<LoggedIn, Problem> {
     let user_agent = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let agent = works_still(connection, agent).await?;
     let (tenant_id, agent_id, now) = (tenant.tenant_id.0, agent.id.0, clock::now());
     let id = session::begin(connection, tenant_id, agent_id, user_agent, now).await?;
     let refresh_token = session::issue(connection, tenant_id, id, now).await?;
@@ -112,9 +123,22 @@ pub(super) async fn begin(
         access_token: app.tokens.mint(grant).token,
         refresh_token,
         expires_in: STAFF_TOKEN_SECONDS,
-        agent: AgentView::load(connection, agent.clone(), account.email.clone()).await?,
+        agent: AgentView::load(connection, agent, account.email.clone()).await?,
         tenant: TenantView::of(tenant)?,
     })
+}
+
+/// The agent as they are by now: what was read before the transaction may have changed, and the role most of all.
+async fn works_still(connection: &mut AsyncPgConnection, agent: &AgentRow) -> Result<AgentRow, Problem> {
+    let now = agents::table
+        .find((agent.tenant_id, agent.id))
+        .filter(agents::deleted_at.is_null().and(agents::invited_at.is_null()))
+        .for_share()
+        .select(AgentRow::as_select())
+        .first(connection)
+        .await
+        .optional()?;
+    now.ok_or_else(refused)
 }
 
 /// The account behind an agent.

@@ -22,6 +22,8 @@ use crate::http::Problem;
 
 /// Hashes at once, each of 19 MiB.
 const AT_ONCE: usize = 4;
+/// Of these, for passwords that staff give to others: whoever gives many leaves the rest to those who log in.
+const FOR_OTHERS_AT_ONCE: usize = 1;
 /// How long a request waits for its turn.
 const TURN_WITHIN: Duration = Duration::from_secs(8);
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -43,6 +45,7 @@ type Room = Vec<Block>;
 #[derive(Debug, Clone)]
 pub struct Passwords {
     turns: Arc<Semaphore>,
+    turns_for_others: Arc<Semaphore>,
     /// Used again and again: what each of the runtime's threads takes and frees, its allocator keeps for that thread.
     rooms: Arc<Mutex<Vec<Room>>>,
     /// What is checked where there is no account.
@@ -54,11 +57,27 @@ impl Passwords {
         let mut room = Room::new();
         let nobody = hash(b"nobody has this password", &mut room);
         let rooms = Arc::new(Mutex::new(vec![room]));
-        Self { turns: Arc::new(Semaphore::new(AT_ONCE)), rooms, decoy: nobody.into() }
+        let turns = |count| Arc::new(Semaphore::new(count));
+        Self {
+            turns: turns(AT_ONCE),
+            turns_for_others: turns(FOR_OTHERS_AT_ONCE),
+            rooms,
+            decoy: nobody.into(),
+        }
     }
 
     pub async fn hash(&self, password: String) -> Result<Hashed, Problem> {
-        let turn = self.turn().await?;
+        self.hash_in(self.turn().await?, password).await
+    }
+
+    /// A password that somebody gives to somebody else.
+    pub async fn hash_for_another(&self, password: String) -> Result<Hashed, Problem> {
+        let before = permit(&self.turns_for_others).await?;
+        let turn = Turn { before: Some(before), ..self.turn().await? };
+        self.hash_in(turn, password).await
+    }
+
+    async fn hash_in(&self, turn: Turn, password: String) -> Result<Hashed, Problem> {
         let hashed = turn.take(move |room| hash(password.as_bytes(), room)).await;
         hashed.map(Hashed).map_err(|error| Problem::fault("hash a password", &error))
     }
@@ -74,17 +93,23 @@ impl Passwords {
     }
 
     async fn turn(&self) -> Result<Turn, Problem> {
-        match tokio::time::timeout(TURN_WITHIN, self.turns.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Turn { permit, rooms: self.rooms.clone() }),
-            Ok(Err(_)) => Err(ErrorCode::Internal.into()),
-            Err(_) => Err(Problem::unavailable("too many logins at once", AGAIN_AFTER)),
-        }
+        Ok(Turn { permit: permit(&self.turns).await?, before: None, rooms: self.rooms.clone() })
+    }
+}
+
+async fn permit(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    match tokio::time::timeout(TURN_WITHIN, of.clone().acquire_owned()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_)) => Err(ErrorCode::Internal.into()),
+        Err(_) => Err(Problem::unavailable("too many logins at once", AGAIN_AFTER)),
     }
 }
 
 /// The right to hash now.
 struct Turn {
     permit: OwnedSemaphorePermit,
+    /// What had to be waited for before.
+    before: Option<OwnedSemaphorePermit>,
     rooms: Arc<Mutex<Vec<Room>>>,
 }
 
@@ -94,13 +119,13 @@ impl Turn {
         self,
         work: impl FnOnce(&mut Room) -> T + Send + 'static,
     ) -> Result<T, JoinError> {
-        let Self { permit, rooms } = self;
+        let Self { permit, before, rooms } = self;
         let work = move || {
             let free = || rooms.lock().unwrap_or_else(PoisonError::into_inner);
             let mut room = free().pop().unwrap_or_default();
             let done = work(&mut room);
             free().push(room);
-            drop(permit);
+            drop((permit, before));
             done
         };
         tokio::task::spawn_blocking(work).await
@@ -158,6 +183,8 @@ fn output(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use argon2::{PasswordHasher as _, PasswordVerifier as _};
 
     use super::*;
@@ -187,5 +214,46 @@ mod tests {
         let rooms = passwords.rooms.lock().unwrap();
         assert!((1..=AT_ONCE).contains(&rooms.len()), "{}", rooms.len());
         assert!(rooms.iter().all(|room| room.len() == Params::default().block_count()));
+    }
+
+    #[tokio::test]
+    async fn whoever_gives_passwords_to_many_keeps_nobody_from_logging_in() {
+        let passwords = Passwords::new();
+        let given = Arc::new(AtomicUsize::new(0));
+        let give = |n: usize| {
+            let (passwords, given) = (passwords.clone(), Arc::clone(&given));
+            async move {
+                passwords.hash_for_another(format!("password {n}")).await.unwrap();
+                given.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let mut many = std::pin::pin!(futures::future::join_all((0..AT_ONCE * 8).map(give)));
+        // All of them wait for their turn before anybody logs in.
+        assert!(futures::poll!(&mut many).is_pending());
+        let login = passwords.verify("wrong horse".into(), None);
+        tokio::select! {
+            biased;
+            _ = &mut many => panic!("everybody waited for those"),
+            right = login => assert!(!right.unwrap()),
+        }
+        assert!(given.load(Ordering::Relaxed) <= AT_ONCE, "{given:?}");
+        many.await;
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_thread_that_waits_for_hashes_does_other_work_meanwhile() {
+        let passwords = Passwords::new();
+        let hashes = (0..AT_ONCE).map(|n| passwords.hash(format!("password {n}")));
+        let mut hashes = std::pin::pin!(futures::future::join_all(hashes));
+        let mut other_work = 0;
+        let hashes = loop {
+            tokio::select! {
+                biased;
+                hashes = &mut hashes => break hashes,
+                () = tokio::task::yield_now() => other_work += 1,
+            }
+        };
+        assert!(hashes.iter().all(Result::is_ok));
+        assert!(other_work > 10 * AT_ONCE, "{other_work}");
     }
 }

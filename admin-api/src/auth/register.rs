@@ -14,12 +14,16 @@ use uuid::Uuid;
 
 use super::{
     Hashed,
+    enter::{unchanged, wrong_code},
     login::{LoggedIn, account_by_email, begin},
+    mfa::{self, RightCode},
+    secret,
 };
 use crate::{
     agents::default_capacity,
     app::App,
     audit_log::Audited,
+    clock,
     db::{AccountRow, AgentRow, By, Change, TenantRow, taken, word},
     http::{Body, Check, Checks, Peer, Problem, RequestId},
     metrics,
@@ -34,6 +38,9 @@ pub struct Register {
     pub email: String,
     /// Of an account that exists already: its password; the new tenant is then a further one of it.
     pub password: String,
+    /// Of that account's authenticator, or a recovery code, if it has a second factor.
+    #[serde(default)]
+    pub code: Option<String>,
 }
 
 impl Check for Register {
@@ -42,6 +49,9 @@ impl Check for Register {
         checks.name("/name", &self.name);
         checks.email("/email", &self.email);
         checks.password("/password", &self.password);
+        if let Some(code) = &self.code {
+            checks.text("/code", code, 1..=secret::LENGTH_MAX);
+        }
     }
 }
 
@@ -56,31 +66,59 @@ pub async fn register(
         return Err(Problem::new(ErrorCode::Forbidden, "registration is closed here; ask the operator"));
     }
     app.budgets.take(peer, &body.email)?;
-    let account = who(&app, &body).await?;
+    let who = who(&app, peer, &body).await?;
     let tenant = TenantId::from_uuid(Uuid::now_v7());
     let by = By { tenant, agent: None, request_id: request_id.as_str().to_owned() };
     let mut change = Change::begin_tenant(&app.pool, &app.wake, by).await?;
-    let made = make(&mut change, tenant, &body, account).await;
-    let (account, agent, tenant) = change.finish(made).await?;
+    let made = match make(&mut change, tenant, &body, who).await {
+        Ok((account, agent, tenant)) => {
+            begin(&app, change.connection(), &account, &agent, &tenant, &headers).await
+        }
+        Err(problem) => Err(problem),
+    };
+    let logged_in = change.finish(made).await?;
     metrics::login("register", "ok");
-    let mut connection = app.pool.get().await?;
-    let logged_in = begin(&app, &mut connection, &account, &agent, &tenant, &headers).await?;
     Ok((StatusCode::CREATED, axum::Json(logged_in)))
 }
 
 enum Who {
-    Known(AccountRow),
+    /// With the code, if the account has a second factor.
+    Known(AccountRow, Option<RightCode>),
     New(Hashed),
 }
 
 /// The account with this e-mail address and password, or a password for a new one: either takes one hash.
-async fn who(app: &App, body: &Register) -> Result<Who, Problem> {
+async fn who(app: &App, peer: Peer, body: &Register) -> Result<Who, Problem> {
     let known = account_by_email(&mut *app.pool.get().await?, &body.email).await?;
     let Some(known) = known else {
         return Ok(Who::New(app.passwords.hash(body.password.clone()).await?));
     };
-    let right = app.passwords.verify(body.password.clone(), known.password_hash.clone()).await?;
-    if right { Ok(Who::Known(known)) } else { Err(exists()) }
+    if !app.passwords.verify(body.password.clone(), known.password_hash.clone()).await? {
+        return Err(exists());
+    }
+    let mut connection = app.pool.get().await?;
+    if !mfa::is_on(&mut connection, known.id).await? {
+        return Ok(Who::Known(known, None));
+    }
+    let code = body.code.as_deref().ok_or_else(code_is_missing)?;
+    app.budgets.take_code(peer, &known.email)?;
+    let right = mfa::check(&mut connection, known.id, code, clock::now()).await?;
+    Ok(Who::Known(known, Some(right.ok_or_else(wrong_code)?)))
+}
+
+fn code_is_missing() -> Problem {
+    Problem::value("/code", "is asked for: the account has a second factor")
+}
+
+/// Nothing of what was proved has changed meanwhile, and the code counts once.
+async fn prove(change: &mut Change, account: &AccountRow, code: Option<&RightCode>) -> Result<(), Problem> {
+    unchanged(change.connection(), account).await?;
+    match code {
+        Some(code) if mfa::use_up(change.connection(), account.id, code).await? => Ok(()),
+        Some(_) => Err(wrong_code()),
+        None if mfa::is_on(change.connection(), account.id).await? => Err(code_is_missing()),
+        None => Ok(()),
+    }
 }
 
 fn exists() -> Problem {
@@ -111,7 +149,10 @@ async fn make(
     };
     diesel::insert_into(tenants::table).values(tenant.clone()).execute(change.connection()).await?;
     let account = match who {
-        Who::Known(account) => account,
+        Who::Known(account, code) => {
+            prove(change, &account, code.as_ref()).await?;
+            account
+        }
         Who::New(Hashed(hash)) => {
             let row = AccountRow {
                 id: Id(AccountId::from_uuid(Uuid::now_v7())),

@@ -139,11 +139,12 @@ pub async fn reset(
     request_id: RequestId,
     Body(body): Body<Reset>,
 ) -> Result<StatusCode, Problem> {
-    app.budgets.take_guess(peer)?;
+    app.budgets.take_cheap(peer)?;
     let mailed = mailed::find(&mut *app.pool.get().await?, &body.token).await?;
     if !mailed.is_reset() {
         return Err(mailed::refused());
     }
+    app.budgets.take_hash()?;
     let hashed = app.passwords.hash(body.password).await?;
     let mut change = AccountChange::begin(&app, mailed.account_id.0, &request_id).await?;
     let done = reset_in(&mut change, &mailed, hashed).await;

@@ -49,9 +49,9 @@ impl Change {
         Ok(Self { connection, by, wake: wake.clone(), revision, now: clock::now() })
     }
 
-    /// For a tenant that is made in this very transaction.
+    /// For a tenant that is made in this very transaction, by an account that may be of others.
     pub async fn begin_tenant(pool: &Pool, wake: &Arc<Notify>, by: By) -> Result<Self, Problem> {
-        let connection = Within::write(pool, by.tenant).await?;
+        let connection = Within::all(pool).await?;
         Ok(Self { connection, by, wake: wake.clone(), revision: 1, now: clock::now() })
     }
 

@@ -60,17 +60,17 @@ async fn send_next(app: &App, transport: &Transport, console: &str) -> Result<bo
     let mut connection = app.pool.get().await?;
     let Some(due) = queue::claim(&mut connection, again).await? else { return Ok(false) };
     let written = match Kind::parse(&due.kind) {
-        Some(kind) => write(&mut connection, kind, &due, console).await?.map(|letter| (kind, letter)),
+        Some(kind) => write(&mut connection, kind, &due, console).await?.map(|written| (kind, written)),
         None => None,
     };
-    let Some((kind, letter)) = written else {
+    let Some((kind, (recipient, letter))) = written else {
         // Nobody has this address, or the invitation is no more.
         queue::done(&mut connection, due.id).await?;
         return Ok(true);
     };
     // Not while a mail server thinks about it.
     drop(connection);
-    let outcome = transport.send(&due.recipient, letter).await;
+    let outcome = transport.send(&recipient, letter).await;
     let finished = match outcome {
         Ok(()) => {
             metrics::mailed(kind.word(), "sent");
@@ -93,27 +93,29 @@ async fn send_next(app: &App, transport: &Transport, console: &str) -> Result<bo
     Ok(true)
 }
 
+/// The letter, and to whom: what lets somebody into an account goes to the address that the account has, not to what
+/// somebody typed.
 async fn write(
     connection: &mut AsyncPgConnection,
     kind: Kind,
     due: &Due,
     console: &str,
-) -> Result<Option<Letter>, Problem> {
+) -> Result<Option<(String, Letter)>, Problem> {
     let now = clock::now();
     Ok(match kind {
         Kind::Reset => {
             let Some(account) = account_by_email(connection, &due.recipient).await? else { return Ok(None) };
             let token = mailed::issue(connection, account.id.0, mailed::Purpose::Reset, now).await?;
-            Some(letter::reset(console, &token))
+            Some((account.email, letter::reset(console, &token)))
         }
         Kind::Invitation => {
             let (Some(tenant), Some(agent)) = (due.tenant_id, due.agent_id) else { return Ok(None) };
             let Some((account, name)) = invited(connection, tenant, agent).await? else { return Ok(None) };
             let purpose = mailed::Purpose::Invitation(tenant.0, agent.0);
             let token = mailed::issue(connection, account.0, purpose, now).await?;
-            Some(letter::invitation(console, &token, &name))
+            Some((due.recipient.clone(), letter::invitation(console, &token, &name)))
         }
-        Kind::PasswordChanged => Some(letter::password_changed(console)),
+        Kind::PasswordChanged => Some((due.recipient.clone(), letter::password_changed(console))),
     })
 }
 

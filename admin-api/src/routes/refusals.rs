@@ -21,7 +21,7 @@ pub(super) const TRIES: &[ErrorCode] = &[RateLimited];
 pub(super) const ENTERS: &[ErrorCode] =
     &[Unauthenticated, ErrorCode::MfaRequired, ErrorCode::TenantRequired, RateLimited];
 /// A new tenant, by whom has an account or by somebody new.
-pub(super) const REGISTERS: &[ErrorCode] = &[Forbidden, AlreadyExists, RateLimited];
+pub(super) const REGISTERS: &[ErrorCode] = &[Unauthenticated, Forbidden, AlreadyExists, RateLimited];
 /// Who comes with a refresh token.
 pub(super) const REFRESHES: &[ErrorCode] = &[Unauthenticated];
 /// What changes an account, by a password, a code or a link.

@@ -4,12 +4,15 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use admin_api::{openapi, routes};
+use admin_api::{
+    openapi,
+    routes::{self, QueryKind},
+};
 use serde_json::{Value, json};
 
 use crate::tenancy::{
     Answer, Scene, Tenant, body, settled,
-    targets::{self, Side, Target},
+    targets::{self, Param, Side, Target},
 };
 
 /// A field that no request has.
@@ -141,6 +144,21 @@ fn wrong(schema: &Value) -> Vec<Value> {
     }
 }
 
+fn wrong_values(param: &Param) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let values: &[&str] = match param.kind {
+        QueryKind::Limit => &["0", "201", "-1", "x"],
+        QueryKind::Integer => &["-1", "x", "1e3"],
+        QueryKind::Boolean => &["maybe"],
+        QueryKind::Uuid => &["x", "7"],
+        QueryKind::Time => &["yesterday", "2026-11-23"],
+        QueryKind::Word(_) => &["none_of_them"],
+        QueryKind::Text if param.name == "cursor" => &["x"],
+        QueryKind::Text | QueryKind::Words | QueryKind::MustWords => &[],
+    };
+    let name = param.name;
+    values.iter().map(move |value| (name, *value))
+}
+
 fn set(body: &mut Value, place: &str, value: Value) {
     let Some((parent, name)) = place.rsplit_once('/') else {
         *body = value;
@@ -229,10 +247,19 @@ async fn every_field_that_is_missing_wrong_unknown_or_too_large_is_refused_by_na
                 failures.push(format!("{} ?{STRANGE}: {} {}", target.name, answer.status, answer.text()));
             }
             *tried.entry("unknown parameter").or_insert(0) += 1;
+            for (name, value) in target.query.iter().flat_map(wrong_values) {
+                let answer = caller.call(target, &format!("{url}{mark}{name}={value}"), None).await;
+                if answer.status != 400 || !pointers(&answer).contains(&format!("/query/{name}")) {
+                    let (route, status) = (target.name, answer.status);
+                    failures.push(format!("{route} ?{name}={value}: {status} {}", answer.text()));
+                }
+                *tried.entry("wrong parameter").or_insert(0) += 1;
+            }
         }
     }
     println!("{tried:?}");
     assert!(failures.is_empty(), "{} of {tried:?}:\n{}", failures.len(), failures.join("\n"));
     assert!(tried["wrong type"] > 200 && tried["too large"] > 50, "{tried:?}");
+    assert!(tried["wrong parameter"] > 100, "{tried:?}");
     assert_eq!(caller.stored().await, before);
 }

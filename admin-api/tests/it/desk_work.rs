@@ -34,6 +34,18 @@ async fn tags_are_set_taken_away_filtered_by_and_set_on_many() {
     assert_eq!(outcome, [(true, 200), (true, 200), (false, 404)]);
     assert_eq!((&results[2]["error"]["code"], &results[0]["id"]), (&json!("not_found"), &json!(first.id())));
 
+    // Each is answered as it would be by itself.
+    let assign = json!({ "ids": [first.id(), second.id()], "action": "assign", "agent_id": desk.eve.id });
+    let got = desk.world.post(&desk.bob, "/v1/conversations/bulk", assign).await.is(200);
+    for one in got.body["results"].as_array().unwrap() {
+        assert_eq!((&one["status"], &one["error"]["code"]), (&json!(403), &json!("forbidden")));
+    }
+    let too_many: Vec<_> = (0..101).map(|_| uuid::Uuid::now_v7()).collect();
+    let too_many = json!({ "ids": too_many, "action": "tag", "tag_id": tag });
+    let got =
+        desk.world.post(&desk.bob, "/v1/conversations/bulk", too_many).await.problem(422, "invalid_request");
+    assert_eq!(got.body["errors"][0]["pointer"], "/ids");
+
     let end = desk.log.end().await.unwrap().last;
     let tagged = format!("&tag_id={tag}");
     assert_eq!(ids(&desk.list(&desk.ann, &tagged, end).await).len(), 2);

@@ -20,6 +20,7 @@ mod identity;
 mod invitations;
 mod keys;
 mod mailbox;
+mod min_seq;
 mod oidc;
 mod older;
 mod openapi;

@@ -53,11 +53,12 @@ const CLOSED: [&str; 25] = [
     "when_offline",
 ];
 /// Texts that have a name of those and are not of a closed set.
-const FREE: [(&str, &str); 8] = [
+const FREE: [(&str, &str); 9] = [
     ("AuditEntry/properties/action", "each entity has its own, and what is written down stays"),
     ("Code/properties/code", "of an authenticator"),
     ("CompleteLogin/properties/code", "of an authenticator"),
     ("EventEnvelope/properties/kind", "each kind has its own schema beside it"),
+    ("Register/properties/code", "of an authenticator"),
     ("FormField/properties/type", "what a widget makes of it is the widget's"),
     ("Problem/properties/type", "an address"),
     ("RoutingDone/oneOf/17/properties/kind", "of a newer neighbour"),

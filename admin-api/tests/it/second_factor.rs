@@ -1,5 +1,6 @@
 //! Logging in with a second factor, and choosing a tenant.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ops::testing::totp;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -121,6 +122,73 @@ async fn the_choice_of_a_tenant_comes_after_the_code_and_does_not_use_it_up() {
     // Asked for with the password already, it is not asked for again.
     let asked = json!({ "email": ann.email, "password": PASSWORD, "tenant_id": other });
     world.public("/v1/auth/login", asked).await.problem(401, "mfa_required");
+}
+
+/// Whoever has the password alone gets no session of the account by a new tenant either, and makes none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_further_tenant_of_an_account_asks_for_its_second_factor() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let (secret, recovery) = turn_on(&world, &ann).await;
+    let register = async |code: Option<&str>| {
+        let mut new =
+            json!({ "tenant_name": "other", "name": "Ann", "email": ann.email, "password": PASSWORD });
+        if let Some(code) = code {
+            new["code"] = json!(code);
+        }
+        world.public("/v1/auth/register", new).await
+    };
+    let missing = register(None).await.problem(422, "invalid_request");
+    assert_eq!(missing.body["errors"][0]["pointer"], "/code");
+    // The code that confirmed it is used up.
+    for wrong in [&totp(&secret)[0], "AAAA-AAAA-AAAA-AAAA"] {
+        register(Some(wrong)).await.problem(401, "unauthenticated");
+    }
+    let tenants = "SELECT count(*) FROM config.tenants";
+    assert_eq!(world.postgres().await.query_one(tenants, &[]).await.unwrap().get::<_, i64>(0), 1);
+    let right = totp(&secret)[1].clone();
+    assert_eq!(register(Some(&right)).await.is(201).body["tenant"]["name"], "other");
+    register(Some(&right)).await.problem(401, "unauthenticated");
+    register(Some(&recovery[0])).await.is(201);
+    register(Some(&recovery[0])).await.problem(401, "unauthenticated");
+}
+
+/// The role of a login is that of its end: what was read before may have changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_overlaps_a_demotion_or_a_deletion_keeps_nothing_of_before() {
+    let world = World::alone().await;
+    let ann = world.register("acme").await;
+    let eve = world.agent(&ann, "eve", "admin").await;
+    let (_, recovery) = turn_on(&world, &eve).await;
+    let path = format!("/v1/agents/{}", eve.id);
+    for (code, change) in [(0, Some(json!({ "role": "agent" }))), (1, None)] {
+        let token = login_token(&login(&world, &eve.email).await.problem(401, "mfa_required"));
+        let mut holding = world.postgres().await;
+        let hold = holding.transaction().await.unwrap();
+        hold.execute("SELECT FROM config.open_logins FOR UPDATE", &[]).await.unwrap();
+        let late = complete(&world, json!({ "login_token": token, "code": recovery[code] }));
+        let meanwhile = async {
+            // It has read who Eve is.
+            world.somebody_waits_for_a_lock().await;
+            match &change {
+                Some(change) => world.patch(&ann, &path, change.clone()).await.is(200),
+                None => world.delete(&ann, &path).await.is(204),
+            };
+            hold.commit().await.unwrap();
+        };
+        let (got, ()) = tokio::join!(late, meanwhile);
+        if change.is_none() {
+            got.problem(401, "unauthenticated");
+            continue;
+        }
+        let got = got.is(200);
+        let claims = got.body["access_token"].as_str().unwrap().split('.').nth(1).unwrap().to_owned();
+        let claims: serde_json::Value =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+        assert_eq!((&claims["role"], &got.body["agent"]["role"]), (&json!("agent"), &json!("agent")));
+    }
+    let open = "SELECT count(*) FROM config.sessions WHERE agent_id = $1::text::uuid AND ended_at IS NULL";
+    assert_eq!(world.postgres().await.query_one(open, &[&eve.id]).await.unwrap().get::<_, i64>(0), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,8 @@ async fn kinds(world: &World, ann: &Person) -> Vec<Kind> {
     let group = format!("/v1/groups/{group}");
     let widget = world.post(ann, "/v1/widgets", json!({ "name": "Site" })).await.is(201).id();
     let widget = format!("/v1/widgets/{widget}");
+    let token = json!({ "name": "CRM", "scopes": ["agents:read"] });
+    let token = format!("/v1/api-tokens/{}", world.post(ann, "/v1/api-tokens", token).await.is(201).id());
     let member = format!("{group}/members/{}", ann.id);
     let named: fn(usize) -> Value = |n| json!({ "name": format!("Name {n}") });
     let ranked: fn(usize) -> Value = |n| json!({ "priority": if n % 2 == 0 { "normal" } else { "first" } });
@@ -32,6 +34,7 @@ async fn kinds(world: &World, ann: &Person) -> Vec<Kind> {
         kind(&group, (Method::PUT, &member, ranked), Some(Method::DELETE)),
         kind(&group, (Method::PATCH, &group, named), Some(Method::DELETE)),
         kind(&widget, (Method::PATCH, &widget, named), Some(Method::DELETE)),
+        kind(&token, (Method::PATCH, &token, named), Some(Method::DELETE)),
         kind("/v1/tenant", (Method::PATCH, "/v1/tenant", named), None),
         kind("/v1/auth/me", (Method::PATCH, "/v1/auth/me", titled), None),
     ]

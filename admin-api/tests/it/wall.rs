@@ -26,7 +26,7 @@ const PAST_THE_WALL: [(&str, usize, &str); 28] = [
     ("bus/compare.rs", 1, "compares the records of all tenants with the bus"),
     ("bus/history.rs", 1, "how far the read model is, and what it could not read, is the shard's"),
     ("bus/publish.rs", 3, "publishes the changes of all tenants"),
-    ("db/change.rs", 3, "begins in the tenant that it is for"),
+    ("db/change.rs", 4, "begins in the tenant that it is for, or that an account of others makes"),
     ("db/within.rs", 5, "is the wall"),
     ("health.rs", 5, "asks whether Postgres is there"),
     ("http/origins.rs", 2, "reads all tenants' console origins"),

@@ -279,7 +279,7 @@ async fn every_table_has_a_tenant_first_and_no_key_leads_out() {
 }
 
 /// Lists of the HTTP API: the table, what all of a page's rows have in common, and then what orders them.
-const LISTS: [(&str, &[&str]); 14] = [
+const LISTS: [(&str, &[&str]); 15] = [
     ("chat.conversations", &["tenant_id", "last_at", "id"]),
     ("chat.conversations", &["tenant_id", "assignee_id", "last_at", "id"]),
     ("chat.conversations", &["tenant_id", "group_id", "last_at", "id"]),
@@ -287,6 +287,7 @@ const LISTS: [(&str, &[&str]); 14] = [
     ("chat.threads", &["tenant_id", "conversation_id", "started_seq"]),
     ("chat.events", &["tenant_id", "conversation_id", "seq"]),
     ("chat.messages", &["tenant_id", "conversation_id", "seq"]),
+    ("chat.messages", &["tenant_id", "seq"]),
     ("chat.decisions", &["tenant_id", "conversation_id", "seq"]),
     ("config.sessions", &["tenant_id", "agent_id", "created_at", "id"]),
     ("config.devices", &["tenant_id", "agent_id", "created_at", "id"]),

@@ -81,7 +81,7 @@ async fn begin(
     provider: &Provider,
     query: OidcStart,
 ) -> Result<(String, String), Problem> {
-    app.budgets.take_guess(peer)?;
+    app.budgets.take_cheap(peer)?;
     let endpoints = provider.endpoints().await.map_err(|error| refused(&error))?;
     let (state, nonce, verifier) =
         (secret::generate(secret::Purpose::OidcState), secret::random(), secret::random());
@@ -169,7 +169,7 @@ async fn come_back(
     began_here: bool,
     query: OidcCallback,
 ) -> Result<String, Problem> {
-    app.budgets.take_guess(peer)?;
+    app.budgets.take_cheap(peer)?;
     if !began_here || query.state.len() > secret::LENGTH_MAX {
         return Err(over());
     }
