@@ -1,4 +1,4 @@
-//! A service's life, with real signals: `test-service` is run as a process.
+//! A service's life, with real signals: `test-service` is run as a process, and edge and router check their settings.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -115,6 +115,23 @@ async fn commands_that_run_once_give_their_own_exit_codes() {
     assert_eq!(run(&["healthcheck"]).await.0, 1, "nothing runs there");
     let (code, log) = run(&["fail"]).await;
     assert!(code == 70 && log.contains("as asked"), "{log}");
+}
+
+#[tokio::test]
+async fn a_config_check_of_edge_and_router_names_the_setting_that_is_wrong() {
+    for (service, own) in [("edge", "CHATBUS_LISTEN=nowhere"), ("router", "CHATBUS_ROUTER_TURNS=never")] {
+        let check = || {
+            let process = Process::builder(service).env("CHATBUS_VISITOR_KEY_FILE", "/nowhere/visitor.pem");
+            process.arg("config").arg("check").arg("--offline")
+        };
+        let (code, said) = ended(check().spawn().unwrap()).await;
+        assert!(code == 0 && said.contains("the settings are valid"), "{service}: {code} {said}");
+        for wrong in [own, "CHATBUS_NATS_CREDS_FILE=/nowhere"] {
+            let (name, value) = wrong.split_once('=').unwrap();
+            let (code, said) = ended(check().env(name, value).spawn().unwrap()).await;
+            assert!(code == 64 && said.contains(wrong), "{service} {wrong}: {code} {said}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -196,6 +196,20 @@ async fn assign_transfer_resolve_close_and_reopen() {
     .await;
     let queued = format!("/v1/conversations?status=queued&group_id={group}");
     api.shows(&queued, "the transfer", |body| body["data"][0]["id"] == visit.conversation.as_str()).await;
+    // Who is of the group takes it from there, for themselves alone.
+    let member = format!("/v1/groups/{group}/members/{eve}");
+    api.call_as(&api.token, Method::PUT, &member, Some(json!({}))).await.is(200);
+    let assign = async |agent: &str| {
+        api.call_as(&token, Method::POST, &path("assign"), Some(json!({ "agent_id": agent }))).await
+    };
+    assign(&bob).await.problem(403, "forbidden");
+    wait_for(SOON, "the router to know the member", async || {
+        let taken = assign(&eve).await;
+        if taken.status == 200 { Ok(()) } else { Err(taken.body.to_string()) }
+    })
+    .await;
+    let taken = format!("/v1/conversations?agent_id={eve}");
+    api.shows(&taken, "who took it", |body| body["data"][0]["id"] == visit.conversation.as_str()).await;
     api.post(&path("resolve"), json!({})).await.is(200);
     let threads =
         api.shows(&path("threads"), "the close", |body| body["data"][0]["status"] == "closed").await;
