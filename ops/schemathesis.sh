@@ -67,7 +67,7 @@ nothing_broke() {
 
 # First the edge, then admin-api, who deletes what the other needs.
 ask() {
-    "$schemathesis_python" ops/schemathesis.py "$@" && status=0 || status=$?
+    "$schemathesis_python" ops/schemathesis/run.py "$@" && status=0 || status=$?
     if [ "$status" != 0 ]; then
         printf '\n== what %s said of it\n' "$1"
         grep '"level":"ERROR"' "$data/logs/$1"*.log | tail -n 20

@@ -1,4 +1,4 @@
-"""How the hooks of schemathesis.py log in."""
+"""How the hooks of run.py log in."""
 
 import json
 import time

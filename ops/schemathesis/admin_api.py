@@ -1,4 +1,4 @@
-"""Changes what schemathesis asks before it is sent, and keeps it logged in. Loaded by schemathesis.py."""
+"""Changes what schemathesis asks before it is sent, and keeps it logged in. Loaded by run.py."""
 
 import base64
 import itertools
@@ -9,9 +9,10 @@ import urllib.error
 import uuid
 
 import schemathesis
+import status  # noqa: F401
 from schemathesis.generation.meta import CoverageScenario
 from schemathesis.specs.openapi.checks import ensure_resource_availability
-from schemathesis_post import post
+from logging_in import post
 
 COUNT = itertools.count(1)
 # A token lives ten minutes.

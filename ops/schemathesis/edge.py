@@ -1,11 +1,12 @@
-"""Makes schemathesis a visitor with a conversation of their own. Loaded by schemathesis.py."""
+"""Makes schemathesis a visitor with a conversation of their own. Loaded by run.py."""
 
 import base64
 import itertools
 import os
 
 import schemathesis
-from schemathesis_post import post
+import status  # noqa: F401
+from logging_in import post
 
 EDGE = os.environ["CHATBUS_EDGE_URLS"].split(",")[0]
 COUNT = itertools.count(1)
