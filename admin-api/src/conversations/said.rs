@@ -24,8 +24,9 @@ use crate::http::{Page, Problem};
 const MATCHES_MAX: i32 = 50_000;
 /// The share of the latest messages from which on words are common: some of the first conversations have them.
 const COMMON: f64 = 0.005;
-/// The share below which every message that has them is fetched: there are few.
-const SPARSE: f64 = 0.00025;
+/// As few messages as these are all fetched. Postgres guesses about so many of 6 million for every word that is rarer
+/// than those it has counted, and most are much rarer.
+const FEW: f64 = 4_000.0;
 /// Conversations that are looked at for each one that is wanted, times the share: twice as many as likely have one,
 /// where a conversation has a dozen messages.
 const LOOKS_PER_ROW: f64 = 0.15;
@@ -51,9 +52,10 @@ pub async fn load<'a>(
     let Share { share: lately } = lately.get_result(connection).await?;
     let share = share.max(lately);
     let looks = (LOOKS_PER_ROW / share).ceil() * page.rows() as f64;
+    // Of all tenants' events up to `seq`, as if all were messages.
     let first = if lately >= COMMON {
         First::Each(looked_into(&query))
-    } else if share >= SPARSE && looks <= LOOKS_MAX {
+    } else if share * seq as f64 > FEW && looks <= LOOKS_MAX {
         First::Lately(said_lately(&query, share, looks, seq))
     } else {
         First::None
@@ -65,7 +67,7 @@ fn said_lately(query: &str, share: f64, looks: f64, seq: i64) -> Lately {
     let query = query.to_owned();
     Lately {
         looks: looks as i64,
-        // Of all tenants' events, as if all were messages; a match costs no less than a conversation that is named.
+        // A match costs no less than a conversation that is named.
         is_little: Box::new(move |since| share * (seq as f64 - since as f64) < looks),
         among: Box::new(move |named, since| among(&query, named, since)),
     }

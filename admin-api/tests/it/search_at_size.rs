@@ -16,6 +16,8 @@ use crate::world::{Person, World};
 
 /// More than `chat.found` reads before it takes to the index.
 const MESSAGES: usize = 66_000;
+/// What others said before.
+const BEFORE: i64 = 2_000_000;
 /// An agent of every second of them sees more than are looked through one by one.
 const CONVERSATIONS: usize = 6_000;
 /// Of these, so many are spoken in at any time, one after the other.
@@ -146,7 +148,7 @@ async fn scene(dice: &mut StdRng) -> Scene {
     let theirs = Uuid::from_u128(dice.random());
     let mut said = Vec::new();
     for number in 0..MESSAGES {
-        let seq = i64::try_from(said.len()).unwrap() + 1;
+        let seq = BEFORE + i64::try_from(said.len()).unwrap() + 1;
         // Half of them are spoken in all the time, the others begin and end.
         let chosen = if dice.random_bool(0.5) {
             dice.random_range(0..CONVERSATIONS - LATER)
@@ -173,7 +175,7 @@ async fn scene(dice: &mut StdRng) -> Scene {
         (BTreeSet::from([theirs]), mallory),
     ];
     let people = people.into_iter().map(|(seen, person)| (person, seen)).collect();
-    let last_at = i64::try_from(said.len()).unwrap() / 8;
+    let last_at = said.last().unwrap().seq / 8;
     conversations.push(Conversation {
         id: theirs,
         group: None,
@@ -238,12 +240,14 @@ async fn search_finds_what_reading_every_message_finds() {
     println!("CHATBUS_SEED={seed}");
     let scene = scene(&mut StdRng::seed_from_u64(seed)).await;
     scene.write().await;
+    let sql = scene.world.postgres().await;
+    let applied = "INSERT INTO chat.watermark (shard, epoch, seq, subject, at)
+        VALUES (0, gen_random_uuid(), $1, 'x', now()) ON CONFLICT (shard) DO UPDATE SET seq = excluded.seq";
+    sql.execute(applied, &[&scene.said.last().unwrap().seq]).await.unwrap();
     let (whole, cut) = every_list_is_right(&scene, seed, 10).await;
     assert!(whole > 20 && cut > 10, "{whole} lists were read to their ends, {cut} were not");
     // As if other tenants had said so much that what was said since any of these is too much to be gathered.
-    let far = "INSERT INTO chat.watermark (shard, epoch, seq, subject, at)
-        VALUES (0, gen_random_uuid(), 1000000000, 'far', now())";
-    scene.world.postgres().await.execute(far, &[]).await.unwrap();
+    sql.execute(applied, &[&1_000_000_000_i64]).await.unwrap();
     // With the larger page more conversations than are named.
     for limit in [10, 50] {
         every_list_is_right(&scene, seed, limit).await;
@@ -307,7 +311,7 @@ async fn a_wrong_guess_costs_time_and_never_a_result() {
                 for share in [1e-9, 0.0015, 0.02, 1.0, 10.0] {
                     let ask = "SELECT seq FROM chat.found($1::text::tsquery, $2, $3, $4, $5, $6)";
                     // From the top, and from a place in the middle.
-                    for below in [i64::MAX, 30_000] {
+                    for below in [i64::MAX, BEFORE + 30_000] {
                         let found =
                             sql.query(ask, &[&word, &share, &below, &51_i32, &me, &groups]).await.unwrap();
                         let found: Vec<i64> = found.iter().map(|row| row.get(0)).collect();
