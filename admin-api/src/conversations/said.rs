@@ -24,9 +24,9 @@ use crate::http::{Page, Problem};
 const MATCHES_MAX: i32 = 50_000;
 /// The share of the latest messages from which on words are common: some of the first conversations have them.
 const COMMON: f64 = 0.005;
-/// As few messages as these are all fetched. Postgres guesses about so many of 6 million for every word that is rarer
-/// than those it has counted, and most are much rarer.
-const FEW: f64 = 4_000.0;
+/// As few messages as these are all fetched, as if all events were messages. Postgres guesses nearly so many of 10 million
+/// for every word that is rarer than those it has counted, and most are much rarer.
+const FEW: f64 = 6_000.0;
 /// Conversations that are looked at for each one that is wanted, times the share: twice as many as likely have one,
 /// where a conversation has a dozen messages.
 const LOOKS_PER_ROW: f64 = 0.15;
