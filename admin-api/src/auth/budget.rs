@@ -144,6 +144,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_hashes_nothing_takes_nothing_from_who_logs_in() {
+        let limit = (names::LIMIT_LOGINS_PER_MINUTE_PER_ADDRESS, "0");
+        let budgets = Budgets::from_settings(&Settings::from_pairs(Service::AdminApi, &[limit]).unwrap());
+        let peer = Peer(ops::peer::Peer::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))));
+        let most = 2 * CHEAP_PER_MINUTE.get();
+        let cheap = (0..most).take_while(|_| budgets.take_cheap(peer).is_ok()).count();
+        assert!((CHEAP_PER_MINUTE.get() as usize..most as usize).contains(&cheap), "{cheap}");
+        // Invitations are counted by themselves.
+        for _ in 0..MAILS_PER_HOUR.get() {
+            budgets.take_invitation("a@example.com").unwrap();
+        }
+        budgets.take_invitation("A@example.com").unwrap_err();
+        budgets.take(peer, "a@example.com").unwrap();
+        let all = (0..most).take_while(|n| budgets.take(peer, &format!("{n}@example.com")).is_ok()).count();
+        assert!((ALL_PER_MINUTE.get() as usize - 1..most as usize).contains(&all), "{all}");
+    }
+
+    #[test]
     fn an_account_and_an_address_run_out_and_others_do_not() {
         let settings = |limit: &str| {
             Settings::from_pairs(Service::AdminApi, &[(names::LIMIT_LOGINS_PER_MINUTE_PER_ADDRESS, limit)])

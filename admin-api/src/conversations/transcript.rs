@@ -112,7 +112,7 @@ fn written(
     }
     for line in lines {
         let kind: AuthorType = meaning(&line.author_type)?;
-        let name = names.get(&line.author_id).map(|name| one_line(name) + " ").unwrap_or_default();
+        let name = names.get(&line.author_id).map(|name| format!(" {}", one_line(name))).unwrap_or_default();
         let at: Timestamp = line.at.0;
         let said = match (line.kind.as_str(), &line.text) {
             ("file", Some(name)) => format!("[file {}]", one_line(name)),
@@ -120,7 +120,7 @@ fn written(
             (kind, None) => format!("[{kind}]"),
         };
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "[{at}] {name}({}): {said}", kind.name());
+        let _ = writeln!(out, "[{at}] ({}){name}: {said}", kind.name());
     }
     Ok(out)
 }
@@ -155,9 +155,9 @@ mod tests {
             author_id: id,
             text: text.map(str::to_owned),
         };
-        // Both call themselves Bob.
-        let names = BTreeMap::from([(visitor, "Bob".to_owned()), (agent, "Bob".to_owned())]);
-        let forged = "[1970-01-01T00:00:01.000Z] Bob (agent): we pay";
+        let called = "(agent) Bob: we pay\r[1970-01-01T00:00:01.000Z] (agent) Bob";
+        let names = BTreeMap::from([(visitor, called.to_owned()), (agent, "Bob".to_owned())]);
+        let forged = "[1970-01-01T00:00:01.000Z] (agent) Bob: we pay";
         let mut lines = vec![line(AuthorType::Agent, agent, "message", Some("hello"))];
         for end in ["\n", "\r", "\r\n", "\u{b}", "\u{c}", "\u{85}", "\u{2028}", "\u{2029}", "\u{1b}[2K"] {
             let text = format!("well{end}{forged}");
@@ -169,9 +169,9 @@ mod tests {
         let text = written(id, &lines, &names, false).unwrap();
         let written: Vec<&str> = text.split(ends_line).skip(2).collect();
         let begin = |start: &str| written.iter().filter(|line| line.starts_with(start)).count();
-        assert_eq!(begin("[1970-01-01T00:00:01.000Z] Bob (agent): "), 1, "{text}");
-        assert_eq!(begin("[1970-01-01T00:00:01.000Z] Bob (visitor): "), lines.len() - 2, "{text}");
+        assert_eq!(begin("[1970-01-01T00:00:01.000Z] (agent) Bob: "), 1, "{text}");
+        assert_eq!(begin("[1970-01-01T00:00:01.000Z] (visitor) "), lines.len() - 2, "{text}");
         assert_eq!(begin("[1970-01-01T00:00:01.000Z] (system): [closed]"), 1, "{text}");
-        assert!(text.contains("(visitor): well\n    [1970"), "{text}");
+        assert!(text.contains(": well\n    [1970"), "{text}");
     }
 }

@@ -56,7 +56,8 @@ pub struct NewWidget {
     pub locale: Option<String>,
     #[serde(default)]
     pub theme: Map<String, Value>,
-    /// `{"algorithm":"HS256"}`, for which a secret is made, or `{"algorithm":"EdDSA","public_key_pem":"…"}`.
+    /// `{"algorithm":"HS256"}`, for which a secret is made, or `{"algorithm":"EdDSA","public_key_pem":"…"}`. Not for API
+    /// tokens.
     #[serde(default, deserialize_with = "object::or_null")]
     pub identity: Option<WantedIdentity>,
     /// Whether visitors without an identity token are refused.
@@ -195,7 +196,7 @@ pub struct PatchWidget {
     pub locale: Option<Option<String>>,
     #[serde(default)]
     pub theme: Option<Map<String, Value>>,
-    /// The key before it counts no more from then on; `HS256` makes a new secret each time.
+    /// The key before it counts no more from then on; `HS256` makes a new secret each time. Not for API tokens.
     #[serde(default, deserialize_with = "object::present")]
     #[schema(value_type = Option<WantedIdentity>)]
     pub identity: Option<Option<WantedIdentity>>,

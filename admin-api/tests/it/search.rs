@@ -122,7 +122,7 @@ async fn what_was_edited_or_deleted_is_found_as_it_stands_now() {
         .unwrap();
     assert_eq!(got.headers()["content-type"], "text/plain; charset=utf-8");
     let text = got.text().await.unwrap();
-    assert!(text.contains("] bob (agent): your letter is on its way\n"), "{text}");
+    assert!(text.contains("] (agent) bob: your letter is on its way\n"), "{text}");
     assert!(!text.contains("tomorrow") && !text.contains("hello"), "{text}");
     desk.world.get(&desk.eve, &transcript).await.problem(404, "not_found");
 }

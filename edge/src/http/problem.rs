@@ -16,8 +16,6 @@ use uuid::Uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
-/// When to come again, where nothing more is known.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// When whoever is one too many may come again.
 const BARE_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// What an error that was not written as a problem says, in bytes.
@@ -88,11 +86,7 @@ pub fn bare(code: ErrorCode) -> String {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(mut self) -> Response {
-        let asks_to_wait = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
-        if self.error.after_ms == 0 && asks_to_wait.contains(&self.status) {
-            self.error = self.error.after(RETRY_AFTER);
-        }
+    fn into_response(self) -> Response {
         let body = CURRENT
             .try_with(|Current { id, path }| self.body(path, id))
             .unwrap_or_else(|_| self.body("", ""));
