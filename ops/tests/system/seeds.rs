@@ -452,6 +452,12 @@ async fn inbox_operations_on_many_conversations() {
             "{action}: {results:?}"
         );
     }
+    // What cannot be done is told of each, and is no fault of the request.
+    let again = json!({ "ids": [ids[0], Uuid::now_v7()], "action": "close" });
+    let results = api.post("/v1/conversations/bulk", again).await.is(200).body["results"].clone();
+    let told = |n: usize| (results[n]["status"].clone(), results[n]["error"]["code"].clone());
+    assert_eq!(told(0), (json!(409), json!("thread_closed")));
+    assert_eq!(told(1), (json!(404), json!("not_found")));
     api.shows("/v1/conversations?status=closed", "both to be closed", |body| {
         body["data"].as_array().is_some_and(|all| all.len() == 2)
     })
