@@ -113,15 +113,6 @@ fn check_rest(
     }
 }
 
-/// Whoever has the key of a widget's identity tokens is each of the tenant's customers: worth more than any scope.
-fn identity_is_for_people(caller: &Caller) -> Result<(), Problem> {
-    if caller.is_bot() {
-        let text = "an API token sets no `identity`: with its key it would be any customer";
-        return Err(Problem::new(ErrorCode::Forbidden, text));
-    }
-    Ok(())
-}
-
 fn new_key() -> String {
     let random: [u8; KEY_BYTES] = rand::random();
     format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(random))
@@ -137,7 +128,8 @@ pub async fn create(
     Body(new): Body<NewWidget>,
 ) -> Result<(Option<Extension<ShowsSecret>>, Tagged<WidgetView>), Problem> {
     if new.identity.is_some() {
-        identity_is_for_people(&caller)?;
+        // Whoever has the key of identity tokens is each of the tenant's customers: worth more than any scope.
+        caller.must_be_a_person()?;
     }
     let mut change = app.change(caller.by()).await?;
     let made = create_in(&mut change, new).await;
@@ -230,7 +222,7 @@ pub async fn patch(
     Body(patch): Body<PatchWidget>,
 ) -> Result<Tagged<WidgetView>, Problem> {
     if patch.identity.is_some() {
-        identity_is_for_people(&caller)?;
+        caller.must_be_a_person()?;
     }
     let mut change = app.change(caller.by()).await?;
     let done = patch_in(&mut change, id, &if_match, patch).await;
